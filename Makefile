@@ -1,0 +1,54 @@
+PYTHON ?= python3
+ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
+
+BIN := .venv/bin
+# Twice quiet: pip shows errors only.
+INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
+REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
+
+.PHONY: help run test format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
+	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
+	@echo 'make test              lint, check types and run the tests'
+	@echo 'make format            fix what ruff can fix, and format'
+	@echo 'make clean             remove .venv and caches; runs/ stays'
+	@echo 'PYTHON=python3.12      after any of these: the Python that creates .venv'
+
+run: .venv/installed-run
+	$(BIN)/python -m experiments.run $(ARGS)
+
+test: .venv/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+format: .venv/installed-dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv is order-only (|): the time stamp of its Python is that of the system's.
+.venv/installed-run: $(REQUIREMENTS) | $(BIN)/python
+	@echo 'Installing dsrl_jax into .venv: about a minute, and the downloads'
+	@$(INSTALL) -e '.[gymnasium,plots]'
+	@touch $@
+
+# `dev` contains what `make run` needs, so that one installation serves both.
+.venv/installed-dev: $(REQUIREMENTS) | $(BIN)/python
+	@echo 'Installing dsrl_jax and its development tools into .venv: about a minute, and the downloads'
+	@$(INSTALL) -e '.[dev]'
+	@touch .venv/installed-run $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo 'error: $(PYTHON) is missing or older than 3.11; try: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo 'error: $(PYTHON) cannot create environments; install its venv package' >&2; exit 1; }
+	@$(PYTHON) -m venv .venv

@@ -1,0 +1,179 @@
+"""Settings of the agents. Needs no JAX; `td3.py` registers the class as a tree.
+
+Floats may be traced, and differ between members of one compiled program; all else is static.
+"""
+
+import dataclasses
+from typing import Literal
+
+from dsrl_jax.settings import (
+    AT_LEAST_ONE,
+    FRACTION,
+    NOT_NEGATIVE,
+    OPTIONAL_NOT_NEGATIVE,
+    POSITIVE,
+    POSITIVE_SIZES,
+    check_limits,
+    one_of,
+    setting,
+)
+
+SECTION = "paper, Section 4.4"
+CODE = "authors' code"
+
+
+@dataclasses.dataclass(frozen=True)
+class TD3Config:
+    """TD3, Static-TD3 and DS-TD3; the defaults are DS-TD3's on HalfCheetah by the paper's text."""
+
+    topology: Literal["dense", "static", "dynamic"] = setting(
+        "dynamic",
+        "dense networks, a fixed sparse topology, or one that adapts; set by the algorithm",
+        limit=one_of("dense", "static", "dynamic"),
+        source="paper, Section 4.1",
+    )
+    hidden_sizes: tuple[int, ...] = setting(
+        (256, 256),
+        "neurons of each hidden layer of actor and critics",
+        limit=POSITIVE_SIZES,
+        source=SECTION,
+    )
+    learning_rate: float = setting(1e-3, "Adam's step size", limit=NOT_NEGATIVE, source=SECTION)
+    weight_decay: float = setting(
+        2e-4,
+        "L2 term added to the gradient before Adam, weights and biases",
+        limit=NOT_NEGATIVE,
+        source=SECTION,
+    )
+    batch_size: int = setting(
+        100, "N, sampled uniformly", unit="transitions", limit=AT_LEAST_ONE, source=SECTION
+    )
+    discount: float = setting(
+        0.99, "gamma, weight of the next value", limit=FRACTION, source="TD3, Fujimoto et al. 2018"
+    )
+    tau: float = setting(
+        0.005, "share of the online network in a target update", limit=FRACTION, source=SECTION
+    )
+    policy_delay: int = setting(
+        2,
+        "d, actor and targets are updated at every d-th update",
+        unit="updates",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    exploration_noise: float = setting(
+        0.1,
+        "standard deviation of the noise on explored actions",
+        unit="half ranges of the action",
+        limit=NOT_NEGATIVE,
+        source=SECTION,
+    )
+    target_noise: float = setting(
+        0.2,
+        "standard deviation of the noise on target actions",
+        unit="half ranges of the action",
+        limit=NOT_NEGATIVE,
+        source=SECTION,
+    )
+    target_noise_clip: float = setting(
+        0.5,
+        "bound c on the noise on target actions",
+        unit="half ranges of the action",
+        limit=NOT_NEGATIVE,
+        source=SECTION,
+    )
+    lambda1: float = setting(
+        7.0,
+        "Erdős–Rényi density of the first hidden layer: lambda (n_in + n_out) / (n_in n_out)",
+        limit=POSITIVE,
+        source=SECTION + ", eq. (1)",
+    )
+    lambda2: float = setting(
+        64.0,
+        "the same of every further hidden layer",
+        limit=POSITIVE,
+        source=SECTION + ", eq. (1)",
+    )
+    connection_count: Literal["bernoulli", "exact"] = setting(
+        "bernoulli",
+        "first masks: independent draws, or exactly the expected count at random places",
+        limit=one_of("bernoulli", "exact"),
+        source="paper, eq. (1)",
+    )
+    drop_fraction: float = setting(
+        0.05, "eta, share of connections replaced in an adaptation", limit=FRACTION, source=SECTION
+    )
+    adaptation_period: int = setting(
+        1000,
+        "e, between two adaptations; a multiple of the policy delay",
+        unit="updates",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    adaptation_offset: int = setting(
+        0,
+        "adapts when update % adaptation_period equals it; 2 in the authors' code",
+        unit="updates",
+        limit=NOT_NEGATIVE,
+        source="paper, Algorithm 1; " + CODE,
+    )
+    last_adaptation: int | None = setting(
+        None,
+        "the first adaptation past this update drops without growing and is the last; none or 0: "
+        "never; steps - start_steps - 50000 in the authors' code",
+        unit="updates",
+        limit=OPTIONAL_NOT_NEGATIVE,
+        source="paper, Algorithm 1; " + CODE,
+    )
+    drop_rule: Literal["balanced", "per_sign"] = setting(
+        "balanced",
+        "half of the dropped from each sign, or the share eta of each sign as in the authors' code",
+        limit=one_of("balanced", "per_sign"),
+        source="paper, Algorithm 2; " + CODE,
+    )
+    grow_rule: Literal["empty_before_drop", "empty_after_drop"] = setting(
+        "empty_before_drop",
+        "where connections may grow; the authors' code lets dropped ones come back",
+        limit=one_of("empty_before_drop", "empty_after_drop"),
+        source="paper, eq. (5); " + CODE,
+    )
+    grown_weight: Literal["zero", "stepped"] = setting(
+        "zero",
+        "a grown weight's first value: 0, or what the optimizer's step left there",
+        limit=one_of("zero", "stepped"),
+        source="paper, Section 3; " + CODE,
+    )
+    moments: Literal["sparse", "dense"] = setting(
+        "sparse",
+        "Adam's moments: of connections only, or fed by the dense gradient",
+        limit=one_of("sparse", "dense"),
+        source="paper, Section 2; " + CODE,
+    )
+    target_ties: Literal["exact", "strict"] = setting(
+        "exact",
+        "equal magnitudes at the border of a target: keep exactly k, or drop all of them",
+        limit=one_of("exact", "strict"),
+        source="paper, Algorithm 3; " + CODE,
+    )
+
+
+def validate(config: TD3Config) -> None:
+    """Checks a config once, before tracing.
+
+    Raises:
+      ValueError: names the setting, what is allowed and what it got.
+    """
+    check_limits(config)
+    if config.topology != "dynamic":
+        return
+    for name in ("adaptation_period", "adaptation_offset"):
+        if getattr(config, name) % config.policy_delay:
+            raise ValueError(
+                f"{name} must be a multiple of policy_delay, {config.policy_delay}, so that the "
+                f"actor adapts when it is trained, got {getattr(config, name)}"
+            )
+    if config.adaptation_offset >= config.adaptation_period:
+        raise ValueError(
+            f"adaptation_offset must be below adaptation_period, {config.adaptation_period}, "
+            f"got {config.adaptation_offset}"
+        )

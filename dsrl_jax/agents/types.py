@@ -1,0 +1,50 @@
+"""What agents take and give: transitions in, actions out. No environment is known here."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxtyping import Array, Float
+
+Metrics = dict[str, Array]
+State = Any
+
+
+class Spaces(NamedTuple):
+    """Sizes and bounds of an environment; hashable, static."""
+
+    observation_size: int
+    action_low: tuple[float, ...]
+    action_high: tuple[float, ...]
+
+    @property
+    def action_size(self) -> int:
+        """Dimensions of an action."""
+        return len(self.action_low)
+
+
+class Transition(NamedTuple):
+    """A batch of transitions. A time limit is no termination: the target bootstraps through it."""
+
+    observation: Float[Array, "batch observation"]
+    action: Float[Array, "batch action"]  # in the environment's own units
+    reward: Float[Array, " batch"]
+    terminated: Float[Array, " batch"]  # 1 where the episode ended by its own rules
+    next_observation: Float[Array, "batch observation"]
+
+
+class Agent(NamedTuple):
+    """An algorithm as pure functions of one member; `vmap` them over members.
+
+    init: (key, config) -> state
+    explore: (key, config, state, observation) -> action, with noise
+    act: (config, state, observation) -> action, deterministic
+    update: (key, config, state, batch, step) -> (state, metrics); `step` counts from 1, is shared
+      by all members and not batched
+    metrics: the names of what `update` reports
+    """
+
+    init: Callable[..., State]
+    explore: Callable[..., Array]
+    act: Callable[..., Array]
+    update: Callable[..., tuple[State, Metrics]]
+    metrics: tuple[str, ...]

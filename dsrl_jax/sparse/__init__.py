@@ -1,0 +1,68 @@
+"""Dynamic sparse training as pure functions of kernels and boolean masks.
+
+Needs JAX and optax only. `topology` works on one kernel, `masks` on a tree of them, `net` adds an
+optimizer, `costs` counts.
+"""
+
+from dsrl_jax.sparse.costs import Layer, count_weights, expected_connections, training_flops
+from dsrl_jax.sparse.masks import (
+    adapt,
+    apply_masks,
+    count_connections,
+    draw_masks,
+    is_kernel,
+    maintain_sparsity,
+)
+from dsrl_jax.sparse.net import (
+    SparseNet,
+    Sparsity,
+    adapt_if,
+    average_target,
+    gradient_step,
+    init_net,
+)
+from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
+from dsrl_jax.sparse.topology import (
+    OFFICIAL,
+    PAPER,
+    Rules,
+    drop_and_grow,
+    drop_balanced,
+    drop_per_sign,
+    erdos_renyi_density,
+    keep_largest,
+    random_mask,
+    select_random,
+)
+
+__all__ = [
+    "OFFICIAL",
+    "PAPER",
+    "Layer",
+    "Rules",
+    "SparseNet",
+    "Sparsity",
+    "adapt",
+    "adapt_if",
+    "apply_masks",
+    "average_target",
+    "count_connections",
+    "count_true",
+    "count_weights",
+    "draw_masks",
+    "drop_and_grow",
+    "drop_balanced",
+    "drop_per_sign",
+    "erdos_renyi_density",
+    "expected_connections",
+    "gradient_step",
+    "init_net",
+    "is_kernel",
+    "keep_largest",
+    "maintain_sparsity",
+    "random_mask",
+    "select_largest",
+    "select_random",
+    "select_smallest",
+    "training_flops",
+]

@@ -1,0 +1,147 @@
+"""A network with a moving topology: gradient step, adaptation, and the average for its target."""
+
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from dsrl_jax.sparse import masks as masks_lib
+from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, is_kernel
+from dsrl_jax.sparse.topology import PAPER, Rules, TargetTies
+
+Moments = Literal["sparse", "dense"]
+
+
+class SparseNet(NamedTuple):
+    """A network, its topology and its optimizer. `params` is 0 wherever `masks` is False."""
+
+    params: Params
+    masks: Masks
+    opt_state: optax.OptState
+
+
+class Sparsity(NamedTuple):
+    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `masks.py`.
+
+    moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
+      "dense": the optimizer follows the dense gradient and the mask is applied after it (the
+      authors' code).
+    exact_count: whether the first masks have exactly the expected count of connections.
+    """
+
+    is_sparse: IsSparse = is_kernel
+    stacked_axes: int = 0
+    rules: Rules = PAPER
+    moments: Moments = "sparse"
+    target_ties: TargetTies = "exact"
+    exact_count: bool = False
+
+
+def init_net(
+    key: PRNGKeyArray,
+    params: Params,
+    optimizer: optax.GradientTransformation,
+    density: Density,
+    sparsity: Sparsity,
+) -> SparseNet:
+    """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3)."""
+    masks = masks_lib.draw_masks(
+        key,
+        params,
+        density,
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
+        exact=sparsity.exact_count,
+    )
+    params = _apply_masks(params, masks, sparsity)
+    return SparseNet(params, masks, optimizer.init(params))
+
+
+def gradient_step(
+    net: SparseNet,
+    gradients: Params,
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+) -> SparseNet:
+    """One optimizer step. With dense moments the result is dense until `adapt_if` masks it."""
+    if sparsity.moments == "sparse":
+        gradients = _apply_masks(gradients, net.masks, sparsity)
+    updates, opt_state = optimizer.update(gradients, net.opt_state, net.params)
+    return SparseNet(optax.apply_updates(net.params, updates), net.masks, opt_state)
+
+
+def adapt_if(
+    due: bool | Bool[Array, ""],
+    key: PRNGKeyArray,
+    net: SparseNet,
+    drop_fraction: float | Float[Array, ""],
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+    *,
+    grow: bool | Bool[Array, ""] = True,
+) -> SparseNet:
+    """Topological adaptation (Algorithm 2) where `due`; else only sets absent weights to 0.
+
+    `due` must not be batched, or the branch becomes a select and is paid for at every step.
+    With sparse moments the optimizer's state of every absent connection is cleared, and a grown
+    one starts from none.
+    """
+
+    def change() -> SparseNet:
+        params, masks = masks_lib.adapt(
+            key,
+            net.params,
+            net.masks,
+            drop_fraction,
+            is_sparse=sparsity.is_sparse,
+            stacked_axes=sparsity.stacked_axes,
+            rules=sparsity.rules,
+            grow=grow,
+        )
+        return SparseNet(params, masks, _mask_moments(net.opt_state, masks, optimizer, sparsity))
+
+    def keep() -> SparseNet:
+        if sparsity.moments == "sparse":
+            return net  # No step has left the mask.
+        return net._replace(params=_apply_masks(net.params, net.masks, sparsity))
+
+    if due is False:
+        return keep()
+    return lax.cond(due, change, keep)
+
+
+def average_target(
+    target: Params, net: SparseNet, tau: float | Float[Array, ""], sparsity: Sparsity
+) -> Params:
+    """τ θ + (1 - τ) θ', then as many connections as the online network's (lines 24 to 27)."""
+    averaged = jax.tree.map(lambda new, old: tau * new + (1 - tau) * old, net.params, target)
+    return masks_lib.maintain_sparsity(
+        averaged,
+        net.masks,
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
+        ties=sparsity.target_ties,
+    )
+
+
+def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
+    return masks_lib.apply_masks(
+        params, masks, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
+    )
+
+
+def _mask_moments(
+    opt_state: optax.OptState,
+    masks: Masks,
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+) -> Any:
+    """A connection that came was empty before, so its moments are 0 already: masking suffices."""
+    if sparsity.moments == "dense":
+        return opt_state
+    return optax.tree_map_params(
+        optimizer, lambda moment, mask: jnp.where(mask, moment, 0), opt_state, masks
+    )

@@ -1,0 +1,60 @@
+"""Settings of a training loop. Needs no JAX."""
+
+import dataclasses
+
+from dsrl_jax.settings import AT_LEAST_ONE, NOT_NEGATIVE, check_limits, setting
+
+SECTION = "paper, Section 4.4"
+
+
+@dataclasses.dataclass(frozen=True)
+class LoopConfig:
+    """How long to train, and when to evaluate; one update per environment step."""
+
+    steps: int = setting(
+        1_000_000,
+        "length of training",
+        unit="environment steps",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    start_steps: int = setting(
+        25_000,
+        "uniformly random actions and no updates before training",
+        unit="environment steps",
+        limit=NOT_NEGATIVE,
+        source=SECTION,
+    )
+    replay_size: int = setting(
+        1_000_000,
+        "the oldest transitions beyond it are forgotten; default: the whole history",
+        unit="transitions",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    eval_period: int = setting(
+        5_000,
+        "between two evaluations; there is one at step 0",
+        unit="environment steps",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    eval_episodes: int = setting(
+        10,
+        "in an evaluation, without noise",
+        unit="episodes",
+        limit=AT_LEAST_ONE,
+        source=SECTION,
+    )
+    log_period: int = setting(
+        1_000,
+        "between two rows of training.csv",
+        unit="environment steps",
+        limit=AT_LEAST_ONE,
+        source="this project",
+    )
+
+
+def validate(config: LoopConfig) -> None:
+    """Checks a config once. Raises ValueError: the setting, what is allowed, what it got."""
+    check_limits(config)

@@ -1,0 +1,51 @@
+"""Evaluation: all episodes of all members step together, one policy call a step, no noise."""
+
+from collections.abc import Callable
+
+import gymnasium
+import numpy as np
+
+# An evaluation starts where the authors' does: a fresh environment seeded seed + 100.
+SEED_OFFSET = 100
+
+Policy = Callable[[np.ndarray], np.ndarray]
+
+
+def evaluate(
+    policy: Policy, environments: list[list[gymnasium.Env]], seeds: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Plays one episode in each environment.
+
+    Args:
+      policy: float32 observations [members, episodes, n] to actions [members, episodes, k].
+      environments: for each member one per episode; episode i starts where the i-th of
+        consecutive episodes in one environment seeded `seed + 100` would.
+    Returns:
+      Returns, float64 [members, episodes], and lengths, int [members, episodes].
+    """
+    shape = (len(environments), len(environments[0]))
+    observation_size = environments[0][0].observation_space.shape[0]  # type: ignore[index]
+    observations = np.zeros((*shape, observation_size), np.float32)
+    returns, lengths, running = np.zeros(shape), np.zeros(shape, int), np.ones(shape, bool)
+    for member, seed in enumerate(seeds):
+        for episode, environment in enumerate(environments[member]):
+            observations[member, episode] = _reset_to_episode(environment, seed, episode)
+    while running.any():
+        actions = policy(observations)
+        for member, episode in np.argwhere(running):
+            environment = environments[member][episode]
+            observation, reward, terminated, truncated, _ = environment.step(
+                actions[member, episode]
+            )
+            observations[member, episode] = observation
+            returns[member, episode] += float(reward)
+            lengths[member, episode] += 1
+            running[member, episode] = not (terminated or truncated)
+    return returns, lengths
+
+
+def _reset_to_episode(environment: gymnasium.Env, seed: int, episode: int) -> np.ndarray:
+    observation, _ = environment.reset(seed=seed + SEED_OFFSET)
+    for _ in range(episode):
+        observation, _ = environment.reset()
+    return observation

@@ -1,0 +1,133 @@
+"""The compiled functions of a training run, over members; what they carry from call to call."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from dsrl_jax.agents.networks import is_any_kernel
+from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
+from dsrl_jax.sparse import count_connections
+
+
+class Keys(NamedTuple):
+    """Three keys for each member, [members]; what is drawn follows from them and a step."""
+
+    init: PRNGKeyArray
+    explore: PRNGKeyArray
+    update: PRNGKeyArray
+
+
+class Carry(NamedTuple):
+    """What a step takes and gives back; every leaf has a leading axis of members."""
+
+    state: State
+    sums: Metrics  # each metric's sum since it was last read
+    bad_update: Int[Array, " members"]  # the first update with a loss that is not finite, or 0
+
+
+class Program(NamedTuple):
+    """Compiled functions of all members at once.
+
+    init: () -> Carry
+    act: (state, observations [members, …, n]) -> deterministic actions
+    explore: (state, observations [members, n], env_step) -> the actions of that step
+    step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
+      one update, and what to do at `env_step`; the carry that was given is consumed
+    connections: (state) -> {network: int32 [members]}
+    """
+
+    init: Callable[[], Carry]
+    act: Callable[..., Array]
+    explore: Callable[..., Array]
+    step: Callable[..., tuple[Carry, Array]]
+    connections: Callable[[State], dict[str, Array]]
+
+
+def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
+    """Binds an agent to its members. Nothing is compiled before the first call."""
+    members = len(seeds)
+    keys = Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
+    config = jax.tree.map(jnp.asarray, config)
+    shared = partial(over_members, members=members)
+
+    def init(keys: Keys, config: Any) -> Carry:
+        state = shared(agent.init, in_axes=(0, None))(keys.init, config)
+        zeros = jnp.zeros(members)
+        sums = dict.fromkeys(agent.metrics, zeros)
+        return Carry(state, sums, jnp.zeros(members, jnp.int32))
+
+    def explore(keys: Keys, config: Any, state: State, observation: Array, env_step: Array):
+        def one(key: Array, state: State, observation: Array) -> Array:
+            return agent.explore(jax.random.fold_in(key, env_step), config, state, observation)
+
+        return shared(one, in_axes=(0, 0, 0))(keys.explore, state, observation)
+
+    def step(
+        keys: Keys,
+        config: Any,
+        carry: Carry,
+        packed: Array,
+        observation: Array,
+        update: Array,
+        env_step: Array,
+    ) -> tuple[Carry, Array]:
+        state, metrics = shared(agent.update, in_axes=(0, None, 0, 0, None))(
+            keys.update, config, carry.state, unpack(packed, spaces), update
+        )
+        action = explore(keys, config, state, observation, env_step)
+        finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
+        first = ~finite & (carry.bad_update == 0)
+        bad_update = jnp.where(first, update, carry.bad_update)
+        sums = {name: carry.sums[name] + value for name, value in metrics.items()}
+        return Carry(state, sums, bad_update), action
+
+    def act(config: Any, state: State, observation: Array) -> Array:
+        return shared(agent.act, in_axes=(None, 0, 0))(config, state, observation)
+
+    return Program(
+        init=partial(jax.jit(init), keys, config),
+        act=partial(jax.jit(act), config),
+        explore=partial(jax.jit(explore), keys, config),
+        step=partial(jax.jit(step, donate_argnums=2), keys, config),
+        connections=jax.jit(jax.vmap(_connections)),
+    )
+
+
+def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Transition:
+    """The transitions of a batch that `Replay.sample` packed into one array."""
+    n, k = spaces.observation_size, spaces.action_size
+    return Transition(
+        observation=packed[..., :n],
+        action=packed[..., n : n + k],
+        reward=packed[..., n + k],
+        terminated=packed[..., n + k + 1],
+        next_observation=packed[..., n + k + 2 :],
+    )
+
+
+def over_members(
+    function: Callable[..., Any], in_axes: tuple[int | None, ...], members: int
+) -> Callable[..., Any]:
+    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU."""
+    if members > 1:
+        return jax.vmap(function, in_axes)
+
+    def alone(*arguments: Any) -> Any:
+        first = [
+            jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
+            for argument, axis in zip(arguments, in_axes, strict=True)
+        ]
+        return jax.tree.map(lambda leaf: leaf[None], function(*first))
+
+    return alone
+
+
+def _connections(state: State) -> dict[str, Array]:
+    return {
+        "actor": count_connections(state.actor.masks, is_counted=is_any_kernel),
+        "critics": count_connections(state.critic.masks, is_counted=is_any_kernel),
+    }

@@ -1,0 +1,56 @@
+"""A whole training run from an experiment: environments, agent, program, replay, loop."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.agents import td3
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs import gymnasium as environments
+from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.training import host_loop
+from dsrl_jax.training.checkpoint import Checkpoints
+from dsrl_jax.training.host_loop import Row
+from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.replay_file import ReplayFile
+
+
+def train(
+    env: str, algo: str = "ds_td3", *, preset: str = "paper", seeds: Any = (0,), **settings: Any
+) -> Iterator[Row]:
+    """Trains agents on a Gymnasium environment and yields rows as they come; writes nothing.
+
+    Args:
+      env: halfcheetah, hopper, walker2d, ant, humanoid, or a Gymnasium id.
+      algo: td3, static_td3 or ds_td3.
+      preset: "paper", or "official" for the authors' code.
+      seeds: one member each, trained in lockstep.
+      settings: any field of `TD3Config` and `LoopConfig`, such as steps or drop_fraction.
+    Yields:
+      Dictionaries of `kind` "evaluation", "training" and "timing", see `host_loop.train`.
+    Raises:
+      ValueError: names what was given and what is allowed, before anything runs.
+    """
+    env_id = environments.resolve_id(env)
+    return run(resolve(env_id, algo, preset=preset, seeds=seeds, settings=settings))
+
+
+def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
+    """Runs an experiment; with a directory it saves there, and continues from what is there."""
+    seeds, loop = experiment.seeds, experiment.loop
+    training = [environments.make(experiment.env) for _ in seeds]
+    evaluation = [
+        [environments.make(experiment.env) for _ in range(loop.eval_episodes)] for _ in seeds
+    ]
+    spaces = Spaces(*environments.read_sizes(experiment.env, training[0]))
+    program = compile_program(td3.make_agent(spaces), experiment.agent, spaces, seeds)
+    capacity = min(loop.replay_size, loop.steps)
+    replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
+    checkpoints = None
+    if directory:
+        replay_file = ReplayFile(directory / "replay", replay)
+        checkpoints = Checkpoints(directory / "checkpoints", replay_file)
+    return host_loop.train(
+        program, experiment.agent.batch_size, loop, training, evaluation, replay, checkpoints
+    )

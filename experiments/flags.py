@@ -1,0 +1,154 @@
+"""The flags of `experiments.run`: every setting's is made from its field, none is typed twice."""
+
+import dataclasses
+import types
+from typing import Any, get_args, get_origin
+
+from absl import flags
+
+from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.training.config import LoopConfig
+
+# Chosen by --algo.
+_NOT_A_FLAG = {"topology"}
+
+
+class UsageError(Exception):
+    """A command line that cannot be run, in one line for the person who typed it."""
+
+
+def make_flags() -> flags.FlagValues:
+    """All flags of a run, unparsed. A setting that is not given is None: presets decide."""
+    values = flags.FlagValues()
+    add = {"flag_values": values, "module_name": "a run"}
+    flags.DEFINE_string(
+        "env",
+        "halfcheetah",
+        "halfcheetah, hopper, walker2d, ant, humanoid (v5), "
+        "a Gymnasium id, or package.module:Id-v0 for one's own",
+        **add,
+    )
+    flags.DEFINE_string("algo", "ds_td3", "td3, static_td3 or ds_td3", **add)
+    flags.DEFINE_string(
+        "preset",
+        "paper",
+        "paper: the paper's text; official: the authors' code where it differs",
+        **add,
+    )
+    flags.DEFINE_string("seed", None, "the seed of a single run; default 0", **add)
+    flags.DEFINE_string("seeds", None, "several seeds, trained in lockstep: 0:5 or 1,2,7", **add)
+    flags.DEFINE_string(
+        "run_dir",
+        None,
+        "where results go; default: runs/ and a name made from "
+        "what is run, so that the same command continues it",
+        **add,
+    )
+    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
+    flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "print the resolved settings, densities, and expected memory and disk, and stop",
+        **add,
+    )
+    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
+    for config, module in ((LoopConfig, "the loop"), (TD3Config, "the agent")):
+        for field in dataclasses.fields(config):
+            if field.name not in _NOT_A_FLAG:
+                flags.DEFINE_string(
+                    field.name, None, describe(field), flag_values=values, module_name=module
+                )
+    return values
+
+
+def describe(field: dataclasses.Field) -> str:
+    """A setting's help: what it is, allowed values, unit, default, source."""
+    meta = field.metadata
+    unit = f", in {meta['unit']}" if meta["unit"] else ""
+    return (
+        f"{meta['description']}; {meta['limit'].text}{unit}; "
+        f"default {format_value(field.default)} ({meta['source']})"
+    )
+
+
+def parse(values: flags.FlagValues, arguments: list[str]) -> None:
+    """Parses a command line into `values`.
+
+    Raises:
+      UsageError: for an unknown flag (naming the near ones), a bad value, a stray argument.
+    """
+    try:
+        rest = values(["run", *arguments])[1:]
+    except flags.UnrecognizedFlagError as error:
+        near = f"; did you mean {', '.join('--' + name for name in error.suggestions)}?"
+        raise UsageError(
+            f"unknown flag --{error.flagname}{near if error.suggestions else ''} "
+            f"(--help lists all flags)"
+        ) from error
+    except flags.Error as error:
+        raise UsageError(" ".join(str(error).split())) from error
+    if rest:
+        raise UsageError(f"unexpected argument {rest[0]!r}; flags are written --name=value")
+
+
+def given_settings(values: flags.FlagValues) -> dict[str, Any]:
+    """The settings given on the command line, in their fields' types.
+
+    Raises:
+      UsageError: for a value that is not of its setting's type.
+    """
+    given = {}
+    for config in (LoopConfig, TD3Config):
+        for field in dataclasses.fields(config):
+            if field.name not in _NOT_A_FLAG and values[field.name].present:
+                given[field.name] = parse_value(field.name, field.type, values[field.name].value)
+    return given
+
+
+def parse_value(name: str, kind: Any, text: str) -> Any:
+    """A word from the command line in a setting's type. Raises UsageError."""
+    try:
+        if get_origin(kind) is types.UnionType:
+            return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
+        if get_origin(kind) is tuple:
+            return tuple(int(part) for part in text.split(","))
+        if kind is int:
+            return _whole_number(text)
+        return float(text) if kind is float else text
+    except ValueError:
+        expected = {int: "a whole number", float: "a number"}.get(kind, "whole numbers: 256,256")
+        raise UsageError(f"--{name} must be {expected}, got {text!r}") from None
+
+
+def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
+    """The seeds that --seed or --seeds name; 0:5 is 0, 1, 2, 3, 4. Raises UsageError."""
+    if values["seed"].present and values["seeds"].present:
+        raise UsageError("give either --seed or --seeds, not both")
+    text = values.seeds or values.seed or "0"
+    try:
+        if values.seeds and ":" in text:
+            first, end = (int(part) for part in text.split(":"))
+            seeds = tuple(range(first, end))
+        else:
+            seeds = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--seeds must be like 0:5 or 1,2,7, got {text!r}") from None
+    if not seeds:
+        raise UsageError(f"--seeds must name at least one seed, got {text!r}")
+    return seeds
+
+
+def format_value(value: Any) -> str:
+    """A setting's value as it is written on the command line."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return "none" if value is None else str(value)
+
+
+def _whole_number(text: str) -> int:
+    """Whole numbers, also written 1e6 or 1_000_000."""
+    number = float(text)
+    if number != int(number):
+        raise ValueError(text)
+    return int(number)

@@ -1,0 +1,155 @@
+"""A run directory: config.json, CSV files that are whole after every row, TensorBoard events."""
+
+import csv
+import dataclasses
+import hashlib
+import io
+import json
+import os
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.presets import Experiment, resolve
+
+Row = dict[str, Any]
+
+# Columns of each file; a row has its keys. Clock times are in timings.csv alone.
+FILES = {"evaluation": "evaluations.csv", "training": "training.csv", "timing": "timings.csv"}
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "mujoco", "orbax-checkpoint")
+
+
+class DirectoryError(Exception):
+    """A run directory that cannot be used, in one line."""
+
+
+def default_directory(experiment: Experiment) -> Path:
+    """runs/{env}-{algo}-s{seeds}, and a hash of what differs from the preset's defaults."""
+    seeds = experiment.seeds
+    whole = seeds == tuple(range(seeds[0], seeds[-1] + 1))
+    name = f"{seeds[0]}-{seeds[-1]}" if whole and len(seeds) > 1 else "_".join(map(str, seeds))
+    env = experiment.env.replace(":", "-").replace("/", "-").lower()
+    plain = resolve(experiment.env, experiment.algo)
+    changed = {
+        key: value
+        for key, value in describe(experiment).items()
+        if value != describe(plain)[key] and key not in ("seeds", "steps")
+    }
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
+    return Path("runs") / f"{env}-{experiment.algo}-s{name}{'-' + digest if changed else ''}"
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Everything that decides what a run computes, flat, as it stands in config.json."""
+    return {
+        "env": experiment.env,
+        "algo": experiment.algo,
+        "preset": experiment.preset,
+        "seeds": list(experiment.seeds),
+        **_plain(dataclasses.asdict(experiment.loop)),
+        **_plain(dataclasses.asdict(experiment.agent)),
+    }
+
+
+def check_directory(directory: Path, experiment: Experiment) -> bool:
+    """Whether the directory holds this very run already, which then continues.
+
+    Raises:
+      DirectoryError: if it holds another run, something else, or cannot be written.
+    """
+    config = directory / "config.json"
+    if config.exists():
+        try:
+            held = json.loads(config.read_text())
+        except (OSError, ValueError) as error:
+            raise DirectoryError(f"{config} cannot be read: {error}") from error
+        differing = [
+            f"{key} is {held.get(key)!r} there and {value!r} here"
+            for key, value in describe(experiment).items()
+            if held.get(key) != value and not (key == "steps" and held.get(key, 0) < value)
+        ]
+        if differing:
+            raise DirectoryError(
+                f"{directory} holds another run: {'; '.join(differing)}; "
+                "choose another --run_dir or the same settings"
+            )
+        return True
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not os.access(existing, os.W_OK):
+        raise DirectoryError(f"{directory} cannot be written: no permission in {existing}")
+    return False
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a run computes with."""
+    return {name: metadata.version(name) for name in LIBRARIES}
+
+
+class RunDirectory:
+    """Writes rows as they come. The first row of a continued run cuts what lies behind it."""
+
+    def __init__(self, directory: Path, config: dict[str, Any]):
+        from tensorboardX import SummaryWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        text = json.dumps(config, indent=1)
+        temporary = directory / "config.json.new"
+        temporary.write_text(text + "\n")
+        temporary.replace(directory / "config.json")
+        self.events = SummaryWriter(str(directory / "tensorboard"))
+
+    def write(self, row: Row) -> None:
+        """Appends a row to its file, and its numbers to the TensorBoard events."""
+        if row["kind"] == "start":
+            for name in FILES.values():
+                cut_rows(self.directory / name, row["env_step"])
+            return
+        cells = flatten(row)
+        path = self.directory / FILES[row["kind"]]
+        line = io.StringIO()
+        writer = csv.DictWriter(line, cells, lineterminator="\n")
+        if not path.exists():
+            writer.writeheader()
+        writer.writerow(cells)
+        with path.open("a") as file:
+            file.write(line.getvalue())
+        prefix = f"seed_{row['seed']}/" if "seed" in row else "time/"
+        for name, value in row.items():
+            if isinstance(value, float):
+                self.events.add_scalar(prefix + name, value, row["env_step"])
+
+    def close(self) -> None:
+        """Writes what TensorBoard holds back."""
+        self.events.close()
+
+
+def flatten(row: Row) -> dict[str, Any]:
+    """A row's cells: a list becomes one column an entry, return_0, return_1, …"""
+    cells: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, list):
+            cells |= {f"{name.removesuffix('s')}_{i}": entry for i, entry in enumerate(value)}
+        elif name != "kind":
+            cells[name] = value
+    return cells
+
+
+def cut_rows(path: Path, env_step: int) -> None:
+    """Removes rows of later steps, and a last line that was cut short."""
+    if not path.exists():
+        return
+    header, *lines = path.read_text().splitlines(keepends=True)
+    column = header.strip().split(",").index("env_step")
+    kept = [
+        line for line in lines if line.endswith("\n") and int(line.split(",")[column]) <= env_step
+    ]
+    temporary = path.with_suffix(".new")
+    temporary.write_text("".join([header, *kept]))
+    temporary.replace(path)
+
+
+def _plain(settings: dict[str, Any]) -> dict[str, Any]:
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}

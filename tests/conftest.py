@@ -1,0 +1,34 @@
+"""What every test may ask for; and the whole suite runs with rank promotion forbidden."""
+
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import pytest
+
+# Broadcasting between ranks hides wrong shapes: one draw of noise for a whole batch, for instance.
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+Layer = tuple[np.ndarray, np.ndarray]  # (kernel, mask)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(0)
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def random_layer() -> Callable[..., Layer]:
+    """The maker of a float32 kernel `[n_in, n_out]`, exactly 0 off its mask, and the mask."""
+
+    def make(rng: np.random.Generator, n_in: int, n_out: int, density: float) -> Layer:
+        mask = rng.random((n_in, n_out)) < density
+        kernel = rng.normal(size=(n_in, n_out)).astype(np.float32)
+        return np.where(mask, kernel, np.float32(0)), mask
+
+    return make
