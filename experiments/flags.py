@@ -1,6 +1,8 @@
 """The flags of `experiments.run`: every setting's is made from its field, none is typed twice."""
 
 import dataclasses
+import difflib
+import textwrap
 import types
 from typing import Any, get_args, get_origin
 
@@ -13,7 +15,7 @@ from dsrl_jax.training.config import LoopConfig
 _NOT_A_FLAG = {"topology"}
 
 
-class UsageError(Exception):
+class UsageError(ValueError):
     """A command line that cannot be run, in one line for the person who typed it."""
 
 
@@ -72,8 +74,21 @@ def describe(field: dataclasses.Field) -> str:
     )
 
 
-def parse(values: flags.FlagValues, arguments: list[str]) -> None:
-    """Parses a command line into `values`.
+def help_text(values: flags.FlagValues) -> str:
+    """All flags, by what they set, with their help."""
+    lines = []
+    for group, members in values.flags_by_module_dict().items():
+        lines.append(f"\nFlags of {group}:")
+        for flag in members:
+            lines.append(f"  --{flag.name}")
+            lines += textwrap.wrap(
+                flag.help, 96, initial_indent="      ", subsequent_indent="      "
+            )
+    return "\n".join(lines)
+
+
+def parse(values: flags.FlagValues, arguments: list[str], *, stray: bool = False) -> list[str]:
+    """Parses a command line into `values`; returns what is no flag, where that is allowed.
 
     Raises:
       UsageError: for an unknown flag (naming the near ones), a bad value, a stray argument.
@@ -81,15 +96,16 @@ def parse(values: flags.FlagValues, arguments: list[str]) -> None:
     try:
         rest = values(["run", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
-        near = f"; did you mean {', '.join('--' + name for name in error.suggestions)}?"
+        near = difflib.get_close_matches(error.flagname, list(values), n=3)
+        hint = f"; did you mean {' or '.join('--' + name for name in near)}?" if near else ""
         raise UsageError(
-            f"unknown flag --{error.flagname}{near if error.suggestions else ''} "
-            f"(--help lists all flags)"
+            f"unknown flag --{error.flagname}{hint} (--help lists all flags)"
         ) from error
     except flags.Error as error:
         raise UsageError(" ".join(str(error).split())) from error
-    if rest:
+    if rest and not stray:
         raise UsageError(f"unexpected argument {rest[0]!r}; flags are written --name=value")
+    return rest
 
 
 def given_settings(values: flags.FlagValues) -> dict[str, Any]:
@@ -116,7 +132,7 @@ def parse_value(name: str, kind: Any, text: str) -> Any:
         if kind is int:
             return _whole_number(text)
         return float(text) if kind is float else text
-    except ValueError:
+    except (ValueError, OverflowError):
         expected = {int: "a whole number", float: "a number"}.get(kind, "whole numbers: 256,256")
         raise UsageError(f"--{name} must be {expected}, got {text!r}") from None
 

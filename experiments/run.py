@@ -1,112 +1,132 @@
-"""Trains an agent: `python -m experiments.run --env=halfcheetah --algo=ds_td3`.
+"""Trains agents: python -m experiments.run --env=halfcheetah --algo=ds_td3.
 
-Settings are checked before JAX is imported, so that a mistake is told at once.
+The same command given again continues a run that was stopped, from its last evaluation.
 """
 
-import os
-import subprocess
+import signal
 import sys
 from pathlib import Path
 
 from absl import flags
 
-from dsrl_jax.presets import resolve
-from experiments.flags import UsageError, given_settings, make_flags, parse, parse_seeds
+# What is imported here is light: a mistake on the command line is told before JAX is imported.
+from dsrl_jax.presets import Experiment, resolve
+from experiments.flags import (
+    UsageError,
+    given_settings,
+    help_text,
+    make_flags,
+    parse,
+    parse_seeds,
+    parse_value,
+)
+from experiments.machine import (
+    check_device,
+    choose_device,
+    commit,
+    keep_freed_memory,
+    library_versions,
+)
 from experiments.run_directory import (
-    DirectoryError,
     RunDirectory,
     check_directory,
     default_directory,
     describe,
-    library_versions,
+    make_directory,
 )
 
 
 def main(arguments: list[str]) -> int:
-    """Runs a command line; returns the exit status: 2 for one that cannot be run."""
+    """Runs a command line.
+
+    Returns:
+      The exit status: 0, 1 for a run that failed, 2 for a command line that cannot be run, 130
+      for one that was interrupted.
+    """
     values = make_flags()
     try:
         parse(values, arguments)
         if values.help:
-            print(__doc__ + values.main_module_help())
+            print(__doc__ + "\n" + help_text(values))
             return 0
-        return run(values)
-    except (UsageError, DirectoryError, ValueError) as error:
+        return run(values, arguments)
+    except (UsageError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the last evaluation", file=sys.stderr)
+        return 128 + signal.SIGINT
 
 
-def run(values: flags.FlagValues) -> int:
-    """Resolves and checks what was asked for, then trains."""
+def run(values: flags.FlagValues, arguments: list[str]) -> int:
+    """Resolves and checks what was asked for, then shows or does it."""
+    seeds, settings = parse_seeds(values), given_settings(values)
+    threads = parse_value("threads", int, values.threads) if values.threads else None
+    choose_device(values.device, threads)
+
     from dsrl_jax.envs import gymnasium as environments
 
     env_id = environments.resolve_id(values.env)
-    experiment = resolve(
-        env_id,
-        values.algo,
-        preset=values.preset,
-        seeds=parse_seeds(values),
-        settings=given_settings(values),
-    )
+    experiment = resolve(env_id, values.algo, preset=values.preset, seeds=seeds, settings=settings)
     sizes = environments.read_sizes(env_id, environments.make(env_id))
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
-    continued = check_directory(directory, experiment)
-    choose_device(values.device, int(values.threads) if values.threads else None)
+    continues = check_directory(directory, experiment)
+    if not values.dry_run:
+        make_directory(directory)
     keep_freed_memory()
-    return train(experiment, sizes, directory, continued)
+    check_device(values.device)
 
+    from dsrl_jax.agents.types import Spaces
+    from experiments import summary
 
-def train(experiment, sizes, directory, continued) -> int:
-    from dsrl_jax.training import train as training
-
+    spaces = Spaces(*sizes)
+    notes = [f"note: {note}" for note in summary.notes(experiment, spaces)]
+    if values.dry_run:
+        print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
+        return 0
+    where = f"{'continues' if continues else 'starts'} in {directory}"
+    print("\n".join([f"{experiment.algo} on {env_id}: {where}", *notes]))
     config = {
         **describe(experiment),
         **sizes._asdict(),
+        "layers": summary.densities(experiment, spaces),
+        "device": values.device,
+        "threads": threads,
         "versions": library_versions(),
         "commit": commit(),
-        "command": " ".join(sys.argv[1:]),
+        "command": " ".join(arguments),
     }
-    rows = RunDirectory(directory, config)
-    for row in training.run(experiment, directory):
-        rows.write(row)
-        if row["kind"] == "evaluation":
-            print(row["seed"], row["env_step"], row["return_mean"], flush=True)
-    rows.close()
-    return 0
+    return train(experiment, spaces, directory, config)
 
 
-def choose_device(device: str, threads: int | None) -> None:
-    """Sets what JAX reads once, when it is imported."""
-    os.environ["JAX_PLATFORMS"] = device
-    if threads:
-        os.environ["PJRT_NPROC"] = str(threads)
-        if threads == 1:
-            os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false"
+def train(experiment: Experiment, spaces, directory: Path, config: dict) -> int:  # type: ignore[no-untyped-def]
+    """Trains, writing and showing rows as they come, and ends with a table and a curve."""
+    from dsrl_jax.agents.costs import expected_cost
+    from dsrl_jax.training import train as training
+    from dsrl_jax.training.host_loop import NotFiniteError
+    from experiments import plot, summary
+    from experiments.progress import Progress
 
-
-def keep_freed_memory() -> None:
-    """Lets the allocator keep what an update frees: asking the kernel for it again, zeroed, took
-    a third of an update's time."""
-    import ctypes
-
+    dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
+    progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
+    files = RunDirectory(directory, config)
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(-3, 1 << 30)
-        libc.mallopt(-1, (1 << 31) - 1)
-    except OSError:
-        pass
-
-
-def commit() -> str:
-    """The checkout's commit, with a + where files differ from it; empty outside a checkout."""
-    root = Path(__file__).parent
-    show = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"],
-        cwd=root,
-        capture_output=True,
-        text=True,
-    )
-    return show.stdout.strip()
+        for row in training.run(experiment, directory):
+            files.write(row)
+            progress.show(row)
+    except NotFiniteError as error:
+        print(f"error: {error}; {directory} holds all rows before it", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}; the same command continues once it is mended", file=sys.stderr)
+        return 1
+    finally:
+        progress.close()
+        files.close()
+    plot.draw(plot.read_curves(directory), directory / "curve.png")
+    print(summary.results(experiment, spaces, directory))
+    print(f"results in {directory}: evaluations.csv, training.csv, curve.png, tensorboard")
+    return 0
 
 
 if __name__ == "__main__":

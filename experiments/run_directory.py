@@ -5,8 +5,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import os
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,9 @@ Row = dict[str, Any]
 
 # Columns of each file; a row has its keys. Clock times are in timings.csv alone.
 FILES = {"evaluation": "evaluations.csv", "training": "training.csv", "timing": "timings.csv"}
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "mujoco", "orbax-checkpoint")
 
 
-class DirectoryError(Exception):
+class DirectoryError(ValueError):
     """A run directory that cannot be used, in one line."""
 
 
@@ -55,7 +52,7 @@ def check_directory(directory: Path, experiment: Experiment) -> bool:
     """Whether the directory holds this very run already, which then continues.
 
     Raises:
-      DirectoryError: if it holds another run, something else, or cannot be written.
+      DirectoryError: if it holds another run or something else.
     """
     config = directory / "config.json"
     if config.exists():
@@ -76,15 +73,21 @@ def check_directory(directory: Path, experiment: Experiment) -> bool:
         return True
     if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not os.access(existing, os.W_OK):
-        raise DirectoryError(f"{directory} cannot be written: no permission in {existing}")
     return False
 
 
-def library_versions() -> dict[str, str]:
-    """Versions of what a run computes with."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+def make_directory(directory: Path) -> None:
+    """Makes a run directory, or raises DirectoryError if it cannot be written."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        probe = directory / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DirectoryError(
+            f"run_dir {str(directory)!r} cannot be written: {reason}; choose another --run_dir"
+        ) from error
 
 
 class RunDirectory:
@@ -93,7 +96,6 @@ class RunDirectory:
     def __init__(self, directory: Path, config: dict[str, Any]):
         from tensorboardX import SummaryWriter
 
-        directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         text = json.dumps(config, indent=1)
         temporary = directory / "config.json.new"

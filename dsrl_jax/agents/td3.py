@@ -16,10 +16,11 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from dsrl_jax import sparse
 from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.networks import (
+    FIRST_CRITIC,
     MLP,
     hidden_density,
+    init_critics,
     init_network,
-    init_twins,
     is_hidden_kernel,
     no_leaf,
 )
@@ -38,7 +39,7 @@ jax.tree_util.register_dataclass(
 
 
 class TD3State(NamedTuple):
-    """Everything that training changes. Critics and their target: two, on a leading axis."""
+    """Everything that training changes. Both critics are one net and share one optimizer."""
 
     actor: SparseNet
     critic: SparseNet
@@ -64,9 +65,9 @@ def init(spaces: Spaces, key: PRNGKeyArray, config: TD3Config) -> TD3State:
     n_state, n_action = spaces.observation_size, spaces.action_size
 
     params = init_network(key_actor, actor_network(spaces, config), n_state)
-    actor = sparse.init_net(key_actor_mask, params, optimizer, density, actor_sparsity(config))
-    params = init_twins(key_critic, critic_network(config), n_state + n_action)
-    critic = sparse.init_net(key_critic_mask, params, optimizer, density, critic_sparsity(config))
+    actor = sparse.init_net(key_actor_mask, params, optimizer, density, make_sparsity(config))
+    params = init_critics(key_critic, critic_network(config), n_state + n_action)
+    critic = sparse.init_net(key_critic_mask, params, optimizer, density, make_sparsity(config))
     return TD3State(actor, critic, actor.params, critic.params)
 
 
@@ -111,30 +112,22 @@ def update(
       update and 0 at the others, so that its mean over updates is the mean loss.
     """
     key_noise, key_critic, key_actor = jax.random.split(jax.random.fold_in(key, step), 3)
-    optimizer = make_optimizer(config)
-    adapt = partial(_adapt_on_schedule, config, optimizer, step)
+    train = partial(_train_net, config, step)
 
     target = td_target(key_noise, spaces, config, state, batch)  # lines 11, 12
     (loss, q_mean), gradients = jax.value_and_grad(critic_loss, has_aux=True)(
         state.critic.params, config, target, batch
     )
-    critic_step = sparse.gradient_step(  # line 13
-        state.critic, gradients, optimizer, critic_sparsity(config)
-    )
-    critic = adapt(key_critic, critic_step, critic_sparsity(config))  # lines 14 to 16
+    critic = train(key_critic, state.critic, gradients)  # lines 13 to 16
 
     def train_actor() -> tuple[SparseNet, Params, Params, Array]:
-        loss, gradients = jax.value_and_grad(actor_loss)(  # lines 18, 19
+        loss, gradients = jax.value_and_grad(actor_loss)(
             state.actor.params, spaces, config, critic.params, batch
         )
-        actor_step = sparse.gradient_step(state.actor, gradients, optimizer, actor_sparsity(config))
-        actor = adapt(key_actor, actor_step, actor_sparsity(config))  # lines 20 to 22
-        target_critic = sparse.average_target(  # lines 24, 26
-            state.target_critic, critic, config.tau, critic_sparsity(config)
-        )
-        target_actor = sparse.average_target(  # lines 25, 27
-            state.target_actor, actor, config.tau, actor_sparsity(config)
-        )
+        actor = train(key_actor, state.actor, gradients)  # lines 18 to 22
+        average = partial(sparse.average_target, tau=config.tau, sparsity=make_sparsity(config))
+        target_critic = average(state.target_critic, critic)  # lines 24, 26
+        target_actor = average(state.target_actor, actor)  # lines 25, 27
         return actor, target_actor, target_critic, config.policy_delay * loss
 
     def wait() -> tuple[SparseNet, Params, Params, Array]:
@@ -172,7 +165,7 @@ def actor_loss(
 ) -> Float[Array, ""]:
     """-mean Q1(s, π(s)), the first critic only (line 19)."""
     action = policy(params, spaces, config, batch.observation)
-    first = jax.tree.map(lambda leaf: leaf[:1], critic)
+    first = {FIRST_CRITIC: critic[FIRST_CRITIC]}
     return -q_values(first, config, batch.observation, action).mean()
 
 
@@ -191,10 +184,10 @@ def q_values(
     observation: Float[Array, "batch n_state"],
     action: Float[Array, "batch n_action"],
 ) -> Float[Array, "critics batch"]:
-    """Every critic's value; `params` has the critics on a leading axis."""
+    """The value of every critic in `params`."""
     inputs = jnp.concatenate([observation, action], axis=-1)
     network = critic_network(config)
-    return jax.vmap(lambda one: network.apply({"params": one}, inputs)[..., 0])(params)
+    return jnp.stack([network.apply({"params": one}, inputs)[..., 0] for one in params.values()])
 
 
 def adaptation_schedule(
@@ -218,8 +211,8 @@ def critic_network(config: TD3Config) -> MLP:
     return MLP(config.hidden_sizes, 1)
 
 
-def actor_sparsity(config: TD3Config) -> Sparsity:
-    """How the actor is sparse: the hidden layers, by the config's rules; or not at all."""
+def make_sparsity(config: TD3Config) -> Sparsity:
+    """How the networks are sparse: in their hidden layers, by the config's rules; or not at all."""
     return Sparsity(
         is_sparse=no_leaf if config.topology == "dense" else is_hidden_kernel,
         rules=sparse.Rules(config.drop_rule, config.grow_rule, config.grown_weight),
@@ -227,11 +220,6 @@ def actor_sparsity(config: TD3Config) -> Sparsity:
         target_ties=config.target_ties,
         exact_count=config.connection_count == "exact",
     )
-
-
-def critic_sparsity(config: TD3Config) -> Sparsity:
-    """The same for the critics, which are two on a leading axis."""
-    return actor_sparsity(config)._replace(stacked_axes=1)
 
 
 def make_optimizer(config: TD3Config) -> optax.GradientTransformation:
@@ -246,18 +234,21 @@ def half_range(spaces: Spaces) -> Float[Array, " n_action"]:
     return (jnp.array(spaces.action_high) - jnp.array(spaces.action_low)) / 2
 
 
-def _adapt_on_schedule(
-    config: TD3Config,
-    optimizer: optax.GradientTransformation,
-    step: Int[Array, ""],
-    key: PRNGKeyArray,
-    net: SparseNet,
-    sparsity: Sparsity,
+def _train_net(
+    config: TD3Config, step: Int[Array, ""], key: PRNGKeyArray, net: SparseNet, gradients: Params
 ) -> SparseNet:
+    """An optimizer step, and an adaptation by the schedule."""
     due, grow = adaptation_schedule(config, step)
-    if config.topology != "dynamic":
-        due = False
-    return sparse.adapt_if(due, key, net, config.drop_fraction, optimizer, sparsity, grow=grow)
+    return sparse.step_and_adapt(
+        due if config.topology == "dynamic" else False,
+        key,
+        net,
+        gradients,
+        config.drop_fraction,
+        make_optimizer(config),
+        make_sparsity(config),
+        grow=grow,
+    )
 
 
 def _clip_to_bounds(action: Float[Array, "*batch n_action"], spaces: Spaces) -> Array:

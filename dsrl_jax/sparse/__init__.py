@@ -16,10 +16,11 @@ from dsrl_jax.sparse.masks import (
 from dsrl_jax.sparse.net import (
     SparseNet,
     Sparsity,
-    adapt_if,
+    adapt_net,
     average_target,
     gradient_step,
     init_net,
+    step_and_adapt,
 )
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
 from dsrl_jax.sparse.topology import (
@@ -43,7 +44,7 @@ __all__ = [
     "SparseNet",
     "Sparsity",
     "adapt",
-    "adapt_if",
+    "adapt_net",
     "apply_masks",
     "average_target",
     "count_connections",
@@ -64,5 +65,6 @@ __all__ = [
     "select_largest",
     "select_random",
     "select_smallest",
+    "step_and_adapt",
     "training_flops",
 ]

@@ -172,6 +172,13 @@ def _named_leaves(tree: Any) -> tuple[list[tuple[str, Array]], Any]:
 
 
 def _per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..., Any]:
-    for _ in range(stacked_axes):
-        function = jax.vmap(function)
-    return function
+    """Applies a function to each stacked network in turn: searches end each at its own pass."""
+    if not stacked_axes:
+        return function
+    inner = _per_network(function, stacked_axes - 1)
+
+    def each(*leaves: Array) -> Any:
+        results = [inner(*(leaf[i] for leaf in leaves)) for i in range(leaves[0].shape[0])]
+        return jax.tree.map(lambda *parts: jnp.stack(parts), *results)
+
+    return each

@@ -66,15 +66,14 @@ def gradient_step(
     optimizer: optax.GradientTransformation,
     sparsity: Sparsity,
 ) -> SparseNet:
-    """One optimizer step. With dense moments the result is dense until `adapt_if` masks it."""
+    """One optimizer step. With dense moments the result is dense, and still to be masked."""
     if sparsity.moments == "sparse":
         gradients = _apply_masks(gradients, net.masks, sparsity)
     updates, opt_state = optimizer.update(gradients, net.opt_state, net.params)
     return SparseNet(optax.apply_updates(net.params, updates), net.masks, opt_state)
 
 
-def adapt_if(
-    due: bool | Bool[Array, ""],
+def adapt_net(
     key: PRNGKeyArray,
     net: SparseNet,
     drop_fraction: float | Float[Array, ""],
@@ -83,30 +82,53 @@ def adapt_if(
     *,
     grow: bool | Bool[Array, ""] = True,
 ) -> SparseNet:
-    """Topological adaptation (Algorithm 2) where `due`; else only sets absent weights to 0.
+    """Topological adaptation (Algorithm 2) of every sparse layer.
 
-    `due` must not be batched, or the branch becomes a select and is paid for at every step.
     With sparse moments the optimizer's state of every absent connection is cleared, and a grown
     one starts from none.
     """
+    params, masks = masks_lib.adapt(
+        key,
+        net.params,
+        net.masks,
+        drop_fraction,
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
+        rules=sparsity.rules,
+        grow=grow,
+    )
+    return SparseNet(params, masks, _mask_moments(net.opt_state, masks, optimizer, sparsity))
+
+
+def step_and_adapt(
+    due: bool | Bool[Array, ""],
+    key: PRNGKeyArray,
+    net: SparseNet,
+    gradients: Params,
+    drop_fraction: float | Float[Array, ""],
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+    *,
+    grow: bool | Bool[Array, ""] = True,
+) -> SparseNet:
+    """One optimizer step (Algorithm 1, line 13), then an adaptation where `due` (14 to 16).
+
+    `due` must not be batched, or the branch becomes a select and every step pays for an
+    adaptation. The step stands in both branches: one that only passed its network on would copy
+    it.
+    """
+
+    def step() -> SparseNet:
+        return gradient_step(net, gradients, optimizer, sparsity)
 
     def change() -> SparseNet:
-        params, masks = masks_lib.adapt(
-            key,
-            net.params,
-            net.masks,
-            drop_fraction,
-            is_sparse=sparsity.is_sparse,
-            stacked_axes=sparsity.stacked_axes,
-            rules=sparsity.rules,
-            grow=grow,
-        )
-        return SparseNet(params, masks, _mask_moments(net.opt_state, masks, optimizer, sparsity))
+        return adapt_net(key, step(), drop_fraction, optimizer, sparsity, grow=grow)
 
     def keep() -> SparseNet:
+        stepped = step()
         if sparsity.moments == "sparse":
-            return net  # No step has left the mask.
-        return net._replace(params=_apply_masks(net.params, net.masks, sparsity))
+            return stepped  # No step has left the mask.
+        return stepped._replace(params=_apply_masks(stepped.params, net.masks, sparsity))
 
     if due is False:
         return keep()

@@ -93,10 +93,15 @@ def _select(keys: Array, candidates: Array, count: Array | int) -> Array:
 
     position = jnp.arange(keys.size, dtype=jnp.int32).reshape(keys.shape)
 
-    def at_least_with_ties_after(start):
+    def at_least_with_ties_after(start: Array) -> Array:
         return candidates & ((keys > threshold) | ((keys == threshold) & (position < -start)))
 
-    start, _ = _bisect(at_least_with_ties_after, jnp.int32(-keys.size), jnp.int32(1), count, marked)
+    all_ties = jnp.int32(-keys.size)
+    start = lax.cond(
+        marked > count,
+        lambda: _bisect(at_least_with_ties_after, all_ties, jnp.int32(1), count, marked)[0],
+        lambda: all_ties,
+    )
     return at_least_with_ties_after(start)
 
 

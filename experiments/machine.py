@@ -1,0 +1,80 @@
+"""What the process runs on: device and threads, set before JAX is imported; the allocator."""
+
+import ctypes
+import os
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from experiments.flags import UsageError
+
+DEVICES = ("cpu", "gpu", "tpu")
+LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "mujoco", "orbax-checkpoint")
+
+# glibc's malloc.h
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+
+
+def choose_device(device: str, threads: int | None) -> None:
+    """Sets what JAX reads once, when it is imported.
+
+    Raises:
+      UsageError: for an unknown device or a count of threads below 1.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"--device must be one of {', '.join(DEVICES)}, got {device!r}")
+    os.environ["JAX_PLATFORMS"] = device
+    if threads is None:
+        return
+    if threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {threads}")
+    os.environ["PJRT_NPROC"] = str(threads)
+    if threads == 1:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+
+
+def check_device(device: str) -> None:
+    """Imports JAX and asks it for the device.
+
+    Raises:
+      UsageError: if there is none.
+    """
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device={device} is not available here: {reason}") from error
+
+
+def keep_freed_memory() -> None:
+    """Lets the allocator keep what an update frees, on Linux.
+
+    Asking the kernel again for the same pages, zeroed, took a third of an update's time.
+    """
+    if sys.platform.startswith("linux"):
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+        except OSError:  # Another C library: slower, nothing else.
+            return
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of what a run computes with."""
+    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def commit() -> str:
+    """The checkout's commit, with a + where files differ from it; empty outside a checkout."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
+    except OSError:
+        return ""
+    return answer.stdout.strip()

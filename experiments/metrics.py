@@ -1,0 +1,27 @@
+"""The paper's measures of a learning curve (Section 4.3)."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Score(NamedTuple):
+    """One seed's learning curve in three numbers."""
+
+    final: float  # mean return of the last evaluation
+    last10: float  # mean of the last ten evaluations, or of all there are
+    learning_curve_area: float
+
+
+def score(returns: Sequence[float], steps: int, eval_period: int) -> Score:
+    """Scores the mean returns of all evaluations up to `steps`, the one at step 0 included."""
+    last = returns[-10:]
+    area = learning_curve_area(returns, steps, eval_period)
+    return Score(returns[-1], sum(last) / len(last), area)
+
+
+def learning_curve_area(returns: Sequence[float], steps: int, eval_period: int) -> float:
+    """LCA (eq. 9), in the paper's unit: the sum of the mean returns over the number of steps.
+
+    The paper's period of 5,000 steps is the unit for other periods.
+    """
+    return sum(returns) / steps * (eval_period / 5_000)

@@ -1,0 +1,64 @@
+"""How far a run is: a bar on a terminal, a line for each evaluation elsewhere."""
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+
+class Progress:
+    """Shows rows as they come; counts all members' steps once, as they advance together."""
+
+    def __init__(self, steps: int, members: int, dense_weights: int):
+        self.steps, self.members, self.dense_weights = steps, members, dense_weights
+        self.bar: tqdm | None = None
+        self.shown: dict[str, str] = {}
+        self.returns: list[float] = []
+        self.connections: list[int] = []
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Takes in one row of `host_loop.train`."""
+        kind = row["kind"]
+        if kind == "start":
+            self._start(row["env_step"])
+        elif kind == "training":
+            self.connections.append(row["actor_connections"] + row["critics_connections"])
+            if len(self.connections) == self.members:
+                density = sum(self.connections) / self.members / self.dense_weights
+                self.shown["density"] = f"{density:.3f}"
+                self.connections = []
+                self._advance(row["env_step"])
+        elif kind == "evaluation":
+            self.returns.append(row["return_mean"])
+            if len(self.returns) == self.members:
+                self.shown["return"] = f"{sum(self.returns) / self.members:.1f}"
+                self.returns = []
+                self._advance(row["env_step"], evaluated=True)
+
+    def close(self) -> None:
+        """Leaves the bar as it is and frees the line."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _start(self, env_step: int) -> None:
+        self.started, self.first = time.perf_counter(), env_step
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.steps, initial=env_step, unit="step", dynamic_ncols=True)
+
+    def _advance(self, env_step: int, evaluated: bool = False) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix(self.shown, refresh=False)
+            self.bar.update(env_step - self.bar.n)
+            return
+        if evaluated:
+            seconds = time.perf_counter() - self.started
+            rate = (env_step - self.first) / seconds
+            left = (self.steps - env_step) / rate / 60 if rate else float("nan")
+            facts = ", ".join(f"{name} {value}" for name, value in self.shown.items())
+            print(
+                f"step {env_step:>9,} of {self.steps:,}, {rate:.0f} steps/s, "
+                f"{left:.1f} minutes left, {facts}",
+                file=sys.stderr,
+                flush=True,
+            )

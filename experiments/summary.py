@@ -1,0 +1,120 @@
+"""What a run is before it starts, and what came of it, as text for a terminal."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost, network_layers
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
+from experiments.flags import format_value
+from experiments.metrics import score
+from experiments.run_directory import describe
+
+# Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
+_BYTES_A_WEIGHT = 4 * 4 + 1
+
+
+def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
+    """The resolved settings, layers with their densities, and expected memory and disk."""
+    settings = describe(experiment)
+    lines = [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
+    lines += ["", f"{'layer':<20} {'shape':>11} {'density':>8} {'connections':>12}"]
+    for network, layers in network_layers(spaces, experiment.agent).items():
+        for layer in layers:
+            shape = f"{layer.n_in}x{layer.n_out}"
+            lines.append(
+                f"{network + ' ' + layer.name:<20} {shape:>11} {layer.density:>8.4f} "
+                f"{layer.connections:>12,.0f}"
+            )
+    updates = max(experiment.loop.steps - experiment.loop.start_steps, 0)
+    cost = expected_cost(spaces, experiment.agent, updates)
+    memory, disk = storage(experiment, spaces, cost)
+    lines += [
+        "",
+        f"connections          {cost.connections:,.0f} of {cost.dense_weights:,} weights, "
+        f"sparsity {cost.sparsity:.2%}",
+        f"training FLOPs       {cost.training_flops:.3e} ({updates:,} updates), "
+        f"{cost.ratio_to_dense:.4f} of dense",
+        f"memory               about {memory / 1e6:,.0f} MB for replay and networks",
+        f"disk                 about {disk / 1e6:,.0f} MB in {directory}",
+    ]
+    return "\n".join(lines)
+
+
+def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
+    """What a user should know of this run and would not guess."""
+    said = []
+    agent, loop = experiment.agent, experiment.loop
+    if agent.topology != "dense":
+        for network, layers in network_layers(spaces, agent).items():
+            said += [
+                f"{network}: {layer.name} comes out dense, "
+                f"lambda asks for more than its {layer.weights:,} weights"
+                for layer in layers
+                if layer.name != "output" and layer.density == 1
+            ]
+    if experiment.preset == "official" and not agent.last_adaptation:
+        said.append(
+            f"no last adaptation: steps - start_steps - {OFFICIAL_LAST_ADAPTATION:,} "
+            "is not positive"
+        )
+    if loop.steps <= loop.start_steps:
+        said.append(f"no update: all {loop.steps:,} steps are random (start_steps)")
+    return said
+
+
+def densities(experiment: Experiment, spaces: Spaces) -> dict[str, dict[str, float]]:
+    """Each layer's density, by network."""
+    networks = network_layers(spaces, experiment.agent).items()
+    return {name: {layer.name: layer.density for layer in layers} for name, layers in networks}
+
+
+def storage(experiment: Experiment, spaces: Spaces, cost: Cost) -> tuple[float, float]:
+    """Expected bytes in memory and on disk."""
+    loop, members = experiment.loop, len(experiment.seeds)
+    row = 4 * (spaces.observation_size + spaces.action_size + 3)
+    networks = members * cost.dense_weights * _BYTES_A_WEIGHT
+    memory = members * row * min(loop.replay_size, loop.steps) + networks
+    return memory, members * row * loop.steps + 2 * networks
+
+
+def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
+    """One row for each seed: final, last10, LCA, connections, sparsity, training FLOPs."""
+    header = (
+        f"{'seed':>5} {'final':>9} {'last10':>9} {'LCA':>8} {'connections':>12} "
+        f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}"
+    )
+    lines = [header]
+    evaluations = read_rows(directory / "evaluations.csv")
+    training = read_rows(directory / "training.csv")
+    for seed in experiment.seeds:
+        own = [row for row in evaluations if int(row["seed"]) == seed]
+        last = [row for row in training if int(row["seed"]) == seed][-1]
+        returns = [float(row["return_mean"]) for row in own]
+        steps = int(own[-1]["env_step"])
+        found = score(returns, max(steps, 1), experiment.loop.eval_period)
+        cost = actual_cost(
+            spaces,
+            experiment.agent,
+            int(own[-1]["updates"]),
+            int(last["actor_connections"]),
+            int(last["critics_connections"]),
+        )
+        lines.append(
+            f"{seed:>5} {found.final:>9.1f} {found.last10:>9.1f} "
+            f"{found.learning_curve_area:>8.4f} {cost.connections:>12,} {cost.sparsity:>9.2%} "
+            f"{cost.training_flops:>15.3e} {cost.ratio_to_dense:>9.4f}"
+        )
+    return "\n".join(lines)
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of a run directory."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def format_setting(value: Any) -> str:
+    """A value of config.json as it is written on the command line."""
+    return format_value(tuple(value) if isinstance(value, list) else value)
