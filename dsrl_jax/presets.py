@@ -70,14 +70,17 @@ def resolve(
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
         raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
     given = dict(settings or {})
-    names = {field.name: LoopConfig for field in dataclasses.fields(LoopConfig)}
+    names: dict[str, type] = {field.name: LoopConfig for field in dataclasses.fields(LoopConfig)}
     names |= {field.name: TD3Config for field in dataclasses.fields(TD3Config)}
     for name in given:
         check_choice("setting", name, [known for known in names if known != "topology"])
 
     loop = LoopConfig(**{name: given[name] for name in given if names[name] is LoopConfig})
     loop_config.validate(loop)
-    numbers = {"topology": TOPOLOGIES[algo], "lambda1": LAMBDA1.get(env_id.split("-")[0], 7.0)}
+    numbers: dict[str, Any] = {
+        "topology": TOPOLOGIES[algo],
+        "lambda1": LAMBDA1.get(env_id.split("-")[0], 7.0),
+    }
     if preset == "official":
         numbers |= OFFICIAL
         last = loop.steps - loop.start_steps - OFFICIAL_LAST_ADAPTATION

@@ -22,7 +22,7 @@ class UsageError(ValueError):
 def make_flags() -> flags.FlagValues:
     """All flags of a run, unparsed. A setting that is not given is None: presets decide."""
     values = flags.FlagValues()
-    add = {"flag_values": values, "module_name": "a run"}
+    add: Any = {"flag_values": values, "module_name": "a run"}
     flags.DEFINE_string(
         "env",
         "halfcheetah",
@@ -118,7 +118,9 @@ def given_settings(values: flags.FlagValues) -> dict[str, Any]:
     for config in (LoopConfig, TD3Config):
         for field in dataclasses.fields(config):
             if field.name not in _NOT_A_FLAG and values[field.name].present:
-                given[field.name] = parse_value(field.name, field.type, values[field.name].value)
+                given[field.name] = parse_value(
+                    field.name, field.type, str(values[field.name].value)
+                )
     return given
 
 

@@ -6,6 +6,7 @@ The same command given again continues a run that was stopped, from its last eva
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -34,6 +35,9 @@ from experiments.run_directory import (
     describe,
     make_directory,
 )
+
+if TYPE_CHECKING:
+    from dsrl_jax.agents.types import Spaces
 
 
 def main(arguments: list[str]) -> int:
@@ -99,7 +103,7 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
     return train(experiment, spaces, directory, config)
 
 
-def train(experiment: Experiment, spaces, directory: Path, config: dict) -> int:  # type: ignore[no-untyped-def]
+def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dict[str, Any]) -> int:
     """Trains, writing and showing rows as they come, and ends with a table and a curve."""
     from dsrl_jax.agents.costs import expected_cost
     from dsrl_jax.training import train as training

@@ -57,6 +57,13 @@ def init_network(key: Array, network: MLP, n_in: int) -> Params:
     return network.init(key, jnp.zeros(n_in))["params"]
 
 
+def apply_network(network: MLP, params: Params, inputs: Float[Array, "*batch n_in"]) -> Array:
+    """The network's output for its params."""
+    output = network.apply({"params": params}, inputs)
+    assert isinstance(output, jax.Array)
+    return output
+
+
 def is_hidden_kernel(path: str, shape: tuple[int, ...]) -> bool:
     """The sparse layers: all but the output layer, and no biases (paper, Section 4.4)."""
     del shape
@@ -79,4 +86,5 @@ def is_any_kernel(path: str, shape: tuple[int, ...]) -> bool:
 def hidden_density(config: TD3Config, path: str, shape: tuple[int, ...]) -> float | Array:
     """Density of a hidden layer: λ1 for the first one, λ2 for the others (eq. 1)."""
     lam = config.lambda1 if "hidden_0/" in path else config.lambda2
-    return erdos_renyi_density(*shape, lam)
+    n_in, n_out = shape
+    return erdos_renyi_density(n_in, n_out, lam)

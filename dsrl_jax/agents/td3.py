@@ -18,6 +18,7 @@ from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.networks import (
     FIRST_CRITIC,
     MLP,
+    apply_network,
     hidden_density,
     init_critics,
     init_network,
@@ -173,7 +174,7 @@ def policy(
     params: Params, spaces: Spaces, config: TD3Config, observation: Float[Array, "*batch n_state"]
 ) -> Float[Array, "*batch n_action"]:
     """tanh of the actor's output, stretched to the bounds of the action."""
-    squashed = jnp.tanh(actor_network(spaces, config).apply({"params": params}, observation))
+    squashed = jnp.tanh(apply_network(actor_network(spaces, config), params, observation))
     center = (jnp.array(spaces.action_high) + jnp.array(spaces.action_low)) / 2
     return center + half_range(spaces) * squashed
 
@@ -187,7 +188,7 @@ def q_values(
     """The value of every critic in `params`."""
     inputs = jnp.concatenate([observation, action], axis=-1)
     network = critic_network(config)
-    return jnp.stack([network.apply({"params": one}, inputs)[..., 0] for one in params.values()])
+    return jnp.stack([apply_network(network, one, inputs)[..., 0] for one in params.values()])
 
 
 def adaptation_schedule(

@@ -85,7 +85,7 @@ def _select(keys: Array, candidates: Array, count: Array | int) -> Array:
     available = count_true(candidates)
     count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
 
-    def at_least(key):
+    def at_least(key: Array) -> Array:
         return candidates & (keys >= key)
 
     lowest, highest = jnp.asarray(info.min, keys.dtype), jnp.asarray(info.max, keys.dtype)
@@ -115,11 +115,11 @@ def _bisect(
     Invariant: `low` marks at least `count`, `high` fewer (or `high` was never tried).
     """
 
-    def undecided(bracket):
+    def undecided(bracket: tuple[Array, ...]) -> Array:
         low, high, marked = bracket
         return (marked > count) & (low < high - 1)
 
-    def halve(bracket):
+    def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
         low, high, marked = bracket
         middle = (low & high) + ((low ^ high) >> 1)  # (low + high) // 2 would overflow
         marked_at_middle = count_true(marks(middle))

@@ -30,8 +30,8 @@ class Checkpoints:
         self.manager.save(
             step,
             args=ocp.args.Composite(
-                arrays=ocp.args.StandardSave(saved.arrays),  # type: ignore[call-arg]
-                record=ocp.args.JsonSave(saved.record),  # type: ignore[call-arg]
+                arrays=ocp.args.StandardSave(saved.arrays),
+                record=ocp.args.JsonSave(saved.record),
             ),
         )
 
@@ -44,8 +44,8 @@ class Checkpoints:
         found = self.manager.restore(
             step,
             args=ocp.args.Composite(
-                arrays=ocp.args.StandardRestore(template),  # type: ignore[call-arg]
-                record=ocp.args.JsonRestore(),  # type: ignore[call-arg]
+                arrays=ocp.args.StandardRestore(template),
+                record=ocp.args.JsonRestore(),
             ),
         )
         self.replay_file.restore(step)

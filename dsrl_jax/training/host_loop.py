@@ -162,7 +162,7 @@ def _step_environments(
     progress.length += 1
     progress.episode_return += reward
     progress.observation = following.copy()
-    for member in np.flatnonzero(terminated | truncated):
+    for member in np.flatnonzero(terminated | truncated).tolist():
         progress.last_return[member] = progress.episode_return[member]
         progress.episode[member] += 1
         progress.length[member] = 0

@@ -60,7 +60,9 @@ def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int,
         sums = dict.fromkeys(agent.metrics, zeros)
         return Carry(state, sums, jnp.zeros(members, jnp.int32))
 
-    def explore(keys: Keys, config: Any, state: State, observation: Array, env_step: Array):
+    def explore(
+        keys: Keys, config: Any, state: State, observation: Array, env_step: Array
+    ) -> Array:
         def one(key: Array, state: State, observation: Array) -> Array:
             return agent.explore(jax.random.fold_in(key, env_step), config, state, observation)
 

@@ -61,7 +61,7 @@ class Replay:
         row[:, -2] = reward
         row[:, -1] = terminated
         self.final_of[:, here] = -1
-        for member in np.flatnonzero(terminated | truncated):
+        for member in np.flatnonzero(terminated | truncated).tolist():
             self._add_final(member, here, next_observation[member])
         self.added += 1
         self.rows[:, self.added % (self.capacity + 1), :size] = next_observation
