@@ -77,10 +77,8 @@ def resolve(
 
     loop = LoopConfig(**{name: given[name] for name in given if names[name] is LoopConfig})
     loop_config.validate(loop)
-    numbers: dict[str, Any] = {
-        "topology": TOPOLOGIES[algo],
-        "lambda1": LAMBDA1.get(env_id.split("-")[0], 7.0),
-    }
+    task = env_id.split("-")[0]
+    numbers: dict[str, Any] = {"topology": TOPOLOGIES[algo], "lambda1": LAMBDA1.get(task, 7.0)}
     if preset == "official":
         numbers |= OFFICIAL
         last = loop.steps - loop.start_steps - OFFICIAL_LAST_ADAPTATION

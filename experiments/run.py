@@ -6,14 +6,13 @@ The same command given again continues a run that was stopped, from its last eva
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
 from dsrl_jax.presets import Experiment, resolve
 from experiments.flags import (
-    UsageError,
     given_settings,
     help_text,
     make_flags,
@@ -38,6 +37,7 @@ from experiments.run_directory import (
 
 if TYPE_CHECKING:
     from dsrl_jax.agents.types import Spaces
+    from dsrl_jax.envs.gymnasium import Sizes
 
 
 def main(arguments: list[str]) -> int:
@@ -53,17 +53,33 @@ def main(arguments: list[str]) -> int:
         if values.help:
             print(__doc__ + "\n" + help_text(values))
             return 0
-        return run(values, arguments)
-    except (UsageError, ValueError) as error:
+        plan = prepare(values)
+    except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    try:
+        return carry_out(plan, values, arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command continues from the last evaluation", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def run(values: flags.FlagValues, arguments: list[str]) -> int:
-    """Resolves and checks what was asked for, then shows or does it."""
+class Plan(NamedTuple):
+    """What a command line means, checked."""
+
+    experiment: Experiment
+    sizes: "Sizes"
+    directory: Path
+    continues: bool
+    threads: int | None
+
+
+def prepare(values: flags.FlagValues) -> Plan:
+    """Resolves and checks what was asked for; the last thing to be loaded is JAX.
+
+    Raises:
+      ValueError: what was given, and what is allowed.
+    """
     seeds, settings = parse_seeds(values), given_settings(values)
     threads = parse_value("threads", int, values.threads) if values.threads else None
     choose_device(values.device, threads)
@@ -72,34 +88,41 @@ def run(values: flags.FlagValues, arguments: list[str]) -> int:
 
     env_id = environments.resolve_id(values.env)
     experiment = resolve(env_id, values.algo, preset=values.preset, seeds=seeds, settings=settings)
-    sizes = environments.read_sizes(env_id, environments.make(env_id))
+    environment = environments.make(env_id)
+    sizes = environments.read_sizes(env_id, environment)
+    environment.close()
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     continues = check_directory(directory, experiment)
     if not values.dry_run:
         make_directory(directory)
-    keep_freed_memory()
     check_device(values.device)
+    return Plan(experiment, sizes, directory, continues, threads)
 
+
+def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int:
+    """Shows the plan, and trains by it unless this is a dry run."""
     from dsrl_jax.agents.types import Spaces
     from experiments import summary
 
-    spaces = Spaces(*sizes)
+    experiment, directory = plan.experiment, plan.directory
+    spaces = Spaces(*plan.sizes)
     notes = [f"note: {note}" for note in summary.notes(experiment, spaces)]
     if values.dry_run:
         print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
         return 0
-    where = f"{'continues' if continues else 'starts'} in {directory}"
-    print("\n".join([f"{experiment.algo} on {env_id}: {where}", *notes]))
+    where = f"{'continues' if plan.continues else 'starts'} in {directory}"
+    print("\n".join([f"{experiment.algo} on {experiment.env}: {where}", *notes]), flush=True)
     config = {
         **describe(experiment),
-        **sizes._asdict(),
+        **plan.sizes._asdict(),
         "layers": summary.densities(experiment, spaces),
         "device": values.device,
-        "threads": threads,
+        "threads": plan.threads,
         "versions": library_versions(),
         "commit": commit(),
         "command": " ".join(arguments),
     }
+    keep_freed_memory()
     return train(experiment, spaces, directory, config)
 
 

@@ -1,6 +1,7 @@
 """Multi-layer perceptrons of actor and critics, and which of their layers are sparse."""
 
 from collections.abc import Callable
+from typing import cast
 
 import flax.linen as nn
 import jax
@@ -59,9 +60,7 @@ def init_network(key: Array, network: MLP, n_in: int) -> Params:
 
 def apply_network(network: MLP, params: Params, inputs: Float[Array, "*batch n_in"]) -> Array:
     """The network's output for its params."""
-    output = network.apply({"params": params}, inputs)
-    assert isinstance(output, jax.Array)
-    return output
+    return cast(Array, network.apply({"params": params}, inputs))
 
 
 def is_hidden_kernel(path: str, shape: tuple[int, ...]) -> bool:

@@ -82,7 +82,7 @@ def explore(
     """a ~ π(s) + N(0, σ), clipped to the bounds (lines 7 and 8)."""
     action = act(spaces, config, state, observation)
     noise = config.exploration_noise * jax.random.normal(key, action.shape)
-    return _clip_to_bounds(action + half_range(spaces) * noise, spaces)
+    return _add_noise(action, noise, spaces)
 
 
 def act(
@@ -148,7 +148,7 @@ def td_target(
     action = policy(state.target_actor, spaces, config, batch.next_observation)
     noise = config.target_noise * jax.random.normal(key, action.shape)
     noise = jnp.clip(noise, -config.target_noise_clip, config.target_noise_clip)
-    action = _clip_to_bounds(action + half_range(spaces) * noise, spaces)
+    action = _add_noise(action, noise, spaces)
     next_q = q_values(state.target_critic, config, batch.next_observation, action).min(axis=0)
     return batch.reward + config.discount * (1 - batch.terminated) * next_q
 
@@ -158,7 +158,7 @@ def critic_loss(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Sum over both critics of the mean squared error (line 13); and the mean of their values."""
     q = q_values(params, config, batch.observation, batch.action)
-    return jnp.mean((q - target) ** 2, axis=1).sum(), q.mean()
+    return jnp.mean((q - target[None]) ** 2, axis=1).sum(), q.mean()
 
 
 def actor_loss(
@@ -175,8 +175,8 @@ def policy(
 ) -> Float[Array, "*batch n_action"]:
     """tanh of the actor's output, stretched to the bounds of the action."""
     squashed = jnp.tanh(apply_network(actor_network(spaces, config), params, observation))
-    center = (jnp.array(spaces.action_high) + jnp.array(spaces.action_low)) / 2
-    return center + half_range(spaces) * squashed
+    low, high = _bounds(spaces, squashed)
+    return (high + low) / 2 + (high - low) / 2 * squashed
 
 
 def q_values(
@@ -230,11 +230,6 @@ def make_optimizer(config: TD3Config) -> optax.GradientTransformation:
     )
 
 
-def half_range(spaces: Spaces) -> Float[Array, " n_action"]:
-    """Half of the width of each action's interval: the unit of all noise."""
-    return (jnp.array(spaces.action_high) - jnp.array(spaces.action_low)) / 2
-
-
 def _train_net(
     config: TD3Config, step: Int[Array, ""], key: PRNGKeyArray, net: SparseNet, gradients: Params
 ) -> SparseNet:
@@ -252,5 +247,14 @@ def _train_net(
     )
 
 
-def _clip_to_bounds(action: Float[Array, "*batch n_action"], spaces: Spaces) -> Array:
-    return jnp.clip(action, jnp.array(spaces.action_low), jnp.array(spaces.action_high))
+def _add_noise(
+    action: Float[Array, "*batch n_action"], noise: Float[Array, "*batch n_action"], spaces: Spaces
+) -> Float[Array, "*batch n_action"]:
+    """Noise is in half ranges of each action; the sum is clipped to the bounds."""
+    low, high = _bounds(spaces, action)
+    return jnp.clip(action + (high - low) / 2 * noise, low, high)
+
+
+def _bounds(spaces: Spaces, action: Float[Array, "*batch n_action"]) -> tuple[Array, Array]:
+    low, high = jnp.array(spaces.action_low), jnp.array(spaces.action_high)
+    return jnp.broadcast_to(low, action.shape), jnp.broadcast_to(high, action.shape)

@@ -15,6 +15,8 @@ from jaxtyping import Array, Bool, Int, Num
 # CPU than widening every boolean to 32 bits first.
 _BYTE_SUM_LENGTH = 64
 
+Bracket = tuple[Array, Array, Array]  # low, high, how many entries `low` marks
+
 
 def select_largest(
     scores: Num[Array, "..."], candidates: Bool[Array, "..."], count: Int[Array, ""] | int
@@ -115,11 +117,11 @@ def _bisect(
     Invariant: `low` marks at least `count`, `high` fewer (or `high` was never tried).
     """
 
-    def undecided(bracket: tuple[Array, ...]) -> Array:
+    def undecided(bracket: Bracket) -> Array:
         low, high, marked = bracket
         return (marked > count) & (low < high - 1)
 
-    def halve(bracket: tuple[Array, ...]) -> tuple[Array, ...]:
+    def halve(bracket: Bracket) -> Bracket:
         low, high, marked = bracket
         middle = (low & high) + ((low ^ high) >> 1)  # (low + high) // 2 would overflow
         marked_at_middle = count_true(marks(middle))

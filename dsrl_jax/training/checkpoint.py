@@ -35,6 +35,11 @@ class Checkpoints:
             ),
         )
 
+    def close(self) -> None:
+        """Releases the files."""
+        self.manager.close()
+        self.replay_file.close()
+
     def restore(self, like: Any) -> Saved | None:
         """The last checkpoint, or None; `like` is a tree of arrays of the same structure."""
         step = self.manager.latest_step()

@@ -47,6 +47,11 @@ class ReplayFile:
             file.flush()
             os.fsync(file.fileno())
 
+    def close(self) -> None:
+        """Closes the files; what was added since the last flush may reach the disk or not."""
+        for file in self.files:
+            file.close()
+
     def restore(self, steps: int) -> None:
         """Cuts the files to the first `steps` steps and fills the replay from them.
 

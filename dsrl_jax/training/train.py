@@ -1,5 +1,7 @@
 """A whole training run from an experiment: environments, agent, program, replay, loop."""
 
+import contextlib
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,16 @@ def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
     if directory:
         replay_file = ReplayFile(directory / "replay", replay)
         checkpoints = Checkpoints(directory / "checkpoints", replay_file)
-    return host_loop.train(
+    rows = host_loop.train(
         program, experiment.agent.batch_size, loop, training, evaluation, replay, checkpoints
     )
+    held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
+    return _closing(rows, held)
+
+
+def _closing(rows: Iterator[Row], held: list[Any]) -> Iterator[Row]:
+    """The rows; closes what they held, however they end."""
+    with contextlib.ExitStack() as stack:
+        for resource in held:
+            stack.callback(resource.close)
+        yield from rows

@@ -1,0 +1,113 @@
+"""Whole runs from the command line, on a toy environment with tiny networks."""
+
+import csv
+import json
+
+import pytest
+
+from experiments import plot, run
+
+pytestmark = pytest.mark.filterwarnings(
+    # tensorboardX warns of the NaN that stands for "no update yet".
+    "ignore:NaN or Inf found:UserWarning"
+)
+COMMAND = [
+    "--env=tests.toy_environments:PointMass-v0",
+    "--hidden_sizes=8,8",
+    "--batch_size=8",
+    "--start_steps=20",
+    "--eval_period=25",
+    "--log_period=25",
+    "--eval_episodes=2",
+    "--adaptation_period=10",
+    "--lambda1=1",
+    "--lambda2=2",
+    "--seeds=0:2",
+]
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("runs") / "first"
+    assert run.main([*COMMAND, "--steps=75", f"--run_dir={directory}"]) == 0
+    return directory
+
+
+def test_a_run_directory_holds_settings_rows_and_a_curve(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["seeds"] == [0, 1]
+    assert config["drop_fraction"] == 0.05
+    assert config["observation_size"] == 2
+    assert config["layers"]["actor"]["output"] == 1
+    assert set(config["versions"]) >= {"jax", "gymnasium", "mujoco"}
+    evaluations = rows(finished / "evaluations.csv")
+    order = [(row["env_step"], row["seed"]) for row in evaluations]
+    assert order == [(str(step), str(seed)) for step in (0, 25, 50, 75) for seed in (0, 1)]
+    for row in evaluations:
+        mean = (float(row["return_0"]) + float(row["return_1"])) / 2
+        assert float(row["return_mean"]) == pytest.approx(mean)
+    assert [row["updates"] for row in evaluations[::2]] == ["0", "5", "30", "55"]
+    assert (finished / "curve.png").stat().st_size > 1_000
+    assert list((finished / "tensorboard").iterdir())
+
+
+def test_a_longer_run_of_the_same_command_continues_exactly(finished, tmp_path, capsys):
+    whole = tmp_path / "whole"
+    assert run.main([*COMMAND, "--steps=125", f"--run_dir={whole}"]) == 0
+    capsys.readouterr()
+    assert run.main([*COMMAND, "--steps=125", f"--run_dir={finished}"]) == 0
+    assert "continues" in capsys.readouterr().out
+    for name in ("evaluations.csv", "training.csv"):
+        assert (finished / name).read_text() == (whole / name).read_text()
+
+
+def test_a_directory_of_another_run_is_refused_and_left_as_it_is(finished, capsys):
+    before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
+    assert run.main([*COMMAND, "--tau=0.5", "--steps=125", f"--run_dir={finished}"]) == 2
+    error = capsys.readouterr().err
+    assert "tau is 0.005 there and 0.5 here" in error and error.count("\n") == 1
+    assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
+
+
+def test_a_directory_of_something_else_is_refused_and_left_as_it_is(tmp_path, capsys):
+    (tmp_path / "thesis.tex").write_text("mine")
+    assert run.main([*COMMAND, "--steps=75", f"--run_dir={tmp_path}"]) == 2
+    assert "not empty" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run.main(["--env=halfcheetah", "--dry_run"]) == 0
+    plan = capsys.readouterr().out
+    for part in ("106,169 of 214,784 weights", "50.57%", "0.4918 of dense", "drop_fraction"):
+        assert part in plan
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_comes_out_dense_is_said(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run.main([*COMMAND, "--lambda1=9", "--dry_run"]) == 0
+    assert "note: actor: hidden_0 comes out dense" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
+def test_what_is_not_finite_stops_the_run_in_one_line(tmp_path, capsys):
+    directory = tmp_path / "wild"
+    arguments = [*COMMAND, "--learning_rate=1e30", "--steps=75", f"--run_dir={directory}"]
+    assert run.main(arguments) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: seed 0") and str(directory) in error
+    assert rows(directory / "evaluations.csv")
+
+
+def test_curves_of_a_directory_can_be_drawn_again(finished, tmp_path):
+    picture = tmp_path / "curves.png"
+    assert plot.main([str(finished), f"--output={picture}"]) == 0
+    assert picture.stat().st_size > 1_000
+    assert plot.main([str(tmp_path / "nothing")]) == 2
