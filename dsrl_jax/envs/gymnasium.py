@@ -51,8 +51,8 @@ def make(env_id: str) -> gymnasium.Env:
     """
     try:
         environment = gymnasium.make(env_id, disable_env_checker=True)
-    except (gymnasium.error.Error, ImportError, AttributeError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:  # The id may name anyone's module, and that may raise anything.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"env {env_id!r} cannot be made: {reason}") from error
     read_sizes(env_id, environment)
     return environment

@@ -84,8 +84,9 @@ def adapt_net(
 ) -> SparseNet:
     """Topological adaptation (Algorithm 2) of every sparse layer.
 
-    With sparse moments the optimizer's state of every absent connection is cleared, and a grown
-    one starts from none.
+    With sparse moments the optimizer's state of every absent connection is cleared, and one that
+    grows where none was starts from none. (A connection that is dropped and comes back at once,
+    which the paper's rules do not allow, keeps its state.)
     """
     params, masks = masks_lib.adapt(
         key,

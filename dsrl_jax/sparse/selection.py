@@ -77,13 +77,13 @@ def _order_keys(scores: Array) -> Array:
     width = jnp.finfo(scores.dtype).bits
     integer = jnp.dtype(f"int{width}")
     bits = lax.bitcast_convert_type(scores, integer)
+    bits = jnp.where(jnp.isnan(scores), jnp.iinfo(integer).max, bits)
     return bits ^ ((bits >> (width - 1)) & jnp.iinfo(integer).max)
 
 
 def _select(keys: Array, candidates: Array, count: Array | int) -> Array:
     """Two searches: for the threshold among keys, then among positions for ties at it."""
     info = jnp.iinfo(keys.dtype)
-    keys = jnp.minimum(keys, info.max - 1)  # so that a threshold above every key exists
     available = count_true(candidates)
     count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
 
@@ -101,7 +101,7 @@ def _select(keys: Array, candidates: Array, count: Array | int) -> Array:
     all_ties = jnp.int32(-keys.size)
     start = lax.cond(
         marked > count,
-        lambda: _bisect(at_least_with_ties_after, all_ties, jnp.int32(1), count, marked)[0],
+        lambda: _bisect(at_least_with_ties_after, all_ties, jnp.int32(0), count, marked)[0],
         lambda: all_ties,
     )
     return at_least_with_ties_after(start)
@@ -113,22 +113,23 @@ def _bisect(
     """The `low` whose `marks(low)` has exactly `count` True, and how many it has.
 
     `marks` shrinks as its argument grows. Where no argument marks exactly `count` (ties): the
-    largest one that marks at least `count`. `marked` is how many `marks(low)` has at the start.
-    Invariant: `low` marks at least `count`, `high` fewer (or `high` was never tried).
+    largest one up to `high` that marks at least `count`. `marked` is how many `marks(low)` has at
+    the start. Invariant: `low` marks at least `count`, and whatever is above `high` fewer.
     """
 
     def undecided(bracket: Bracket) -> Array:
         low, high, marked = bracket
-        return (marked > count) & (low < high - 1)
+        return (marked > count) & (low < high)
 
     def halve(bracket: Bracket) -> Bracket:
         low, high, marked = bracket
-        middle = (low & high) + ((low ^ high) >> 1)  # (low + high) // 2 would overflow
+        # Rounded up, so that it is above `low`; (low + high + 1) // 2 would overflow.
+        middle = (low | high) - ((low ^ high) >> 1)
         marked_at_middle = count_true(marks(middle))
         enough = marked_at_middle >= count
         return (
             jnp.where(enough, middle, low),
-            jnp.where(enough, high, middle),
+            jnp.where(enough, high, middle - 1),
             jnp.where(enough, marked_at_middle, marked),
         )
 

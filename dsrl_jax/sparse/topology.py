@@ -48,11 +48,10 @@ def erdos_renyi_density(n_in: int, n_out: int, lam: float | Array) -> float | Ar
     for name, size in (("n_in", n_in), ("n_out", n_out)):
         if size <= 0:
             raise ValueError(f"{name} must be positive, got {size}")
-    if isinstance(lam, jax.Array):
-        return jnp.minimum(1.0, lam * (n_in + n_out) / (n_in * n_out))
-    if not lam > 0:
+    if not isinstance(lam, jax.core.Tracer) and not lam > 0:
         raise ValueError(f"lam must be positive, got {lam}")
-    return min(1.0, lam * (n_in + n_out) / (n_in * n_out))
+    smaller = jnp.minimum if isinstance(lam, jax.Array) else min
+    return smaller(1.0, lam * (n_in + n_out) / (n_in * n_out))
 
 
 def random_mask(

@@ -1,0 +1,353 @@
+"""TD3's equations, its noise, and whole updates, held to `reference.py`."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrl_jax.agents import td3
+from tests import reference
+from tests.agents.cases import (
+    HALF_RANGE,
+    HIGH,
+    LOW,
+    SPACES,
+    as_float64,
+    init,
+    is_hidden_kernel,
+    layers,
+    leaves,
+    moments,
+    random_batch,
+    random_state,
+    small_config,
+    update,
+)
+
+CASES = 30
+# Sums of at most 40 float32 products of normal numbers.
+CLOSE = {"rtol": 2e-5, "atol": 2e-5}
+
+td_target = jax.jit(lambda key, *rest: td3.td_target(key, SPACES, *rest))
+critic_loss = jax.jit(td3.critic_loss)
+actor_loss = jax.jit(lambda params, *rest: td3.actor_loss(params, SPACES, *rest))
+explore = jax.jit(partial(td3.explore, SPACES))
+act = jax.jit(partial(td3.act, SPACES))
+
+
+def policy(actor, observation):
+    """The reference's network, stretched from (-1, 1) to the bounds."""
+    squashed = np.tanh(reference.mlp(layers(actor), observation))
+    return LOW + (squashed + 1) / 2 * (HIGH - LOW)
+
+
+def q_values(critics, observation, action):
+    """Each critic's values by the reference, `[batch]`."""
+    inputs = np.concatenate([observation, action], axis=-1)
+    return [reference.mlp(layers(critic), inputs)[:, 0] for critic in critics.values()]
+
+
+# --- Equations -----------------------------------------------------------------------------------
+
+
+def cases(rng):
+    """(config, state of four unrelated networks, batch)."""
+    for _ in range(CASES):
+        config = small_config(
+            discount=rng.uniform(0.5, 1),
+            target_noise=rng.uniform(0, 1),
+            target_noise_clip=rng.uniform(0.1, 1),
+        )
+        yield config, random_state(rng, config), random_batch(rng)
+
+
+def test_policy_is_the_references(rng):
+    for config, state, batch in cases(rng):
+        expected = policy(state.actor.params, batch.observation)
+        np.testing.assert_allclose(act(config, state, batch.observation), expected, **CLOSE)
+        np.testing.assert_allclose(act(config, state, batch.observation[0]), expected[0], **CLOSE)
+
+
+def test_td_target_is_the_references(rng, key):
+    draws = np.asarray(jax.random.normal(key, (5, 2)))
+    for config, state, batch in cases(rng):
+        action = reference.smoothed_target_action(
+            policy(state.target_actor, batch.next_observation),
+            config.target_noise * HALF_RANGE * draws,
+            config.target_noise_clip * HALF_RANGE,
+            LOW,
+            HIGH,
+        )
+        next_q = q_values(state.target_critic, batch.next_observation, action)
+        expected = reference.td_target(batch.reward, batch.terminated, *next_q, config.discount)
+        np.testing.assert_allclose(td_target(key, config, state, batch), expected, **CLOSE)
+
+
+def test_critic_loss_is_the_references(rng):
+    for config, state, batch in cases(rng):
+        target = rng.normal(size=5).astype(np.float32)
+        q = q_values(state.critic.params, batch.observation, batch.action)
+        loss, q_mean = critic_loss(state.critic.params, config, target, batch)
+        np.testing.assert_allclose(loss, reference.critic_loss(*q, target), **CLOSE)
+        np.testing.assert_allclose(q_mean, np.mean(q), **CLOSE)
+
+
+def test_actor_loss_is_of_the_first_critic_alone(rng):
+    for config, state, batch in cases(rng):
+        action = policy(state.actor.params, batch.observation)
+        first, second = q_values(state.critic.params, batch.observation, action)
+        loss = actor_loss(state.actor.params, config, state.critic.params, batch)
+        np.testing.assert_allclose(loss, -first.mean(), **CLOSE)
+        assert abs(loss + second.mean()) > 1e-3
+
+
+def test_bootstraps_through_time_limits_and_not_through_terminations(rng, key):
+    for config, state, batch in cases(rng):
+        ended = batch._replace(terminated=jnp.ones(5))
+        goes_on = batch._replace(terminated=jnp.zeros(5))  # so does one cut by a time limit
+        reward = np.asarray(batch.reward)
+        assert np.array_equal(td_target(key, config, state, ended), reward)
+        assert (np.asarray(td_target(key, config, state, goes_on)) != reward).all()
+
+
+def test_broadcasts_no_ranks(rng, key):
+    config = small_config(topology="static")
+    with jax.numpy_rank_promotion("raise"):
+        state = td3.init(SPACES, key, config)
+        jax.eval_shape(partial(td3.update, SPACES), key, config, state, random_batch(rng), 2)
+
+
+# --- Noise ---------------------------------------------------------------------------------------
+
+MANY = 4000
+
+
+def reading_critics(critics, dimension):
+    """Critics whose value is one dimension of the action: ReLU(a) - ReLU(-a)."""
+    critics = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), critics)
+    for critic in critics.values():
+        critic["hidden_0"]["kernel"][SPACES.observation_size + dimension, :2] = 1, -1
+        critic["hidden_1"]["kernel"][[0, 1], [0, 1]] = 1
+        critic["output"]["kernel"][:2, 0] = 1, -1
+    return critics
+
+
+def smoothed_actions(key, config, state, next_observation):
+    """The target's actions as its critics see them, `[batch, action]`."""
+    nothing = np.zeros(len(next_observation), np.float32)
+    batch = td3.Transition(None, None, nothing, nothing, next_observation)
+    return np.stack(
+        [
+            td_target(
+                key,
+                config,
+                state._replace(target_critic=reading_critics(state.target_critic, dimension)),
+                batch,
+            )
+            for dimension in range(SPACES.action_size)
+        ],
+        axis=1,
+    )
+
+
+@pytest.fixture
+def many_observations(rng):
+    return rng.normal(size=(MANY, SPACES.observation_size)).astype(np.float32)
+
+
+def assert_fill_the_bounds(actions):
+    actions = np.asarray(actions)
+    assert ((actions >= np.float32(LOW)) & (actions <= np.float32(HIGH))).all()
+    assert np.array_equal(actions.min(axis=0), np.float32(LOW))
+    assert np.array_equal(actions.max(axis=0), np.float32(HIGH))
+
+
+def test_explored_actions_stay_inside_the_bounds(key, many_observations):
+    config = small_config(exploration_noise=5.0)
+    actions = explore(key, config, init(key, config), many_observations)
+    assert_fill_the_bounds(actions)
+
+
+def test_target_actions_stay_inside_the_bounds(key, many_observations):
+    config = small_config(target_noise=5.0, target_noise_clip=9.0, discount=1.0)
+    actions = smoothed_actions(key, config, init(key, config), many_observations)
+    assert_fill_the_bounds(actions)
+
+
+def assert_is_normal(noise, scale):
+    """Independent in every entry, of the given scale; bounds hold at four standard errors."""
+    noise = np.asarray(noise) / scale
+    n_samples = len(noise)
+    np.testing.assert_allclose(noise.mean(axis=0), 0, atol=4 / n_samples**0.5)
+    np.testing.assert_allclose(noise.std(axis=0), 1, atol=4 / (2 * n_samples) ** 0.5)
+    assert abs(np.corrcoef(noise.T)[0, 1]) < 4 / n_samples**0.5
+
+
+def test_exploration_noise_scales_with_the_half_range(key, many_observations):
+    config = small_config(exploration_noise=0.01)
+    state = init(key, config)
+    noise = explore(key, config, state, many_observations) - act(config, state, many_observations)
+    assert_is_normal(noise, 0.01 * HALF_RANGE)
+
+
+def test_target_noise_scales_with_the_half_range(key, many_observations):
+    config = small_config(target_noise=0.01, target_noise_clip=1.0, discount=1.0)
+    state = init(key, config)  # Its targets equal the online networks.
+    actions = smoothed_actions(key, config, state, many_observations)
+    assert_is_normal(actions - act(config, state, many_observations), 0.01 * HALF_RANGE)
+
+
+def test_target_noise_is_clipped_in_half_ranges(key, many_observations):
+    config = small_config(target_noise=5.0, target_noise_clip=0.03, discount=1.0)
+    state = init(key, config)
+    actions = smoothed_actions(key, config, state, many_observations)
+    noise = (actions - act(config, state, many_observations)) / HALF_RANGE
+    np.testing.assert_allclose(noise.min(axis=0), -0.03, atol=1e-6)
+    np.testing.assert_allclose(noise.max(axis=0), 0.03, atol=1e-6)
+
+
+def test_without_noise_explores_as_it_acts(key, many_observations):
+    config = small_config(exploration_noise=0.0)
+    state = init(key, config)
+    explored = explore(key, config, state, many_observations)
+    assert np.array_equal(explored, act(config, state, many_observations))
+
+
+# --- Whole updates -------------------------------------------------------------------------------
+
+
+def numerical_gradient(loss, params, step=1e-6):
+    """Central differences of `loss(params)`; `params` is a tree of float64 arrays."""
+
+    def differentiate(leaf):
+        gradient = np.zeros_like(leaf)
+        for position in np.ndindex(leaf.shape):
+            value = leaf[position]
+            leaf[position] = value + step
+            above = loss(params)
+            leaf[position] = value - step
+            below = loss(params)
+            leaf[position] = value
+            gradient[position] = (above - below) / (2 * step)
+        return gradient
+
+    return jax.tree.map(differentiate, params)
+
+
+class ReferenceNet:
+    """Params, masks and Adam's moments of one network or of both critics, in float64 NumPy."""
+
+    def __init__(self, net, config):
+        self.config, self.steps = config, 0
+        self.params = jax.tree.map(partial(np.array, dtype=np.float64), net.params)
+        self.masks = jax.tree.map(np.asarray, net.masks)
+        self.target = jax.tree.map(np.copy, self.params)
+        self.m, self.v = (jax.tree.map(np.zeros_like, self.params) for _ in range(2))
+
+    def descend(self, loss):
+        """One step; absent weights stay 0. Only the official moments see a dense gradient."""
+        self.steps += 1
+        gradient = numerical_gradient(loss, self.params)
+
+        def step(mask, param, gradient, m, v):
+            if self.config.moments == "sparse":
+                gradient = np.where(mask, gradient, 0)
+            param, m, v = reference.adam_l2_step(
+                param,
+                gradient,
+                m,
+                v,
+                self.steps,
+                self.config.learning_rate,
+                self.config.weight_decay,
+            )
+            return np.where(mask, param, 0), m, v
+
+        stepped = jax.tree.map(step, self.masks, self.params, gradient, self.m, self.v)
+        self.params, self.m, self.v = jax.tree.transpose(
+            jax.tree.structure(self.masks), jax.tree.structure((0, 0, 0)), stepped
+        )
+
+    def follow(self):
+        """The target's soft update, and its sparsity in the hidden kernels."""
+        keep = {"exact": reference.keep_largest, "strict": reference.keep_largest_strict}
+
+        def average(path, target, param, mask):
+            averaged = reference.polyak(target, param, self.config.tau)
+            if not is_hidden_kernel(jax.tree_util.keystr(path, simple=True, separator="/")):
+                return averaged
+            return keep[self.config.target_ties](averaged, mask.sum())
+
+        self.target = jax.tree_util.tree_map_with_path(
+            average, self.target, self.params, self.masks
+        )
+
+
+def reference_update(config, actor, critic, batch, step):
+    """Algorithm 1, lines 11 to 28, without noise and adaptation; returns the metrics."""
+    next_action = policy(actor.target, batch.next_observation)
+    next_q = q_values(critic.target, batch.next_observation, next_action)
+    target = reference.td_target(batch.reward, batch.terminated, *next_q, config.discount)
+
+    def critic_loss(params):
+        return reference.critic_loss(*q_values(params, batch.observation, batch.action), target)
+
+    def actor_loss(params):
+        action = policy(params, batch.observation)
+        return -q_values(critic.params, batch.observation, action)[0].mean()
+
+    metrics = {
+        "critic_loss": critic_loss(critic.params),
+        "q_mean": np.mean(q_values(critic.params, batch.observation, batch.action)),
+        "actor_loss": 0.0,
+    }
+    critic.descend(critic_loss)
+    if step % config.policy_delay == 0:
+        metrics["actor_loss"] = config.policy_delay * actor_loss(actor.params)
+        actor.descend(actor_loss)
+        critic.follow()
+        actor.follow()
+    return metrics
+
+
+def assert_trees_close(actual, expected, atol):
+    actual, expected = leaves(actual), leaves(expected)
+    assert actual.keys() == expected.keys()
+    for path in actual:
+        np.testing.assert_allclose(actual[path], expected[path], rtol=0, atol=atol, err_msg=path)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(
+    "topology, preset", [("dense", "paper"), ("static", "paper"), ("static", "official")]
+)
+def test_updates_are_the_references(topology, preset, seed):
+    """Gradients by differences, hence in float64; a step is 1e-2, and 1e-6 a small share of it."""
+    rng, key = np.random.default_rng(seed), jax.random.key(seed)
+    config = small_config(
+        preset,
+        topology=topology,
+        hidden_sizes=(4, 3),
+        lambda2=1.0,
+        learning_rate=1e-2,
+        weight_decay=1e-2,
+        tau=0.3,
+        target_noise=0.0,
+    )
+    with jax.enable_x64(True):
+        state = as_float64(init(key, config))
+        actor, critic = ReferenceNet(state.actor, config), ReferenceNet(state.critic, config)
+        for step in range(1, 5):
+            batch = random_batch(rng, dtype=np.float64)
+            expected = reference_update(config, actor, critic, batch, step)
+            state, metrics = update(key, config, state, batch, step)
+
+            assert_trees_close(metrics, expected, atol=1e-6)
+            for net, known in [(state.actor, actor), (state.critic, critic)]:
+                assert_trees_close(net.params, known.params, atol=1e-6)
+                for moment, known_moment in zip(moments(net), (known.m, known.v), strict=True):
+                    assert_trees_close(moment, known_moment, atol=1e-8)
+            assert_trees_close(state.target_actor, actor.target, atol=1e-6)
+            assert_trees_close(state.target_critic, critic.target, atol=1e-6)

@@ -1,0 +1,246 @@
+"""When and how TD3's topology moves: the schedule, and what holds after every update.
+
+One run of 200 updates for each preset, every state kept; the tests look at those.
+"""
+
+from functools import partial
+
+import jax
+import numpy as np
+import pytest
+
+from dsrl_jax import sparse
+from dsrl_jax.agents import td3
+from tests import reference
+from tests.agents.cases import (
+    FINAL_DROP,
+    PERIOD,
+    PRESETS,
+    SPACES,
+    UPDATES,
+    hidden_kernels,
+    history,
+    leaves,
+    moments,
+    random_batch,
+    small_config,
+)
+
+ADAPTATIONS = {
+    "paper": list(range(10, 201, PERIOD)),
+    "official": [*range(2, 113, PERIOD), FINAL_DROP],
+}
+
+
+@pytest.fixture(scope="module", params=PRESETS)
+def preset(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def config(preset):
+    return small_config(preset)
+
+
+@pytest.fixture(scope="module")
+def batches():
+    return random_batch(np.random.default_rng(0), (UPDATES, 5))
+
+
+@pytest.fixture(scope="module")
+def states(config, batches):
+    """Every state from the first, `[updates + 1, …]`; index = number of the update."""
+    with jax.numpy_rank_promotion("allow"):
+        return history(config, jax.random.key(0), batches)
+
+
+def changes(tree):
+    """The updates, counted from 1, at which any leaf changed."""
+    moved = np.zeros(UPDATES, bool)
+    for leaf in jax.tree.leaves(tree):
+        moved |= (leaf[1:] != leaf[:-1]).reshape(UPDATES, -1).any(axis=1)
+    return [int(update) for update in np.flatnonzero(moved) + 1]
+
+
+def connections(masks):
+    """Connections of every hidden layer after every update, `{path: [updates + 1]}`."""
+    return {path: mask.sum(axis=(-2, -1)) for path, mask in hidden_kernels(masks).items()}
+
+
+# --- Schedule ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last_adaptation", [None, 1, 2, 7, 8, 9, 10, 11, 12, 13, 20])
+@pytest.mark.parametrize("period, offset", [(4, 0), (4, 2), (6, 2), (1, 0), (5, 4)])
+def test_schedule_is_the_references(period, offset, last_adaptation):
+    config = td3.TD3Config(
+        adaptation_period=period, adaptation_offset=offset, last_adaptation=last_adaptation
+    )
+    due, grow = jax.vmap(partial(td3.adaptation_schedule, config))(np.arange(1, 61))
+    names = {(False, False): "no", (True, True): "drop_and_grow", (True, False): "drop"}
+    found = [names[bool(d), bool(d and g)] for d, g in zip(due, grow, strict=True)]
+    expected = [
+        reference.adapts(update, period, offset, last_adaptation) for update in range(1, 61)
+    ]
+    assert found == expected
+
+
+def test_a_last_adaptation_of_0_is_none():
+    due, grow = td3.adaptation_schedule(td3.TD3Config(last_adaptation=0), 5000)
+    assert due and grow is True
+
+
+def test_masks_change_at_the_schedules_updates_and_at_no_other(preset, states):
+    assert changes(states.critic.masks) == ADAPTATIONS[preset]
+    assert changes(states.actor.masks) == ADAPTATIONS[preset]
+
+
+def test_every_sparse_layer_takes_part_in_every_adaptation(preset, states):
+    for net in (states.actor, states.critic):
+        for path, mask in hidden_kernels(net.masks).items():
+            assert changes(mask) == ADAPTATIONS[preset], path
+
+
+def test_actor_and_targets_change_at_every_other_update_alone(states):
+    delayed = list(range(2, UPDATES + 1, 2))
+    assert changes(states.critic.params) == list(range(1, UPDATES + 1))
+    assert changes(states.actor.params) == delayed
+    assert changes(states.actor.opt_state) == delayed
+    assert changes(states.target_actor) == delayed
+    assert changes(states.target_critic) == delayed
+
+
+# --- Invariants ----------------------------------------------------------------------------------
+
+
+def test_weights_are_0_off_the_mask(states):
+    for net in (states.actor, states.critic):
+        masks = leaves(net.masks)
+        for path, param in leaves(net.params).items():
+            assert not param[~masks[path]].any(), path
+
+
+def test_dense_layers_stay_whole(states):
+    for net in (states.actor, states.critic):
+        for path, mask in leaves(net.masks).items():
+            assert mask.all() == (path not in hidden_kernels(net.masks)), path
+
+
+def test_connections_are_conserved(preset, states):
+    end = FINAL_DROP if preset == "official" else UPDATES + 1
+    for net in (states.actor, states.critic):
+        for path, count in connections(net.masks).items():
+            assert (count[:end] == count[0]).all(), path
+
+
+@pytest.mark.parametrize("preset", ["official"], indirect=True)
+def test_the_final_drop_takes_connections_and_is_the_last_change(states):
+    for net in (states.actor, states.critic):
+        for path, count in connections(net.masks).items():
+            mask = hidden_kernels(net.masks)[path]
+            assert count[FINAL_DROP] < count[FINAL_DROP - 1], path
+            assert not (mask[FINAL_DROP] & ~mask[FINAL_DROP - 1]).any(), path
+            assert (mask[FINAL_DROP:] == mask[FINAL_DROP]).all(), path
+
+
+def test_moments_are_0_off_the_mask_where_they_are_sparse(config, states):
+    for net in (states.actor, states.critic):
+        masks = hidden_kernels(net.masks)
+        for moment in moments(net):
+            for path, values in hidden_kernels(moment).items():
+                # Dense ones follow the dense gradient, also where no connection ever was.
+                assert values[~masks[path]].any() == (config.moments == "dense"), path
+
+
+def test_targets_have_the_online_layers_connections(states):
+    """At most as many, and exactly as many wherever the average had more to choose from."""
+    saturated = 0
+    for target, net in [
+        (states.target_actor, states.actor),
+        (states.target_critic, states.critic),
+    ]:
+        counts, online = connections(net.masks), hidden_kernels(net.params)
+        for path, kernel in hidden_kernels(target).items():
+            # An average is 0 where both are: tau and 1 - tau are not.
+            averaged = (online[path][1:] != 0) | (kernel[:-1] != 0)
+            candidates = averaged.sum(axis=(-2, -1))[1::2]
+            kept = (kernel[1:] != 0).sum(axis=(-2, -1))[1::2]
+            count = counts[path][1:][1::2]
+            assert np.array_equal(kept, np.minimum(candidates, count)), path
+            saturated += (candidates > count).sum()
+    assert saturated > 0
+
+
+def test_targets_are_the_largest_of_the_average(config, states):
+    keep = {"exact": reference.keep_largest, "strict": reference.keep_largest_strict}
+    for target, net in [
+        (states.target_actor, states.actor),
+        (states.target_critic, states.critic),
+    ]:
+        online, masks = leaves(net.params), leaves(net.masks)
+        sparse_paths = hidden_kernels(target)
+        for path, kernel in leaves(target).items():
+            for update in range(2, UPDATES + 1, 2):
+                average = reference.polyak(kernel[update - 2], online[path][update], config.tau)
+                if path in sparse_paths:
+                    average = keep[config.target_ties](average, masks[path][update].sum())
+                np.testing.assert_allclose(kernel[update], average, rtol=1e-5, atol=1e-9)
+
+
+def test_twin_critics_have_different_topologies(states):
+    first, second = (hidden_kernels(critic) for critic in states.critic.masks.values())
+    for path in first:
+        assert (first[path] != second[path]).any(axis=(-2, -1)).all(), path
+
+
+# --- Adaptations ---------------------------------------------------------------------------------
+
+
+@jax.jit
+def gradient_steps(key, config, state, new_critic, batch, step):
+    """Params of critics and actor after their gradient steps of an update, before they adapt.
+
+    The actor's loss sees the critics as they are after the update: after their adaptation.
+    """
+    key_noise = jax.random.split(jax.random.fold_in(key, step), 3)[0]
+    target = td3.td_target(key_noise, SPACES, config, state, batch)
+    losses = [
+        (state.critic, lambda params: td3.critic_loss(params, config, target, batch)[0]),
+        (state.actor, lambda params: td3.actor_loss(params, SPACES, config, new_critic, batch)),
+    ]
+    optimizer, sparsity = td3.make_optimizer(config), td3.make_sparsity(config)
+    return [
+        sparse.gradient_step(net, jax.grad(loss)(net.params), optimizer, sparsity).params
+        for net, loss in losses
+    ]
+
+
+def test_every_adaptation_is_algorithm_2_after_a_gradient_step(preset, config, states, batches):
+    for step in ADAPTATIONS[preset]:
+        before, after = (jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in (step - 1, step))
+        batch = jax.tree.map(lambda leaf, step=step: leaf[step - 1], batches)
+        stepped = gradient_steps(
+            jax.random.key(0), config, before, after.critic.params, batch, step
+        )
+        for old, new, params in zip(
+            (before.critic, before.actor), (after.critic, after.actor), stepped, strict=True
+        ):
+            layers = zip(
+                *(hidden_kernels(tree).values() for tree in (params, old.masks)),
+                *(hidden_kernels(tree).values() for tree in (new.params, new.masks)),
+                strict=True,
+            )
+            for layer in layers:
+                check_adaptation(preset, *layer, config.drop_fraction, step == FINAL_DROP)
+
+
+def check_adaptation(preset, kernel, mask, new_kernel, new_mask, drop_fraction, final):
+    # Two programs round differently: what both kernels hold is close, and is then made the same.
+    held = new_kernel != 0
+    np.testing.assert_allclose(new_kernel[held], kernel[held], rtol=1e-5, atol=1e-6)
+    kernel = np.where(held, new_kernel, kernel)
+    arguments = kernel, mask, new_kernel, new_mask, drop_fraction
+    if preset == "paper":
+        reference.check_paper_adaptation(*arguments)
+    else:
+        reference.check_official_adaptation(*arguments, final)

@@ -1,0 +1,118 @@
+"""Which way imports run (DESIGN.md, Layers), read from the sources; and what stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("dsrl_jax", "experiments")
+
+# What the modules of a layer may import of ours, beside their own layer. The longest prefix of a
+# module's name decides; a module's own layer is that prefix.
+MAY_IMPORT = {
+    "dsrl_jax": [],  # loads lazily what it names
+    "dsrl_jax.settings": [],
+    "dsrl_jax.sparse": [],
+    "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.settings"],
+    "dsrl_jax.envs": [],
+    "dsrl_jax.presets": ["dsrl_jax.agents.config", "dsrl_jax.training.config"],
+    "dsrl_jax.training": [
+        "dsrl_jax.sparse",
+        "dsrl_jax.agents",
+        "dsrl_jax.envs",
+        "dsrl_jax.presets",
+        "dsrl_jax.settings",
+    ],
+    "experiments": ["dsrl_jax"],
+}
+# The method needs these alone, beside the standard library.
+SPARSE_NEEDS = {"jax", "jaxtyping", "numpy", "optax"}
+ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco"}
+# Whoever imports these gets no JAX, so that a command line is checked at once.
+WITHOUT_JAX = [
+    "dsrl_jax",
+    "dsrl_jax.settings",
+    "dsrl_jax.presets",
+    "dsrl_jax.agents.config",
+    "dsrl_jax.training.config",
+    "experiments.flags",
+    "experiments.run",
+]
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for name in OURS for path in (ROOT / name).rglob("*.py")}
+
+
+def imports(path):
+    """The full names that a file imports anywhere; `from a import b` as "a.b"."""
+    package = module_name(path).split(".")
+    if path.name != "__init__.py":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def is_in(name, package):
+    return name == package or name.startswith(package + ".")
+
+
+def layer_of(module):
+    return max((layer for layer in MAY_IMPORT if is_in(module, layer)), key=len)
+
+
+def test_there_are_modules_in_every_layer():
+    assert {layer_of(module) for module in MODULES} == set(MAY_IMPORT)
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_run_downwards(module):
+    layer = layer_of(module)
+    allowed = [*MAY_IMPORT[layer], *([] if layer == "dsrl_jax" else [layer])]
+    for name in imports(MODULES[module]):
+        if any(is_in(name, ours) for ours in OURS):
+            assert any(is_in(name, package) for package in allowed), name
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if "dsrl_jax.sparse" in name))
+def test_the_method_needs_jax_numpy_and_optax_alone(module):
+    libraries = {name.split(".")[0] for name in imports(MODULES[module])}
+    assert libraries - set(sys.stdlib_module_names) <= SPARSE_NEEDS | {"dsrl_jax"}
+
+
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if "dsrl_jax.agents" in name))
+def test_agents_know_no_environment_and_no_command_line(module):
+    libraries = {name.split(".")[0] for name in imports(MODULES[module])}
+    assert not libraries & (ENVIRONMENT_LIBRARIES | {"absl"})
+
+
+def run(program):
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
+
+
+def test_a_command_line_is_checked_without_jax():
+    program = f"import sys, {', '.join(WITHOUT_JAX)}\nassert 'jax' not in sys.modules"
+    run(program)
+
+
+def test_the_method_works_without_environments_and_flax():
+    blocked = sorted({*ENVIRONMENT_LIBRARIES, "flax"})
+    run(
+        f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
+        "import jax, dsrl_jax\n"
+        "layer = jax.numpy.ones((8, 8))\n"
+        "masks = dsrl_jax.sparse.draw_masks(jax.random.key(0), layer, 0.5)\n"
+        "assert 0 < masks.sum() < 64"
+    )

@@ -1,0 +1,137 @@
+"""Small Gymnasium environments, usable by name: "tests.toy_environments:PointMass-v0".
+
+Each is there for one thing that an agent's loop has to get right, or has to refuse.
+"""
+
+import gymnasium
+import numpy as np
+from gymnasium.spaces import Box, Discrete
+
+TIME_LIMIT = 8  # steps; most episodes of a random policy end by it, some leave the region before
+
+
+class PointMass(gymnasium.Env):
+    """A mass on a line, pushed by one force in [-1, 1]; terminates where it leaves (-1, 1).
+
+    The state is float64, as MuJoCo's is. Nothing is random but the start, and a step after the end
+    of an episode is an error.
+    """
+
+    low, high = (-1.0,), (1.0,)
+
+    def __init__(self):
+        self.observation_space = Box(-np.inf, np.inf, (2,), np.float64)
+        self.action_space = Box(np.float32(self.low), np.float32(self.high))
+        self.ended = True
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.position, self.velocity = self.np_random.uniform([-0.8, -0.2], [0.8, 0.2])
+        self.ended = False
+        return self.observe(), {}
+
+    def step(self, action):
+        if self.ended:
+            raise RuntimeError("the episode has ended")
+        assert action.shape == self.action_space.shape and action.dtype == np.float32
+        self.velocity += 0.1 * float(action.mean())
+        self.position += self.velocity
+        self.ended = abs(self.position) >= 1
+        return self.observe(), 1 - abs(self.position), self.ended, False, {}
+
+    def observe(self):
+        return np.array([self.position, self.velocity])
+
+
+class Asymmetric(PointMass):
+    """Two forces, each with bounds of its own, none of them symmetric."""
+
+    low, high = (-1.0, 0.25), (0.5, 2.0)
+
+
+class Faulty(PointMass):
+    """A point mass that breaks at its `fault_step`-th step, if its first seed was odd.
+
+    Steps are counted over all episodes, so that an evaluation at step 0 is over before the fault.
+    """
+
+    fault_step = 2 * TIME_LIMIT
+
+    def __init__(self):
+        super().__init__()
+        self.is_faulty, self.steps = None, 0
+
+    def reset(self, *, seed=None, options=None):
+        if self.is_faulty is None:
+            self.is_faulty = seed % 2 == 1
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.steps += 1
+        transition = super().step(action)
+        broken = self.is_faulty and self.steps >= self.fault_step
+        return self.fault(*transition) if broken else transition
+
+    def fault(self, observation, reward, *flags):
+        raise NotImplementedError
+
+
+class NanObservation(Faulty):
+    def fault(self, observation, reward, *flags):
+        return np.array([observation[0], np.nan]), reward, *flags
+
+
+class InfiniteReward(Faulty):
+    def fault(self, observation, reward, *flags):
+        return observation, np.inf, *flags
+
+
+class HugeReward(Faulty):
+    """A finite reward whose square is no finite float32."""
+
+    def fault(self, observation, reward, *flags):
+        return observation, 1e38, *flags
+
+
+class DiscreteAction(PointMass):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Discrete(3)
+
+
+class MatrixAction(PointMass):
+    def __init__(self):
+        super().__init__()
+        self.action_space = Box(-1, 1, (2, 2))
+
+
+class UnboundedAction(PointMass):
+    low, high = (-1.0, -np.inf), (1.0, 1.0)
+
+
+class Image(PointMass):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = Box(0, 255, (4, 4), np.uint8)
+
+
+class DiscreteObservation(PointMass):
+    def __init__(self):
+        super().__init__()
+        self.observation_space = Discrete(5)
+
+
+for _environment in (
+    PointMass,
+    Asymmetric,
+    NanObservation,
+    InfiniteReward,
+    HugeReward,
+    DiscreteAction,
+    MatrixAction,
+    UnboundedAction,
+    Image,
+    DiscreteObservation,
+):
+    _id = f"{_environment.__name__}-v0"
+    gymnasium.register(_id, entry_point=_environment, max_episode_steps=TIME_LIMIT)

@@ -1,0 +1,61 @@
+"""A stand-in for the compiled program: nothing to compile, and everything depends on everything.
+
+An action follows from the observation, the step and the state; the state from every batch. So a
+loop that hands over one wrong number anywhere ends with other actions.
+"""
+
+import numpy as np
+
+from dsrl_jax.training.program import Carry, Program
+
+
+class Recorder:
+    """What a program was called with and what it gave, in order."""
+
+    def __init__(self):
+        self.updates, self.env_steps, self.batches, self.actions = [], [], [], []
+
+
+def numpy_program(spaces, seeds, recorder=None):
+    """A program whose members never mix: one alone computes what it does among others."""
+    recorder = recorder or Recorder()
+    low, high = np.float32(spaces.action_low), np.float32(spaces.action_high)
+
+    def bounded(values):
+        """Values [members, …] to actions [members, …, k] within the bounds."""
+        shares = (np.sin(values[..., None] + np.arange(len(low))) + 1) / 2
+        return np.clip(low + shares * (high - low), low, high).astype(np.float32)
+
+    def init():
+        state = np.float32(seeds)
+        zeros = np.zeros(len(seeds), np.float32)
+        return Carry(state, {"loss": zeros}, np.zeros(len(seeds), np.int32))
+
+    def act(state, observations):
+        total = observations.sum(axis=-1)
+        return bounded(total + _per_member(state, total))
+
+    def explore(state, observation, env_step):
+        action = bounded(7 * observation.sum(axis=-1) + np.asarray(state) + env_step)
+        recorder.actions.append(action)
+        return action
+
+    def step(carry, packed, observation, update, env_step):
+        assert packed.dtype == observation.dtype == np.float32
+        recorder.updates.append(int(update))
+        recorder.env_steps.append(int(env_step))
+        recorder.batches.append(packed.copy())
+        loss = np.float32([batch.sum() for batch in packed])
+        state = np.sin(np.asarray(carry.state) + loss + np.float32(update))
+        sums = {"loss": np.asarray(carry.sums["loss"]) + loss}
+        action = explore(state, observation, env_step)
+        return Carry(state, sums, np.asarray(carry.bad_update)), action
+
+    def connections(state):
+        return {"actor": np.full(len(seeds), 5), "critics": np.full(len(seeds), 12)}
+
+    return Program(init, act, explore, step, connections)
+
+
+def _per_member(state, values):
+    return np.reshape(np.asarray(state), (-1,) + (1,) * (values.ndim - 1))

@@ -1,0 +1,102 @@
+"""Checkpoints: what was saved comes back to the bit, and the replay's rows with it."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from dsrl_jax.training.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.replay_file import ReplayFile
+from tests.training.slow_replay import ACTION, OBSERVATION, steps_of_episodes
+
+
+class Net(NamedTuple):
+    params: dict
+    masks: dict
+    count: jax.Array
+
+
+@pytest.fixture
+def open_checkpoints(tmp_path):
+    """The maker of the checkpoints of one directory, as a new process would open them."""
+    opened = []
+
+    def make():
+        replay = Replay((0, 1), 100, OBSERVATION, ACTION)
+        opened.append(
+            Checkpoints(tmp_path / "checkpoints", ReplayFile(tmp_path / "replay", replay))
+        )
+        return opened[-1]
+
+    yield make
+    for checkpoints in opened:
+        checkpoints.close()
+
+
+@pytest.fixture
+def tree(rng):
+    kernel = rng.normal(size=(2, 5, 3)).astype(np.float32)
+    kernel[0, 0] = [-0.0, np.float32(1e-45), np.inf]
+    return {
+        "carry": Net(
+            {"kernel": jnp.array(kernel), "bias": jnp.full(2, jnp.nan)},
+            {"kernel": jnp.array(kernel > 0)},
+            jnp.int32(2**31 - 1),
+        ),
+        "action": rng.normal(size=(2, ACTION)).astype(np.float32),
+    }
+
+
+def fill(checkpoints, rng, steps):
+    for step in steps_of_episodes(rng, 2, steps, 0.2):
+        checkpoints.replay_file.add(*step)
+
+
+def assert_equal_bits(tree, other):
+    assert jax.tree.structure(tree) == jax.tree.structure(other)
+    for ours, theirs in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
+        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+
+def test_without_a_checkpoint_there_is_nothing_to_restore(open_checkpoints, tree):
+    assert open_checkpoints().restore(tree) is None
+
+
+def test_what_was_saved_comes_back_to_the_bit(open_checkpoints, tree, rng):
+    record = {"env_step": 12, "episode": [3, 2**31 - 1], "last_return": [float("nan"), 0.1 + 0.2]}
+    first = open_checkpoints()
+    fill(first, rng, 12)
+    first.save(12, Saved(tree, record))
+    found = open_checkpoints().restore(jax.tree.map(jnp.zeros_like, tree))
+    assert_equal_bits(found.arrays, tree)
+    assert repr(found.record) == repr(record)
+
+
+def test_the_last_of_two_checkpoints_is_restored_and_no_more_are_kept(
+    open_checkpoints, tree, rng, tmp_path
+):
+    first = open_checkpoints()
+    for step in (5, 10, 15, 20):
+        fill(first, rng, 5)
+        first.save(step, Saved(jax.tree.map(lambda leaf: leaf + leaf, tree), {"env_step": step}))
+    names = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
+    assert names == {"15", "20"}
+    assert open_checkpoints().restore(tree).record == {"env_step": 20}
+
+
+def test_a_checkpoint_finds_the_replay_as_it_was(open_checkpoints, tree, rng, tmp_path):
+    first = open_checkpoints()
+    fill(first, rng, 8)
+    first.save(8, Saved(tree, {"env_step": 8}))
+    rows = (tmp_path / "replay" / "transitions.f32").read_bytes()
+    assert len(rows) == 8 * 2 * 4 * (OBSERVATION + ACTION + 3)  # on the disk before the checkpoint
+    fill(first, rng, 3)
+    first.replay_file.flush()
+    second = open_checkpoints()
+    second.restore(tree)
+    assert len(second.replay_file.replay) == 8
+    assert (tmp_path / "replay" / "transitions.f32").read_bytes() == rows
