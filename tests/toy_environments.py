@@ -109,6 +109,12 @@ class UnboundedAction(PointMass):
     low, high = (-1.0, -np.inf), (1.0, 1.0)
 
 
+class WideUnboundedAction(PointMass):
+    """So many dimensions that NumPy prints their bounds on several lines."""
+
+    low, high = (*[-1.25] * 30, -np.inf), (1.0,) * 31
+
+
 class Image(PointMass):
     def __init__(self):
         super().__init__()
@@ -130,6 +136,7 @@ for _environment in (
     DiscreteAction,
     MatrixAction,
     UnboundedAction,
+    WideUnboundedAction,
     Image,
     DiscreteObservation,
 ):

@@ -1,7 +1,7 @@
 """Gymnasium environments with a flat Box observation and a bounded Box action."""
 
 import difflib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import gymnasium
 import numpy as np
@@ -67,17 +67,18 @@ def read_sizes(env_id: str, environment: gymnasium.Env) -> Sizes:
     observation, action = environment.observation_space, environment.action_space
     box = gymnasium.spaces.Box
     if not isinstance(observation, box) or len(observation.shape) != 1:
-        raise ValueError(f"env {env_id!r}: the observation must be a flat Box, got {observation}")
+        raise ValueError(
+            f"env {env_id!r}: the observation must be a flat Box, got {_in_one_line(observation)}"
+        )
     if not isinstance(action, box) or len(action.shape) != 1:
-        raise ValueError(f"env {env_id!r}: the action must be a flat Box, got {action}")
+        raise ValueError(
+            f"env {env_id!r}: the action must be a flat Box, got {_in_one_line(action)}"
+        )
     if not (np.isfinite(action.low).all() and np.isfinite(action.high).all()):
-        raise ValueError(f"env {env_id!r}: the action must be bounded, got {action}")
+        raise ValueError(f"env {env_id!r}: the action must be bounded, got {_in_one_line(action)}")
     low, high = action.low.astype(float).tolist(), action.high.astype(float).tolist()
     return Sizes(observation.shape[0], tuple(low), tuple(high))
 
 
-def versions() -> dict[str, Any]:
-    """Versions of the libraries that decide what an environment does."""
-    import mujoco
-
-    return {"gymnasium": gymnasium.__version__, "mujoco": mujoco.__version__}
+def _in_one_line(space: gymnasium.Space) -> str:
+    return " ".join(str(space).split())

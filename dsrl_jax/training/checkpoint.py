@@ -44,6 +44,7 @@ class Checkpoints:
         """The last checkpoint, or None; `like` is a tree of arrays of the same structure."""
         step = self.manager.latest_step()
         if step is None:
+            self.replay_file.restore(0)  # Rows of a run that was stopped before its first one.
             return None
         template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
         found = self.manager.restore(

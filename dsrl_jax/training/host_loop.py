@@ -29,6 +29,7 @@ class Progress:
     """Where each member stands; all arrays are [members, …]."""
 
     env_step: int
+    logged: int  # the step of the last training rows
     observation: np.ndarray  # float32, what the next action answers
     action: np.ndarray  # float32, the next one
     episode: np.ndarray  # episodes begun before this one
@@ -89,6 +90,7 @@ def train(
             _check_losses(carry, progress, replay.seeds)
             yield from _training_rows(program, carry, progress, loop, replay.seeds)
             carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
+            progress.logged = env_step
         if env_step % loop.eval_period == 0 or env_step == loop.steps:
             with watch.measuring("evaluation_seconds"):
                 rows = _evaluation_rows(
@@ -111,6 +113,7 @@ def _start(
     members = len(environments)
     progress = Progress(
         env_step=0,
+        logged=0,
         observation=np.zeros((members, replay.observation_size), np.float32),
         action=np.zeros((members, replay.action_size), np.float32),
         episode=np.zeros(members, np.int64),
@@ -120,22 +123,28 @@ def _start(
     )
     saved = checkpoints.restore(_to_saved(carry, progress).arrays) if checkpoints else None
     if saved:
-        carry, progress.action = saved.arrays["carry"], np.array(saved.arrays["action"])
-        progress.env_step = saved.record["env_step"]
+        # As plain arrays: those that come from a checkpoint would compile a program of their own.
+        carry = jax.tree.map(np.asarray, saved.arrays["carry"])
+        progress.action = np.array(saved.arrays["action"])
+        progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
         for name in Progress.COUNTERS:
             getattr(progress, name)[:] = saved.record[name]
     for member, seed in enumerate(replay.seeds):
         progress.observation[member] = _reset(environments[member], seed, progress, member)
-        # An environment's state is where its episode's actions lead: nothing else is saved of it.
-        for action in replay.last_actions(member, int(progress.length[member])):
-            progress.observation[member] = environments[member].step(action)[0]
+        if checkpoints and saved:
+            # An environment's state is where its episode's actions lead: no more is saved of it.
+            for action in checkpoints.replay_file.last_actions(
+                progress.env_step, member, int(progress.length[member])
+            ):
+                progress.observation[member] = environments[member].step(action)[0]
     return carry, progress
 
 
 def _to_saved(carry: Carry, progress: Progress) -> Saved:
     record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
     arrays = {"carry": carry, "action": progress.action}
-    return Saved(arrays, {"env_step": progress.env_step, **record})
+    counters = {"env_step": progress.env_step, "logged": progress.logged}
+    return Saved(arrays, counters | record)
 
 
 def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: int) -> np.ndarray:
@@ -222,8 +231,7 @@ def _training_rows(
     program: Program, carry: Carry, progress: Progress, loop: LoopConfig, seeds: tuple[int, ...]
 ) -> list[Row]:
     """Means since the last rows; NaN before the first update."""
-    first = (progress.env_step - 1) // loop.log_period * loop.log_period
-    updates = progress.env_step - max(first, loop.start_steps)
+    updates = progress.env_step - max(progress.logged, loop.start_steps)
     sums = jax.device_get(carry.sums)
     connections = jax.device_get(program.connections(carry.state))
     return [

@@ -87,16 +87,6 @@ class Replay:
             packed[member, ended, -size:] = self.finals[member, final[ended] % slots]
         return packed
 
-    def last_actions(self, member: int, count: int) -> np.ndarray:
-        """A member's last `count` actions, the oldest first."""
-        index = np.arange(self.added - count, self.added) % (self.capacity + 1)
-        size = self.observation_size
-        return self.rows[member, index, size : size + self.action_size]
-
-    def bytes_expected(self) -> int:
-        """Memory once it is full, without the last observations of episodes."""
-        return self.rows.nbytes + self.final_of.nbytes
-
     def _add_final(self, member: int, row: int, observation: np.ndarray) -> None:
         if self.finished[member] - self.oldest_final[member] == self.finals.shape[1]:
             self._double_finals()

@@ -58,33 +58,48 @@ class ReplayFile:
         Raises:
           ValueError: if the files hold fewer.
         """
-        replay = self.replay
-        members, size = len(replay.seeds), replay.observation_size
-        width = size + replay.action_size + 3
-        held = self.paths[0].stat().st_size // (4 * members * width)
-        if held < steps:
-            raise ValueError(f"{self.paths[0]} holds {held} steps, the checkpoint names {steps}")
-        records = np.memmap(self.paths[0], np.float32, "r", shape=(steps, members, width))
-        finals = np.fromfile(self.paths[1], np.float32).reshape(-1, size)
-        used = 0
+        records = self._records(steps)
+        ended = np.array(records[:, :, -1] > 0)
+        finals = self._finals(int(ended.sum()))
+        replay, size, used = self.replay, self.replay.observation_size, 0
         for start in range(0, steps, _CHUNK):
-            chunk = np.array(records[start : start + _CHUNK])
-            for offset, record in enumerate(chunk):
-                after = records[min(start + offset + 1, steps - 1), :, :size]
-                ended = record[:, -1] > 0
-                following = np.array(after)
-                following[ended] = finals[used : used + ended.sum()]
-                used += int(ended.sum())
+            for offset, record in enumerate(np.array(records[start : start + _CHUNK])):
+                # Where an episode goes on, the next record brings the next observation.
+                following, now = record[:, :size].copy(), ended[start + offset]
+                following[now] = finals[used : used + now.sum()]
+                used += int(now.sum())
                 terminated = record[:, -2] > 0
                 replay.add(
                     record[:, :size],
                     record[:, size:-3],
                     record[:, -3],
                     terminated,
-                    ended & ~terminated,
+                    now & ~terminated,
                     following,
                 )
-        for file, bytes_kept in zip(
-            self.files, (4 * steps * members * width, 4 * used * size), strict=True
-        ):
-            file.truncate(bytes_kept)
+        for file, kept in zip(self.files, (records.nbytes, finals.nbytes), strict=True):
+            file.truncate(kept)
+
+    def last_actions(self, steps: int, member: int, count: int) -> np.ndarray:
+        """A member's last `count` actions of the first `steps` steps, the oldest first."""
+        actions = slice(self.replay.observation_size, -3)
+        return np.array(self._records(steps)[steps - count :, member, actions])
+
+    def _records(self, steps: int) -> np.ndarray:
+        members = len(self.replay.seeds)
+        width = self.replay.observation_size + self.replay.action_size + 3
+        shape, path = (steps, members, width), self.paths[0]
+        held = path.stat().st_size // (4 * members * width)
+        if held < steps:
+            raise ValueError(f"{path} holds {held} steps, the checkpoint names {steps}")
+        # An empty file cannot be mapped.
+        return np.memmap(path, np.float32, "r", shape=shape) if steps else np.empty(shape, "f4")
+
+    def _finals(self, count: int) -> np.ndarray:
+        size, path = self.replay.observation_size, self.paths[1]
+        finals = np.fromfile(path, np.float32, count=count * size)
+        if finals.size < count * size:
+            raise ValueError(
+                f"{path} holds {finals.size // size} observations, the checkpoint names {count}"
+            )
+        return finals.reshape(count, size)

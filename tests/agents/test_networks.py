@@ -11,48 +11,51 @@ from dsrl_jax.agents import networks, td3
 from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.types import Spaces
 from tests import reference
-from tests.agents.cases import SPACES, hidden_kernels, init, leaves, small_config
+from tests.agents.cases import SPACES, hidden_kernels, init, leaves, quick_jit, small_config
 
 N_IN = 17
 
 
 @pytest.fixture(scope="module")
 def wide():
-    """First params of a network with thousands of weights in each kernel, and its layers' n_in."""
+    """A network with thousands of weights in each kernel, its first params, its layers' n_in."""
     network = networks.MLP((300, 200), 100)
-    params = jax.jit(partial(networks.init_network, network=network, n_in=N_IN))(jax.random.key(0))
-    return params, {"hidden_0": N_IN, "hidden_1": 300, "output": 200}
+    params = networks.init_network(jax.random.key(0), network, N_IN)
+    return network, params, {"hidden_0": N_IN, "hidden_1": 300, "output": 200}
+
+
+@pytest.fixture(scope="module")
+def half_cheetah():
+    """The first state of the paper's networks."""
+    spaces = Spaces(N_IN, (-1.0,) * 6, (1.0,) * 6)
+    return quick_jit(partial(td3.init, spaces))(jax.random.key(0), TD3Config())
 
 
 def test_weights_are_uniform_within_one_over_the_root_of_the_inputs(wide):
-    params, n_in = wide
+    _, params, n_in = wide
     for path, leaf in leaves(params).items():
         bound = n_in[path.split("/")[0]] ** -0.5
         assert (np.abs(leaf) <= np.float32(bound)).all(), path
         # The expected gap to each bound is 2 * bound / (n + 1); ten times that is as good as never.
         gap = 20 * bound / leaf.size
         assert leaf.min() < -bound + gap and leaf.max() > bound - gap, path
-        # A uniform variable's variance is bound**2 / 3; its mean's standard error follows.
+        # The standard errors of a uniform variable's mean and standard deviation, four times.
         assert abs(leaf.mean()) < 4 * bound / math.sqrt(3 * leaf.size), path
         np.testing.assert_allclose(leaf.std() * math.sqrt(3) / bound, 1, atol=4 / leaf.size**0.5)
 
 
-def test_a_sparse_layer_starts_with_the_dense_layers_bound():
-    config = small_config(hidden_sizes=(64, 64), lambda2=4.0)  # an eighth of layer 2
-    actor = init(jax.random.key(0), config).actor.params
-    largest = np.abs(actor["hidden_1"]["kernel"]).max()
-    assert 0.95 * 64**-0.5 < largest <= 64**-0.5
+def test_a_sparse_layer_starts_within_the_dense_layers_bound(half_cheetah):
+    kernel = np.abs(half_cheetah.actor.params["hidden_1"]["kernel"])
+    assert 0.999 / 16 < kernel.max() <= 1 / 16
 
 
-def test_network_is_the_references(rng):
-    network = networks.MLP((5, 4, 3), 2)
-    params = networks.init_network(jax.random.key(0), network, 6)
-    inputs = rng.normal(size=(7, 6)).astype(np.float32)
+def test_network_is_the_references(rng, wide):
+    network, params, _ = wide
+    inputs = rng.normal(size=(2, N_IN)).astype(np.float32)
     layers = [(layer["kernel"], layer["bias"]) for layer in params.values()]
     expected = reference.mlp(layers, inputs)
-    np.testing.assert_allclose(
-        network.apply({"params": params}, inputs), expected, rtol=1e-5, atol=1e-6
-    )
+    actual = network.apply({"params": params}, inputs)
+    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_twins_differ_in_every_layer():
@@ -122,11 +125,8 @@ def test_first_masks_have_exactly_the_expected_connections_if_asked():
             assert mask.sum() == (first[name] if "hidden_0" in path else 32), path
 
 
-def test_first_masks_have_the_expected_connections_on_average():
-    """Of the paper's networks on HalfCheetah: .4391 and .5 of the actor's two layers."""
-    half_cheetah = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
-    state = jax.jit(partial(td3.init, half_cheetah))(jax.random.key(0), TD3Config())
-    masks = hidden_kernels(state.actor.masks)
+def test_first_masks_have_the_expected_connections_on_average(half_cheetah):
+    masks = hidden_kernels(half_cheetah.actor.masks)
     for mask, density in zip(masks.values(), (7 * 273 / (17 * 256), 0.5), strict=True):
         standard_error = math.sqrt(density * (1 - density) / mask.size)
         assert abs(mask.mean() - density) < 4 * standard_error

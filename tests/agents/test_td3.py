@@ -20,6 +20,7 @@ from tests.agents.cases import (
     layers,
     leaves,
     moments,
+    quick_jit,
     random_batch,
     random_state,
     small_config,
@@ -30,11 +31,11 @@ CASES = 30
 # Sums of at most 40 float32 products of normal numbers.
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
-td_target = jax.jit(lambda key, *rest: td3.td_target(key, SPACES, *rest))
-critic_loss = jax.jit(td3.critic_loss)
-actor_loss = jax.jit(lambda params, *rest: td3.actor_loss(params, SPACES, *rest))
-explore = jax.jit(partial(td3.explore, SPACES))
-act = jax.jit(partial(td3.act, SPACES))
+td_target = quick_jit(lambda key, *rest: td3.td_target(key, SPACES, *rest))
+critic_loss = quick_jit(td3.critic_loss)
+actor_loss = quick_jit(lambda params, *rest: td3.actor_loss(params, SPACES, *rest))
+explore = quick_jit(partial(td3.explore, SPACES))
+act = quick_jit(partial(td3.act, SPACES))
 
 
 def policy(actor, observation):

@@ -22,6 +22,7 @@ from tests.agents.cases import (
     history,
     leaves,
     moments,
+    quick_jit,
     random_batch,
     small_config,
 )
@@ -196,7 +197,7 @@ def test_twin_critics_have_different_topologies(states):
 # --- Adaptations ---------------------------------------------------------------------------------
 
 
-@jax.jit
+@quick_jit
 def gradient_steps(key, config, state, new_critic, batch, step):
     """Params of critics and actor after their gradient steps of an update, before they adapt.
 

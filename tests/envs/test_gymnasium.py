@@ -95,6 +95,7 @@ def test_bounds_are_those_of_each_dimension():
         ("DiscreteAction-v0", "action must be a flat Box, got Discrete(3)"),
         ("MatrixAction-v0", "action must be a flat Box"),
         ("UnboundedAction-v0", "action must be bounded"),
+        ("WideUnboundedAction-v0", "action must be bounded"),
         ("Image-v0", "observation must be a flat Box"),
         ("DiscreteObservation-v0", "observation must be a flat Box, got Discrete(5)"),
     ],

@@ -116,16 +116,6 @@ def test_draws_are_with_replacement(rng):
     assert replay.sample(100, 0).shape == (3, 100, 2 * OBSERVATION + ACTION + 2)
 
 
-@pytest.mark.parametrize("steps", [12, 30, 31, 32, 100])
-def test_last_actions_come_oldest_first(rng, steps):
-    replay, slow = filled(rng, capacity=30, steps=steps)
-    for member in range(3):
-        actions = slow.rows(member, steps)[:, OBSERVATION : OBSERVATION + ACTION]
-        for count in (0, 1, 12):
-            found = replay.last_actions(member, count)
-            np.testing.assert_array_equal(found, actions[steps - count :])
-
-
 def test_what_was_added_may_change_afterwards(rng):
     replay, slow = Replay((0, 1), 10, OBSERVATION, ACTION), SlowReplay(2)
     for step in steps_of_episodes(rng, 2, 25, 0.3):
@@ -136,9 +126,3 @@ def test_what_was_added_may_change_afterwards(rng):
             array[:] = 1
     for member, batch in enumerate(replay.sample(200, 0)):
         assert as_set(batch) == as_set(slow.rows(member, 10))
-
-
-def test_memory_is_told_before_it_is_filled():
-    replay = Replay((0, 1), 1000, OBSERVATION, ACTION)
-    per_transition = 4 * (OBSERVATION + ACTION + 2 + 1)  # the row, and which episode ended after it
-    assert replay.bytes_expected() == 2 * 1001 * per_transition

@@ -126,11 +126,11 @@ def _ended(step, member):
 def test_restored_last_actions_lead_to_where_the_episode_stood(open_replay, few_ends):
     written, _ = open_replay()
     write(written, few_ends)
-    file, restored = open_replay()
+    file, _ = open_replay()
     file.restore(40)
     for member in range(len(SEEDS)):
         expected = [action[member] for _, action, *_ in few_ends[30:40]]
-        np.testing.assert_array_equal(restored.last_actions(member, 10), expected)
+        np.testing.assert_array_equal(file.last_actions(40, member, 10), expected)
 
 
 @pytest.mark.parametrize("lost", [1, FLOAT, FLOAT * len(SEEDS) * (OBSERVATION + ACTION + 3)])
