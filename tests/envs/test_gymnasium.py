@@ -124,8 +124,3 @@ def test_an_id_that_cannot_be_made_is_refused(env_id, what):
 
 def test_an_environment_has_its_time_limit():
     assert environments.make("Hopper-v5").spec.max_episode_steps == 1000
-
-
-def test_versions_name_the_libraries():
-    assert environments.versions()["gymnasium"] == gymnasium.__version__
-    assert set(environments.versions()) == {"gymnasium", "mujoco"}
