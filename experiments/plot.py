@@ -122,3 +122,7 @@ def _draw_method(axis: Any, algo: str, curves: list[Curve]) -> None:
     axis.set_xlabel("environment steps")
     axis.legend(loc="lower right", frameon=False)
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

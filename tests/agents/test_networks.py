@@ -20,7 +20,8 @@ N_IN = 17
 def wide():
     """A network with thousands of weights in each kernel, its first params, its layers' n_in."""
     network = networks.MLP((300, 200), 100)
-    params = networks.init_network(jax.random.key(0), network, N_IN)
+    draw = quick_jit(partial(networks.init_network, network=network, n_in=N_IN))
+    params = draw(jax.random.key(0))
     return network, params, {"hidden_0": N_IN, "hidden_1": 300, "output": 200}
 
 

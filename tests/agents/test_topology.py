@@ -51,8 +51,7 @@ def batches():
 @pytest.fixture(scope="module")
 def states(config, batches):
     """Every state from the first, `[updates + 1, …]`; index = number of the update."""
-    with jax.numpy_rank_promotion("allow"):
-        return history(config, jax.random.key(0), batches)
+    return history(config, jax.random.key(0), batches)
 
 
 def changes(tree):

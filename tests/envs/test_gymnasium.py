@@ -1,6 +1,5 @@
 """Names of environments, their sizes, and what is refused with one line that names it."""
 
-import gymnasium
 import numpy as np
 import pytest
 
