@@ -329,7 +329,7 @@ def test_updates_are_the_references(topology, preset, seed):
         tau=0.3,
         target_noise=0.0,
     )
-    # One program draws the first state for all: dense networks are sparse ones with all connections.
+    # One program draws all first states: dense networks are sparse ones with all connections.
     connected = {"lambda1": 100.0, "lambda2": 100.0} if topology == "dense" else {}
     first = init(key, small_config(topology="static", hidden_sizes=(4, 3), **connected))
     with jax.enable_x64(True):
