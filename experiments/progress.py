@@ -53,12 +53,9 @@ class Progress:
             return
         if evaluated:
             seconds = time.perf_counter() - self.started
-            rate = (env_step - self.first) / seconds
-            left = (self.steps - env_step) / rate / 60 if rate else float("nan")
-            facts = ", ".join(f"{name} {value}" for name, value in self.shown.items())
-            print(
-                f"step {env_step:>9,} of {self.steps:,}, {rate:.0f} steps/s, "
-                f"{left:.1f} minutes left, {facts}",
-                file=sys.stderr,
-                flush=True,
-            )
+            facts = [f"{name} {value}" for name, value in self.shown.items()]
+            if done := env_step - self.first:
+                minutes = (self.steps - env_step) * seconds / done / 60
+                facts = [f"{done / seconds:.0f} steps/s", f"{minutes:.1f} minutes left", *facts]
+            line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
+            print(line, file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,7 @@ class RunDirectory:
             file.write(line.getvalue())
         prefix = f"seed_{row['seed']}/" if "seed" in row else "time/"
         for name, value in row.items():
-            if isinstance(value, float):
+            if isinstance(value, float) and math.isfinite(value):
                 self.events.add_scalar(prefix + name, value, row["env_step"])
 
     def close(self) -> None:

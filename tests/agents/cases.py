@@ -38,7 +38,6 @@ SMALL = {
 # These programs run for milliseconds: unoptimized, they are compiled in half the time.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-init = quick_jit(partial(td3.init, SPACES))
 update = quick_jit(partial(td3.update, SPACES))
 
 
@@ -47,6 +46,19 @@ def small_config(preset="paper", **settings):
     config = TD3Config(**{**SMALL, **PRESETS[preset], **last, **settings})
     validate(config)
     return config
+
+
+_init = quick_jit(partial(td3.init, SPACES))
+
+
+def first_state(key, config):
+    """`td3.init`; one program draws for all, as a first state depends on no rule of its config.
+
+    A dense network is a sparse one with all connections.
+    """
+    connected = {"lambda1": 100.0, "lambda2": 100.0} if config.topology == "dense" else {}
+    numbers = {name: getattr(config, name) for name in ("lambda1", "lambda2")} | connected
+    return _init(key, TD3Config(topology="static", hidden_sizes=config.hidden_sizes, **numbers))
 
 
 def random_batch(rng, shape=(5,), spaces=SPACES, dtype=np.float32):
@@ -69,7 +81,7 @@ def random_params(rng, params):
 
 def random_state(rng, config):
     """A state whose four networks have nothing to do with each other, and no zeros."""
-    state = init(jax.random.key(0), config)
+    state = first_state(jax.random.key(0), config)
     return state._replace(
         actor=state.actor._replace(params=random_params(rng, state.actor.params)),
         critic=state.critic._replace(params=random_params(rng, state.critic.params)),
@@ -95,7 +107,7 @@ compiled_train = quick_jit(train)
 
 def history(config, key, batches):
     """The states after 0, 1, …, n updates, one on each batch, stacked, as NumPy arrays."""
-    first = init(key, config)
+    first = first_state(key, config)
     states = compiled_train(key, config, first, batches)
     return jax.tree.map(lambda one, more: np.stack([one, *np.asarray(more)]), first, states)
 

@@ -19,8 +19,8 @@ from tests.agents.cases import (
     SPACES,
     UPDATES,
     as_float64,
+    first_state,
     history,
-    init,
     leaves,
     quick_jit,
     random_batch,
@@ -164,7 +164,7 @@ def test_members_share_the_branches_of_an_update(key, rng):
 @pytest.fixture
 def start(key, rng):
     config = small_config(topology="static")
-    return config, init(key, config), random_batch(rng)
+    return config, first_state(key, config), random_batch(rng)
 
 
 def test_same_key_and_step_give_the_same_update(key, start):

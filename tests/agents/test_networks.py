@@ -11,9 +11,11 @@ from dsrl_jax.agents import networks, td3
 from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.types import Spaces
 from tests import reference
-from tests.agents.cases import SPACES, hidden_kernels, init, leaves, quick_jit, small_config
+from tests.agents.cases import SPACES, hidden_kernels, leaves, quick_jit, small_config
 
 N_IN = 17
+
+init = quick_jit(partial(td3.init, SPACES))
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from tests.agents.cases import (
     LOW,
     SPACES,
     as_float64,
-    init,
+    first_state,
     is_hidden_kernel,
     layers,
     leaves,
@@ -160,13 +160,13 @@ def assert_fill_the_bounds(actions):
 
 def test_explored_actions_stay_inside_the_bounds(key, many_observations):
     config = small_config(exploration_noise=5.0)
-    actions = explore(key, config, init(key, config), many_observations)
+    actions = explore(key, config, first_state(key, config), many_observations)
     assert_fill_the_bounds(actions)
 
 
 def test_target_actions_stay_inside_the_bounds(key, many_observations):
     config = small_config(target_noise=5.0, target_noise_clip=9.0, discount=1.0)
-    actions = smoothed_actions(key, config, init(key, config), many_observations)
+    actions = smoothed_actions(key, config, first_state(key, config), many_observations)
     assert_fill_the_bounds(actions)
 
 
@@ -181,30 +181,30 @@ def assert_is_normal(noise, scale):
 
 def test_exploration_noise_scales_with_the_half_range(key, many_observations):
     config = small_config(exploration_noise=0.01)
-    state = init(key, config)
+    state = first_state(key, config)
     noise = explore(key, config, state, many_observations) - act(config, state, many_observations)
     assert_is_normal(noise, 0.01 * HALF_RANGE)
 
 
 def test_target_noise_scales_with_the_half_range(key, many_observations):
     config = small_config(target_noise=0.01, target_noise_clip=1.0, discount=1.0)
-    state = init(key, config)  # Its targets equal the online networks.
+    state = first_state(key, config)  # Its targets equal the online networks.
     actions = smoothed_actions(key, config, state, many_observations)
     assert_is_normal(actions - act(config, state, many_observations), 0.01 * HALF_RANGE)
 
 
 def test_target_noise_is_clipped_in_half_ranges(key, many_observations):
     config = small_config(target_noise=5.0, target_noise_clip=0.03, discount=1.0)
-    state = init(key, config)
+    state = first_state(key, config)
     actions = smoothed_actions(key, config, state, many_observations)
-    noise = (actions - act(config, state, many_observations)) / HALF_RANGE
+    noise = (actions - np.asarray(act(config, state, many_observations))) / HALF_RANGE
     np.testing.assert_allclose(noise.min(axis=0), -0.03, atol=1e-6)
     np.testing.assert_allclose(noise.max(axis=0), 0.03, atol=1e-6)
 
 
 def test_without_noise_explores_as_it_acts(key, many_observations):
     config = small_config(exploration_noise=0.0)
-    state = init(key, config)
+    state = first_state(key, config)
     explored = explore(key, config, state, many_observations)
     assert np.array_equal(explored, act(config, state, many_observations))
 
@@ -313,7 +313,7 @@ def assert_trees_close(actual, expected, atol):
         np.testing.assert_allclose(actual[path], expected[path], rtol=0, atol=atol, err_msg=path)
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize(
     "topology, preset", [("dense", "paper"), ("static", "paper"), ("static", "official")]
 )
@@ -324,14 +324,13 @@ def test_updates_are_the_references(topology, preset, seed):
         preset,
         topology=topology,
         hidden_sizes=(4, 3),
+        lambda2=1.0,
         learning_rate=1e-2,
         weight_decay=1e-2,
         tau=0.3,
         target_noise=0.0,
     )
-    # One program draws all first states: dense networks are sparse ones with all connections.
-    connected = {"lambda1": 100.0, "lambda2": 100.0} if topology == "dense" else {}
-    first = init(key, small_config(topology="static", hidden_sizes=(4, 3), **connected))
+    first = first_state(key, config)
     with jax.enable_x64(True):
         state = as_float64(first)
         actor, critic = ReferenceNet(state.actor, config), ReferenceNet(state.critic, config)

@@ -7,10 +7,6 @@ import pytest
 
 from experiments import plot, run
 
-pytestmark = pytest.mark.filterwarnings(
-    # tensorboardX warns of the NaN that stands for "no update yet".
-    "ignore:NaN or Inf found:UserWarning"
-)
 COMMAND = [
     "--env=tests.toy_environments:PointMass-v0",
     "--hidden_sizes=8,8",
