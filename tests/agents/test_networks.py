@@ -4,6 +4,7 @@ import math
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -114,8 +115,10 @@ def test_a_dense_network_has_no_sparse_layer(dense_state):
 )
 def test_lambda1_is_of_the_first_hidden_layer_and_lambda2_of_the_others(path, lam):
     config = TD3Config(lambda1=3.0, lambda2=5.0)
-    density = networks.hidden_density(config, path, (20, 30))
-    assert density == pytest.approx(reference.density(20, 30, lam))
+    expected = pytest.approx(reference.density(20, 30, lam))
+    assert networks.hidden_density(config, path, (20, 30)) == expected
+    traced = jax.tree.map(jnp.array, config)  # as members that differ in it have it
+    assert networks.hidden_density(traced, path, (20, 30)) == expected
 
 
 # FACTS: 106169 connections of 214784 weights, of actor and critics, output layers included.
