@@ -1,25 +1,62 @@
 """What a run is, resolved: environment, algorithm, the paper's numbers, and own settings over them.
 
-Every number of the paper that depends on the task or the algorithm stands here, with its source.
-Needs no JAX.
+Every number of the paper that depends on the task, the algorithm or the preset stands here, with
+its source; what does not is the default of its setting. Needs no JAX.
 """
 
 import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dsrl_jax.agents import config as agent_config
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
+from dsrl_jax.settings import override, settings_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import LoopConfig
 
-# The three methods are one agent; Section 4.1.
-TOPOLOGIES = {"td3": "dense", "static_td3": "static", "ds_td3": "dynamic"}
 
-# λ1 of the first hidden layer by task, Section 4.4; λ2 is 64 for all. "The same sparsity levels
-# are used for Static-TD3."
-LAMBDA1 = {"HalfCheetah": 7.0, "Hopper": 7.0, "Walker2d": 7.0, "Ant": 40.0, "Humanoid": 61.0}
+class Algorithm(NamedTuple):
+    """A method by name: an agent's config and its topology (Sections 4.1 and A)."""
+
+    config: type[TD3Config] | type[SACConfig]
+    topology: str
+
+
+ALGORITHMS = {
+    "td3": Algorithm(TD3Config, "dense"),
+    "static_td3": Algorithm(TD3Config, "static"),
+    "ds_td3": Algorithm(TD3Config, "dynamic"),
+    "sac": Algorithm(SACConfig, "dense"),
+    "static_sac": Algorithm(SACConfig, "static"),
+    "ds_sac": Algorithm(SACConfig, "dynamic"),
+}
+
+# λ1 and λ2 by task. Section 4.4: "the same sparsity levels are used for Static-TD3"; Table 3.
+# Tasks that are not the paper's have those of HalfCheetah.
+LAMBDAS = {
+    TD3Config: {
+        "HalfCheetah": (7.0, 64.0),
+        "Walker2d": (7.0, 64.0),
+        "Hopper": (7.0, 64.0),
+        "Ant": (40.0, 64.0),
+        "Humanoid": (61.0, 64.0),
+    },
+    SACConfig: {
+        "HalfCheetah": (12.0, 80.0),
+        "Walker2d": (12.0, 80.0),
+        "Hopper": (7.0, 20.0),
+        "Ant": (30.0, 64.0),
+        "Humanoid": (61.0, 64.0),
+    },
+}
+
+# Section 4.4 for TD3. For SAC, the code that Section 4.4 names: random steps are trained on, from
+# the first batch on.
+START_STEPS = {TD3Config: 25_000, SACConfig: 10_000}
+
+# SAC as in Figure 1, Section 4.4: soft updates of the targets.
+FIGURE_1 = {"tau": 0.005, "target_period": 1}
 
 # What the authors' published code does where it differs from the paper's text.
 OFFICIAL = {
@@ -33,7 +70,10 @@ OFFICIAL = {
 # The authors' last change of topology comes this many updates before the end of training.
 OFFICIAL_LAST_ADAPTATION = 50_000
 
-PRESETS = ("paper", "official")
+PRESETS = ("paper", "official", "figure1")
+
+# Chosen by the algorithm's name.
+NOT_A_SETTING = ("topology",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +84,7 @@ class Experiment:
     algo: str
     preset: str
     seeds: tuple[int, ...]
-    agent: TD3Config
+    agent: AgentConfig
     loop: LoopConfig
 
 
@@ -60,31 +100,36 @@ def resolve(
 
     Args:
       env_id: a Gymnasium id that exists.
-      settings: fields of `TD3Config` and `LoopConfig`.
+      settings: settings of the algorithm's agent (`TD3Config`, `SACConfig`) and `LoopConfig`.
     Raises:
       ValueError: if a name or a value is unknown or not allowed; names what is.
     """
-    check_choice("algo", algo, TOPOLOGIES)
+    check_choice("algo", algo, ALGORITHMS)
     check_choice("preset", preset, PRESETS)
     seeds = tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
         raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
+    config, topology = ALGORITHMS[algo]
+    if preset == "figure1" and config is not SACConfig:
+        raise ValueError(f"preset figure1 is of sac, static_sac and ds_sac, got algo {algo!r}")
     given = dict(settings or {})
-    names: dict[str, type] = {field.name: LoopConfig for field in dataclasses.fields(LoopConfig)}
-    names |= {field.name: TD3Config for field in dataclasses.fields(TD3Config)}
-    for name in given:
-        check_choice("setting", name, [known for known in names if known != "topology"])
+    _check_names(given, algo)
 
-    loop = LoopConfig(**{name: given[name] for name in given if names[name] is LoopConfig})
+    numbers = {"start_steps": START_STEPS[config]} | given
+    if config is SACConfig:
+        numbers = {"update_after": numbers.get("batch_size", SACConfig.batch_size)} | numbers
+    loop = override(LoopConfig(), numbers)
     loop_config.validate(loop)
-    task = env_id.split("-")[0]
-    numbers: dict[str, Any] = {"topology": TOPOLOGIES[algo], "lambda1": LAMBDA1.get(task, 7.0)}
+
+    lambdas = LAMBDAS[config]
+    lambda1, lambda2 = lambdas.get(env_id.split("-")[0], lambdas["HalfCheetah"])
+    numbers = {"topology": topology, "lambda1": lambda1, "lambda2": lambda2}
+    if preset == "figure1":
+        numbers |= FIGURE_1
     if preset == "official":
-        numbers |= OFFICIAL
-        last = loop.steps - loop.start_steps - OFFICIAL_LAST_ADAPTATION
-        numbers["last_adaptation"] = last if last > 0 else None
-    numbers |= {name: given[name] for name in given if names[name] is TD3Config}
-    agent = TD3Config(**numbers)
+        last = loop.updates_at(loop.steps) - OFFICIAL_LAST_ADAPTATION
+        numbers |= OFFICIAL | {"last_adaptation": last if last > 0 else None}
+    agent = override(config(), numbers | given)
     agent_config.validate(agent)
     return Experiment(env_id, algo, preset, seeds, agent, loop)
 
@@ -96,3 +141,19 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
         near = difflib.get_close_matches(str(name), choices, n=3)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
+
+
+def _check_names(given: Mapping[str, Any], algo: str) -> None:
+    """Every name is a setting of this algorithm, and no two of them contradict each other."""
+    config = ALGORITHMS[algo].config
+    names = [field.name for field in (*settings_of(LoopConfig), *settings_of(config))]
+    for name in given:
+        check_choice(f"setting of {algo}", name, [n for n in names if n not in NOT_A_SETTING])
+    sparsities = [name for name in given if name.endswith("sparsity") and given[name] is not None]
+    lambdas = [name for name in given if name.startswith("lambda")]
+    # A network without a sparsity of its own is as sparse as the lambdas say.
+    unused = "sparsity" in sparsities or len(sparsities) == 2
+    if lambdas and unused:
+        raise ValueError(f"{lambdas[0]} and {sparsities[0]} both say how sparse; give one")
+    if "distribution" in given and not sparsities:
+        raise ValueError("distribution shares out a sparsity: give one, or lambdas alone")

@@ -5,8 +5,11 @@ is imported. The flags of the commands, their help and every check are made from
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+Config = TypeVar("Config")
 
 
 class Limit(NamedTuple):
@@ -20,11 +23,24 @@ FRACTION = Limit("in [0, 1]", lambda value: 0 <= value <= 1)
 POSITIVE = Limit("positive", lambda value: 0 < value < float("inf"))
 NOT_NEGATIVE = Limit("at least 0", lambda value: 0 <= value < float("inf"))
 AT_LEAST_ONE = Limit("at least 1", lambda value: value >= 1)
+OPTIONAL_SPARSITY = Limit(
+    "at least 0 and below 1, or none", lambda value: value is None or 0 <= value < 1
+)
+OPTIONAL_FINITE = Limit("finite, or none", lambda value: value is None or math.isfinite(value))
+YES_OR_NO = Limit("true or false", lambda value: isinstance(value, bool))
 OPTIONAL_NOT_NEGATIVE = Limit("at least 0, or none", lambda value: value is None or value >= 0)
 POSITIVE_SIZES = Limit(
     "one or more positive sizes",
     lambda sizes: len(sizes) >= 1 and all(size >= 1 for size in sizes),
 )
+
+
+def some_of(*choices: str) -> Limit:
+    """The limit of a setting that takes one or more of a few words, each once."""
+    return Limit(
+        "one or more of " + ", ".join(choices),
+        lambda words: 0 < len(set(words)) == len(words) and set(words) <= set(choices),
+    )
 
 
 def one_of(*choices: str) -> Limit:
@@ -38,14 +54,43 @@ def setting(default: Any, description: str, *, limit: Limit, unit: str = "", sou
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def settings_of(config: Any) -> list[dataclasses.Field]:
+    """Every setting of a config or its class, in order, those of a config inside it included."""
+    found = []
+    for field in dataclasses.fields(config):
+        found += settings_of(field.type) if dataclasses.is_dataclass(field.type) else [field]
+    return found
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """The config with some settings changed by name, wherever in it they stand."""
+    changes = {}
+    for field in dataclasses.fields(config):  # type: ignore[arg-type]
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = override(value, values)
+        elif field.name in values:
+            changes[field.name] = values[field.name]
+    return dataclasses.replace(config, **changes)  # type: ignore[type-var]
+
+
+def flatten(config: Any) -> dict[str, Any]:
+    """Every setting's value by name, in order."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        values |= flatten(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return values
+
+
 def check_limits(config: Any) -> None:
-    """Holds every field of a config to its limit.
+    """Holds every setting of a config to its limit.
 
     Raises:
       ValueError: names the setting, what is allowed and what it got.
     """
-    for field in dataclasses.fields(config):
-        if limit := field.metadata.get("limit"):
-            value = getattr(config, field.name)
-            if not limit.holds(value):
-                raise ValueError(f"{field.name} must be {limit.text}, got {value!r}")
+    values = flatten(config)
+    for field in settings_of(config):
+        limit, value = field.metadata["limit"], values[field.name]
+        if not limit.holds(value):
+            raise ValueError(f"{field.name} must be {limit.text}, got {value!r}")

@@ -5,14 +5,12 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
 
 from absl import flags
 
+from dsrl_jax.presets import ALGORITHMS, resolve
 from experiments.flags import UsageError, parse
 from experiments.machine import keep_freed_memory
-
-TOPOLOGIES = {"td3": "dense", "static_td3": "static", "ds_td3": "dynamic"}
 
 
 def main(arguments: list[str]) -> int:
@@ -31,21 +29,22 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     rates = measure_updates(values.updates, values.repetitions)
     medians = {name: statistics.median(found) for name, found in rates.items()}
-    print(f"{'method':<12} {'updates/s':>10} {'lowest':>8} {'highest':>8} {'of td3':>7}")
+    print(f"{'method':<12} {'updates/s':>10} {'lowest':>8} {'highest':>8} {'of dense':>9}")
+    ratios = {}
     for name, found in rates.items():
+        dense = name.split("_")[-1]
+        ratios[f"{name}_over_{dense}"] = ratio = medians[name] / medians[dense]
         print(
-            f"{name:<12} {medians[name]:>10.0f} {min(found):>8.0f} {max(found):>8.0f} "
-            f"{medians[name] / medians['td3']:>7.2f}"
+            f"{name:<12} {medians[name]:>10.0f} {min(found):>8.0f} {max(found):>8.0f} {ratio:>9.2f}"
         )
     if values.json:
-        ratios = {f"{name}_over_td3": medians[name] / medians["td3"] for name in ("ds_td3",)}
         print(json.dumps(ratios | {f"{name}_per_second": rate for name, rate in medians.items()}))
     return 0
 
 
 def measure_updates(updates: int, repetitions: int) -> dict[str, list[float]]:
     """Updates a second in one compiled scan; HalfCheetah sizes, 256-256, the paper's settings."""
-    runs = {name: compile_updates(topology, updates) for name, topology in TOPOLOGIES.items()}
+    runs = {name: compile_updates(name, updates) for name in ALGORITHMS}
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repetitions):
         for name, run in runs.items():
@@ -55,18 +54,17 @@ def measure_updates(updates: int, repetitions: int) -> dict[str, list[float]]:
     return rates
 
 
-def compile_updates(topology: Any, updates: int) -> Callable[[], None]:
+def compile_updates(algo: str, updates: int) -> Callable[[], None]:
     """A function that runs `updates` updates of one member and waits for them; compiled."""
     import jax
     import jax.numpy as jnp
 
-    from dsrl_jax.agents import td3
-    from dsrl_jax.agents.config import TD3Config
-    from dsrl_jax.agents.types import Spaces, Transition
+    from dsrl_jax.agents.types import Spaces, State, Transition
+    from dsrl_jax.training.train import AGENTS
 
     spaces = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
-    config = TD3Config(topology=topology)
-    agent = td3.make_agent(spaces)
+    config = resolve("HalfCheetah-v5", algo).agent
+    agent = AGENTS[type(config)](spaces)
     keys = jax.random.split(jax.random.key(0), 5)
     size = config.batch_size
     batch = Transition(
@@ -79,12 +77,12 @@ def compile_updates(topology: Any, updates: int) -> Callable[[], None]:
     state = agent.init(keys[4], config)
 
     @jax.jit
-    def scan(state: td3.TD3State) -> td3.TD3State:
-        def body(state: td3.TD3State, step: jax.Array) -> tuple[td3.TD3State, None]:
+    def scan(state: State) -> State:
+        def body(state: State, step: jax.Array) -> tuple[State, None]:
             return agent.update(keys[4], config, state, batch, step)[0], None
 
         # An adaptation comes first: from then on targets have connections to lose (Algorithm 3).
-        steps = config.adaptation_period + jnp.arange(updates)
+        steps = config.sparse.adaptation_period + jnp.arange(updates)
         return jax.lax.scan(body, state, steps)[0]
 
     def run() -> None:

@@ -8,11 +8,13 @@ from typing import Any, get_args, get_origin
 
 from absl import flags
 
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS
+from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import LoopConfig
 
-# Chosen by --algo.
-_NOT_A_FLAG = {"topology"}
+# By agent, for flags that both have with defaults of their own.
+AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
 
 
 class UsageError(ValueError):
@@ -30,11 +32,12 @@ def make_flags() -> flags.FlagValues:
         "a Gymnasium id, or package.module:Id-v0 for one's own",
         **add,
     )
-    flags.DEFINE_string("algo", "ds_td3", "td3, static_td3 or ds_td3", **add)
+    flags.DEFINE_string("algo", "ds_td3", ", ".join(ALGORITHMS), **add)
     flags.DEFINE_string(
         "preset",
-        "paper",
-        "paper: the paper's text; official: the authors' code where it differs",
+        PRESETS[0],
+        "paper: the paper's text; official: the authors' code where it differs; "
+        "figure1: SAC with soft targets, as in Figure 1",
         **add,
     )
     flags.DEFINE_string("seed", None, "the seed of a single run; default 0", **add)
@@ -55,12 +58,9 @@ def make_flags() -> flags.FlagValues:
         **add,
     )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
-    for config, module in ((LoopConfig, "the loop"), (TD3Config, "the agent")):
-        for field in dataclasses.fields(config):
-            if field.name not in _NOT_A_FLAG:
-                flags.DEFINE_string(
-                    field.name, None, describe(field), flag_values=values, module_name=module
-                )
+    for name, field in _settings().items():
+        module = "the loop" if field in settings_of(LoopConfig) else "the agent"
+        flags.DEFINE_string(name, None, describe(field), flag_values=values, module_name=module)
     return values
 
 
@@ -70,7 +70,7 @@ def describe(field: dataclasses.Field) -> str:
     unit = f", in {meta['unit']}" if meta["unit"] else ""
     return (
         f"{meta['description']}; {meta['limit'].text}{unit}; "
-        f"default {format_value(field.default)} ({meta['source']})"
+        f"default {_describe_default(field)} ({meta['source']})"
     )
 
 
@@ -114,14 +114,11 @@ def given_settings(values: flags.FlagValues) -> dict[str, Any]:
     Raises:
       UsageError: for a value that is not of its setting's type.
     """
-    given = {}
-    for config in (LoopConfig, TD3Config):
-        for field in dataclasses.fields(config):
-            if field.name not in _NOT_A_FLAG and values[field.name].present:
-                given[field.name] = parse_value(
-                    field.name, field.type, str(values[field.name].value)
-                )
-    return given
+    return {
+        name: parse_value(name, field.type, str(values[name].value))
+        for name, field in _settings().items()
+        if values[name].present
+    }
 
 
 def parse_value(name: str, kind: Any, text: str) -> Any:
@@ -130,12 +127,17 @@ def parse_value(name: str, kind: Any, text: str) -> Any:
         if get_origin(kind) is types.UnionType:
             return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
         if get_origin(kind) is tuple:
-            return tuple(int(part) for part in text.split(","))
+            element = get_args(kind)[0]
+            return tuple(int(part) if element is int else part for part in text.split(","))
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
         if kind is int:
             return _whole_number(text)
         return float(text) if kind is float else text
-    except (ValueError, OverflowError):
-        expected = {int: "a whole number", float: "a number"}.get(kind, "whole numbers: 256,256")
+    except (ValueError, KeyError, OverflowError):
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(
+            kind, "whole numbers: 256,256"
+        )
         raise UsageError(f"--{name} must be {expected}, got {text!r}") from None
 
 
@@ -161,7 +163,30 @@ def format_value(value: Any) -> str:
     """A setting's value as it is written on the command line."""
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if isinstance(value, bool):
+        return str(value).lower()
     return "none" if value is None else str(value)
+
+
+def _settings() -> dict[str, dataclasses.Field]:
+    """Every setting that has a flag, by name; the loop's first."""
+    fields = [f for config in (LoopConfig, *AGENTS.values()) for f in settings_of(config)]
+    named = {field.name: field for field in reversed(fields)}  # TD3's where agents share a name
+    return {field.name: named[field.name] for field in fields if field.name not in NOT_A_SETTING}
+
+
+def _describe_default(field: dataclasses.Field) -> str:
+    """One default, or each agent's own."""
+    found = {
+        agent: format_value(flatten(config())[field.name])
+        for agent, config in AGENTS.items()
+        if field.name in flatten(config())
+    }
+    if not found:
+        return format_value(field.default)
+    if len(set(found.values())) == 1:
+        return next(iter(found.values()))
+    return ", ".join(f"{value} for {agent}" for agent, value in found.items())
 
 
 def _whole_number(text: str) -> int:

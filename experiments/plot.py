@@ -19,8 +19,22 @@ from experiments.summary import read_rows
 PAPER_CURVES = Path("results/paper/curves.csv")
 
 # The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
-COLORS = {"ds_td3": "#D55E00", "static_td3": "#009E73", "td3": "#0072B2"}
-LABELS = {"ds_td3": "DS-TD3", "static_td3": "Static-TD3", "td3": "TD3"}
+COLORS = {
+    "ds_td3": "#D55E00",
+    "static_td3": "#009E73",
+    "td3": "#0072B2",
+    "ds_sac": "#CC79A7",
+    "static_sac": "#E69F00",
+    "sac": "#56B4E9",
+}
+LABELS = {
+    "ds_td3": "DS-TD3",
+    "static_td3": "Static-TD3",
+    "td3": "TD3",
+    "ds_sac": "DS-SAC",
+    "static_sac": "Static-SAC",
+    "sac": "SAC",
+}
 
 
 class Curve(NamedTuple):
@@ -28,6 +42,7 @@ class Curve(NamedTuple):
 
     env: str
     algo: str
+    preset: str
     seed: int
     steps: np.ndarray  # environment steps
     returns: np.ndarray  # mean over an evaluation's episodes
@@ -65,19 +80,25 @@ def read_curves(directory: Path) -> list[Curve]:
     for row in rows:
         found[int(row["seed"])].append((int(row["env_step"]), float(row["return_mean"])))
     return [
-        Curve(config["env"], config["algo"], seed, *np.array(points, float).T)
+        Curve(config["env"], config["algo"], config["preset"], seed, *np.array(points, float).T)
         for seed, points in found.items()
     ]
 
 
-def read_paper(env: str, algo: str) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Steps, mean and deviation of the paper's Figure 1 for a task and method, where it has it."""
+def read_paper(
+    env: str, algo: str, preset: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """Steps, mean and deviation of the paper's curve for a task and method, where it has one.
+
+    Figure 1, or Figure 4 for SAC with copied targets.
+    """
+    figure = "4" if "sac" in algo and preset != "figure1" else "1"
     if not PAPER_CURVES.exists():
         return None
     rows = [
         (float(row["env_step"]), float(row["return_mean"]), float(row["return_std"]))
         for row in read_rows(PAPER_CURVES)
-        if (row["figure"], row["env"], row["algo"]) == ("1", env.split("-")[0], algo)
+        if (row["figure"], row["env"], row["algo"]) == (figure, env.split("-")[0], algo)
     ]
     if not rows:
         return None
@@ -106,7 +127,7 @@ def draw(curves: list[Curve], output: Path) -> None:
 
 def _draw_method(axis: Any, algo: str, curves: list[Curve]) -> None:
     end = max(curve.steps[-1] for curve in curves)
-    if (paper := read_paper(curves[0].env, algo)) is not None:
+    if (paper := read_paper(curves[0].env, algo, curves[0].preset)) is not None:
         steps, mean, deviation = paper
         shown = steps <= end
         steps, mean, deviation = steps[shown], mean[shown], deviation[shown]
@@ -122,6 +143,42 @@ def _draw_method(axis: Any, algo: str, curves: list[Curve]) -> None:
     axis.set_xlabel("environment steps")
     axis.legend(loc="lower right", frameon=False)
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+
+
+def draw_degrees(directory: Path, output: Path) -> None:
+    """Draws the connections of each input over time, as PNG: a row a seed, a column a network."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    degrees: dict[tuple[str, str], list[tuple[int, list[int]]]] = defaultdict(list)
+    for row in read_rows(directory / "topology.csv"):
+        if row["input_degrees"]:
+            counts = [int(count) for count in row["input_degrees"].split()]
+            degrees[row["seed"], row["network"]].append((int(row["env_step"]), counts))
+    seeds, networks = (list(dict.fromkeys(keys)) for keys in zip(*degrees, strict=True))
+    figure, axes = pyplot.subplots(
+        len(seeds),
+        len(networks),
+        figsize=(4 * len(networks), 3 * len(seeds)),
+        squeeze=False,
+        dpi=100,
+    )
+    for (seed, network), found in degrees.items():
+        axis = axes[seeds.index(seed)][networks.index(network)]
+        over_time = np.array([counts for _, counts in found]).T
+        edges = (found[0][0], max(found[-1][0], 1), -0.5, len(over_time) - 0.5)
+        image = axis.imshow(
+            over_time, aspect="auto", origin="lower", extent=edges, interpolation="nearest"
+        )
+        axis.set_title(f"{network}, seed {seed}")
+        axis.set_xlabel("environment steps")
+        figure.colorbar(image, ax=axis, label="connections")
+    axes[0][0].set_ylabel("input")
+    figure.tight_layout()
+    figure.savefig(output)
+    pyplot.close(figure)
 
 
 if __name__ == "__main__":

@@ -93,10 +93,18 @@ def prepare(values: flags.FlagValues) -> Plan:
     environment.close()
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     continues = check_directory(directory, experiment)
+    _check_sparsity(experiment, sizes)
     if not values.dry_run:
         make_directory(directory)
     check_device(values.device)
     return Plan(experiment, sizes, directory, continues, threads)
+
+
+def _check_sparsity(experiment: Experiment, sizes: "Sizes") -> None:
+    from dsrl_jax.agents.densities import check_sparsity
+    from dsrl_jax.agents.types import Spaces
+
+    check_sparsity(Spaces(*sizes), experiment.agent)
 
 
 def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int:
@@ -130,7 +138,7 @@ def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dic
     """Trains, writing and showing rows as they come, and ends with a table and a curve."""
     from dsrl_jax.agents.costs import expected_cost
     from dsrl_jax.training import train as training
-    from dsrl_jax.training.host_loop import NotFiniteError
+    from dsrl_jax.training.finite import NotFiniteError
     from experiments import plot, summary
     from experiments.progress import Progress
 
@@ -151,8 +159,12 @@ def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dic
         progress.close()
         files.close()
     plot.draw(plot.read_curves(directory), directory / "curve.png")
+    plot.draw_degrees(directory, directory / "degrees.png")
     print(summary.results(experiment, spaces, directory))
-    print(f"results in {directory}: evaluations.csv, training.csv, curve.png, tensorboard")
+    print(
+        f"results in {directory}: evaluations.csv, training.csv, topology.csv, curve.png, "
+        "degrees.png, tensorboard"
+    )
     return 0
 
 

@@ -1,7 +1,6 @@
 """A run directory: config.json, CSV files that are whole after every row, TensorBoard events."""
 
 import csv
-import dataclasses
 import hashlib
 import io
 import json
@@ -10,11 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.settings import flatten
 
 Row = dict[str, Any]
 
 # Columns of each file; a row has its keys. Clock times are in timings.csv alone.
-FILES = {"evaluation": "evaluations.csv", "training": "training.csv", "timing": "timings.csv"}
+FILES = {
+    "evaluation": "evaluations.csv",
+    "training": "training.csv",
+    "topology": "topology.csv",
+    "timing": "timings.csv",
+}
 
 
 class DirectoryError(ValueError):
@@ -44,8 +49,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "algo": experiment.algo,
         "preset": experiment.preset,
         "seeds": list(experiment.seeds),
-        **_plain(dataclasses.asdict(experiment.loop)),
-        **_plain(dataclasses.asdict(experiment.agent)),
+        **_plain(flatten(experiment.loop)),
+        **_plain(flatten(experiment.agent)),
     }
 
 
@@ -110,7 +115,7 @@ class RunDirectory:
             for name in FILES.values():
                 cut_rows(self.directory / name, row["env_step"])
             return
-        cells = flatten(row)
+        cells = to_cells(row)
         path = self.directory / FILES[row["kind"]]
         line = io.StringIO()
         writer = csv.DictWriter(line, cells, lineterminator="\n")
@@ -120,6 +125,8 @@ class RunDirectory:
         with path.open("a") as file:
             file.write(line.getvalue())
         prefix = f"seed_{row['seed']}/" if "seed" in row else "time/"
+        if "layer" in row:
+            prefix += f"{row['network']}/{row['layer']}/"
         for name, value in row.items():
             if isinstance(value, float) and math.isfinite(value):
                 self.events.add_scalar(prefix + name, value, row["env_step"])
@@ -129,11 +136,16 @@ class RunDirectory:
         self.events.close()
 
 
-def flatten(row: Row) -> dict[str, Any]:
-    """A row's cells: a list becomes one column an entry, return_0, return_1, …"""
+def to_cells(row: Row) -> dict[str, Any]:
+    """A row's cells: an episode's values become columns, return_0, return_1, …; degrees one cell.
+
+    What is not known, None, is an empty cell.
+    """
     cells: dict[str, Any] = {}
     for name, value in row.items():
-        if isinstance(value, list):
+        if name == "input_degrees":
+            cells[name] = " ".join(map(str, value))
+        elif isinstance(value, list):
             cells |= {f"{name.removesuffix('s')}_{i}": entry for i, entry in enumerate(value)}
         elif name != "kind":
             cells[name] = value

@@ -4,7 +4,8 @@ import csv
 from pathlib import Path
 from typing import Any
 
-from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost, network_layers
+from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost
+from dsrl_jax.agents.densities import is_sparse_layer, network_layers
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
 from experiments.flags import format_value
@@ -27,7 +28,7 @@ def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
                 f"{network + ' ' + layer.name:<20} {shape:>11} {layer.density:>8.4f} "
                 f"{layer.connections:>12,.0f}"
             )
-    updates = max(experiment.loop.steps - experiment.loop.start_steps, 0)
+    updates = experiment.loop.updates_at(experiment.loop.steps)
     cost = expected_cost(spaces, experiment.agent, updates)
     memory, disk = storage(experiment, spaces, cost)
     lines += [
@@ -46,21 +47,17 @@ def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
     """What a user should know of this run and would not guess."""
     said = []
     agent, loop = experiment.agent, experiment.loop
-    if agent.topology != "dense":
-        for network, layers in network_layers(spaces, agent).items():
-            said += [
-                f"{network}: {layer.name} comes out dense, "
-                f"lambda asks for more than its {layer.weights:,} weights"
-                for layer in layers
-                if layer.name != "output" and layer.density == 1
-            ]
-    if experiment.preset == "official" and not agent.last_adaptation:
-        said.append(
-            f"no last adaptation: steps - start_steps - {OFFICIAL_LAST_ADAPTATION:,} "
-            "is not positive"
-        )
-    if loop.steps <= loop.start_steps:
-        said.append(f"no update: all {loop.steps:,} steps are random (start_steps)")
+    for network, layers in network_layers(spaces, agent).items():
+        said += [
+            f"{network}: {layer.name} comes out dense, its {layer.weights:,} weights are fewer "
+            "than its share of connections"
+            for layer in layers
+            if is_sparse_layer(agent.sparse, layer.name) and layer.density == 1
+        ]
+    if experiment.preset == "official" and not agent.sparse.last_adaptation:
+        said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
+    if not loop.updates_at(loop.steps):
+        said.append(f"no update: all {loop.steps:,} steps come before the first one")
     return said
 
 

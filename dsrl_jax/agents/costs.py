@@ -1,16 +1,11 @@
-"""What an agent's networks cost, in plain Python numbers: layers, connections, training FLOPs."""
+"""What an agent's networks cost, in plain Python numbers: connections, FLOPs, bytes."""
 
 from typing import NamedTuple
 
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.densities import CRITICS, network_layers
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.sparse import (
-    Layer,
-    count_weights,
-    erdos_renyi_density,
-    expected_connections,
-    training_flops,
-)
+from dsrl_jax.sparse import count_weights, expected_connections, training_flops
 
 
 class Cost(NamedTuple):
@@ -23,25 +18,16 @@ class Cost(NamedTuple):
     ratio_to_dense: float  # of training FLOPs
 
 
-def network_layers(spaces: Spaces, config: TD3Config) -> dict[str, list[Layer]]:
-    """The layers of the actor and of each critic, with their densities."""
-    n_state, n_action = spaces.observation_size, spaces.action_size
-    actor = _layers((n_state, *config.hidden_sizes, n_action), config)
-    critic = _layers((n_state + n_action, *config.hidden_sizes, 1), config)
-    return {"actor": actor, "critic 1": critic, "critic 2": critic}
-
-
-def expected_cost(spaces: Spaces, config: TD3Config, updates: float) -> Cost:
+def expected_cost(spaces: Spaces, config: AgentConfig, updates: float) -> Cost:
     """The cost by the expected connections of the first masks."""
-    actor, critic, _ = network_layers(spaces, config).values()
-    return actual_cost(
-        spaces, config, updates, expected_connections(actor), 2 * expected_connections(critic)
-    )
+    layers = network_layers(spaces, config)
+    critics = sum(expected_connections(layers[name]) for name in CRITICS)
+    return actual_cost(spaces, config, updates, expected_connections(layers["actor"]), critics)
 
 
 def actual_cost(
     spaces: Spaces,
-    config: TD3Config,
+    config: AgentConfig,
     updates: float,
     actor_connections: float,
     critic_connections: float,
@@ -52,8 +38,9 @@ def actual_cost(
       updates: the paper counts one for each environment step, its random steps included; the
         real number is smaller by those.
     """
-    actor, critic, _ = network_layers(spaces, config).values()
-    dense_actor, dense_critics = count_weights(actor), 2 * count_weights(critic)
+    layers = network_layers(spaces, config)
+    dense_actor = count_weights(layers["actor"])
+    dense_critics = sum(count_weights(layers[name]) for name in CRITICS)
 
     connections = actor_connections + critic_connections
     return Cost(
@@ -66,18 +53,7 @@ def actual_cost(
     )
 
 
-def _layers(sizes: tuple[int, ...], config: TD3Config) -> list[Layer]:
-    layers = []
-    for index, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        hidden = index < len(sizes) - 2
-        lam = config.lambda1 if index == 0 else config.lambda2
-        sparse = hidden and config.topology != "dense"
-        density = float(erdos_renyi_density(n_in, n_out, lam)) if sparse else 1.0
-        layers.append(Layer(f"hidden_{index}" if hidden else "output", n_in, n_out, density))
-    return layers
-
-
-def _per_update(critics: float, actor: float, config: TD3Config) -> float:
+def _per_update(critics: float, actor: float, config: AgentConfig) -> float:
     return training_flops(
         critics,
         actor,

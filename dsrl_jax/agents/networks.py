@@ -1,4 +1,4 @@
-"""Multi-layer perceptrons of actor and critics, and which of their layers are sparse."""
+"""Multi-layer perceptrons of actor and critics."""
 
 from collections.abc import Callable
 from typing import cast
@@ -6,44 +6,54 @@ from typing import cast
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from dsrl_jax.agents.config import TD3Config
-from dsrl_jax.sparse import erdos_renyi_density
+from dsrl_jax.agents.densities import CRITICS
+from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse.masks import Params
 
-CRITICS = ("critic_1", "critic_2")
-FIRST_CRITIC = CRITICS[0]  # the one that the actor's loss uses
+FIRST_CRITIC = CRITICS[0]  # the one that TD3's actor loss uses
+
+Initializer = Callable[..., Array]
 
 
-def uniform_fan_in(n_in: int) -> Callable[..., Array]:
-    """Initializer U(-1/sqrt(n_in), 1/sqrt(n_in)) with the dense n_in, kernels and biases alike."""
+def uniform_fan_in(n_in: int) -> tuple[Initializer, Initializer]:
+    """U(-1/sqrt(n_in), 1/sqrt(n_in)) with the dense n_in, for kernel and bias alike."""
     bound = n_in**-0.5
 
     def initialize(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
-    return initialize
+    return initialize, initialize
+
+
+def xavier_uniform(n_in: int) -> tuple[Initializer, Initializer]:
+    """U(-b, b) with b = sqrt(6 / (n_in + n_out)) for the kernel, 0 for the bias."""
+    del n_in  # Read off the kernel's shape.
+    return nn.initializers.xavier_uniform(), nn.initializers.zeros_init()
 
 
 class MLP(nn.Module):
-    """ReLU layers `hidden_0`, `hidden_1`, … and a linear layer `output`."""
+    """ReLU layers `hidden_0`, `hidden_1`, … and linear layers, the heads, on the last of them."""
 
     hidden_sizes: tuple[int, ...]
-    output_size: int
+    head_size: int
+    heads: tuple[str, ...] = ("output",)
+    initializers: Callable[[int], tuple[Initializer, Initializer]] = uniform_fan_in
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*batch n_in"]) -> Float[Array, "*batch n_out"]:
-        names = [f"hidden_{index}" for index in range(len(self.hidden_sizes))] + ["output"]
-        for name, size in zip(names, (*self.hidden_sizes, self.output_size), strict=True):
-            initialize = uniform_fan_in(x.shape[-1])
-            x = nn.Dense(size, kernel_init=initialize, bias_init=initialize, name=name)(x)
-            if name != "output":
-                x = nn.relu(x)
-        return x
+    def __call__(self, x: Float[Array, "*batch n_in"]) -> tuple[Float[Array, "*batch n_out"], ...]:
+        """One output for each head."""
+        for index, size in enumerate(self.hidden_sizes):
+            x = nn.relu(self._layer(f"hidden_{index}", x.shape[-1], size)(x))
+        return tuple(self._layer(name, x.shape[-1], self.head_size)(x) for name in self.heads)
+
+    def _layer(self, name: str, n_in: int, size: int) -> nn.Dense:
+        kernel_init, bias_init = self.initializers(n_in)
+        return nn.Dense(size, kernel_init=kernel_init, bias_init=bias_init, name=name)
 
 
-def init_critics(key: Array, network: MLP, n_in: int) -> Params:
+def init_critics(key: PRNGKeyArray, network: MLP, n_in: int) -> Params:
     """Params of two independent critics, by name.
 
     Not stacked on a leading axis: a CPU then transposes or copies every kernel before a product,
@@ -53,37 +63,38 @@ def init_critics(key: Array, network: MLP, n_in: int) -> Params:
     return {name: init_network(k, network, n_in) for name, k in zip(CRITICS, keys, strict=True)}
 
 
-def init_network(key: Array, network: MLP, n_in: int) -> Params:
+def init_network(key: PRNGKeyArray, network: MLP, n_in: int) -> Params:
     """Params of one network, in its own nested dictionary."""
     return network.init(key, jnp.zeros(n_in))["params"]
 
 
-def apply_network(network: MLP, params: Params, inputs: Float[Array, "*batch n_in"]) -> Array:
-    """The network's output for its params."""
-    return cast(Array, network.apply({"params": params}, inputs))
+def apply_network(
+    network: MLP, params: Params, inputs: Float[Array, "*batch n_in"]
+) -> tuple[Array, ...]:
+    """The network's outputs for its params, one for each head."""
+    return cast(tuple[Array, ...], network.apply({"params": params}, inputs))
 
 
-def is_hidden_kernel(path: str, shape: tuple[int, ...]) -> bool:
-    """The sparse layers: all but the output layer, and no biases (paper, Section 4.4)."""
-    del shape
-    layer, leaf = path.split("/")[-2:]
-    return layer.startswith("hidden") and leaf == "kernel"
+def q_values(
+    network: MLP,
+    params: Params,
+    observation: Float[Array, "batch n_state"],
+    action: Float[Array, "batch n_action"],
+) -> Float[Array, "critics batch"]:
+    """The value of every critic in `params`."""
+    inputs = jnp.concatenate([observation, action], axis=-1)
+    return jnp.stack([apply_network(network, one, inputs)[0][..., 0] for one in params.values()])
 
 
-def no_leaf(path: str, shape: tuple[int, ...]) -> bool:
-    """The sparse layers of a dense network."""
-    del path, shape
-    return False
+def action_bounds(spaces: Spaces, like: Array) -> tuple[Array, Array]:
+    """The lowest and the highest action, in the shape of `like`."""
+    low, high = jnp.array(spaces.action_low), jnp.array(spaces.action_high)
+    return jnp.broadcast_to(low, like.shape), jnp.broadcast_to(high, like.shape)
 
 
-def is_any_kernel(path: str, shape: tuple[int, ...]) -> bool:
-    """What counts as a weight: every kernel, dense ones included (paper, eq. 10)."""
-    del shape
-    return path.endswith("kernel")
-
-
-def hidden_density(config: TD3Config, path: str, shape: tuple[int, ...]) -> float | Array:
-    """Density of a hidden layer: λ1 for the first one, λ2 for the others (eq. 1)."""
-    lam = config.lambda1 if "hidden_0/" in path else config.lambda2
-    n_in, n_out = shape
-    return erdos_renyi_density(n_in, n_out, lam)
+def stretch(
+    squashed: Float[Array, "*batch n_action"], spaces: Spaces
+) -> Float[Array, "*batch n_action"]:
+    """From (-1, 1) to the bounds of the action."""
+    low, high = action_bounds(spaces, squashed)
+    return (high + low) / 2 + (high - low) / 2 * squashed

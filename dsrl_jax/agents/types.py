@@ -1,9 +1,13 @@
 """What agents take and give: transitions in, actions out. No environment is known here."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
+import jax
 from jaxtyping import Array, Float
+
+from dsrl_jax.agents.config import SACConfig, SparseConfig, TD3Config
 
 Metrics = dict[str, Array]
 State = Any
@@ -48,3 +52,17 @@ class Agent(NamedTuple):
     act: Callable[..., Array]
     update: Callable[..., tuple[State, Metrics]]
     metrics: tuple[str, ...]
+
+
+def _is_data(field: dataclasses.Field) -> bool:
+    """Numbers that may be traced, or None in their place, and the config inside another one."""
+    return field.type is float or float in get_args(field.type) or field.type is SparseConfig
+
+
+for _config in (SparseConfig, TD3Config, SACConfig):
+    _fields = dataclasses.fields(_config)
+    jax.tree_util.register_dataclass(
+        _config,
+        data_fields=[field.name for field in _fields if _is_data(field)],
+        meta_fields=[field.name for field in _fields if not _is_data(field)],
+    )

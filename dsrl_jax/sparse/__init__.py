@@ -1,10 +1,11 @@
 """Dynamic sparse training as pure functions of kernels and boolean masks.
 
 Needs JAX and optax only. `topology` works on one kernel, `masks` on a tree of them, `net` adds an
-optimizer, `costs` counts.
+optimizer, `distribution` shares a total among layers, `costs` counts.
 """
 
 from dsrl_jax.sparse.costs import Layer, count_weights, expected_connections, training_flops
+from dsrl_jax.sparse.distribution import fewest_connections, share_connections
 from dsrl_jax.sparse.masks import (
     adapt,
     apply_masks,
@@ -56,6 +57,7 @@ __all__ = [
     "drop_per_sign",
     "erdos_renyi_density",
     "expected_connections",
+    "fewest_connections",
     "gradient_step",
     "init_net",
     "is_kernel",
@@ -65,6 +67,7 @@ __all__ = [
     "select_largest",
     "select_random",
     "select_smallest",
+    "share_connections",
     "step_and_adapt",
     "training_flops",
 ]

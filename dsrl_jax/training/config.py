@@ -2,7 +2,13 @@
 
 import dataclasses
 
-from dsrl_jax.settings import AT_LEAST_ONE, NOT_NEGATIVE, check_limits, setting
+from dsrl_jax.settings import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    OPTIONAL_NOT_NEGATIVE,
+    check_limits,
+    setting,
+)
 
 SECTION = "paper, Section 4.4"
 
@@ -20,10 +26,17 @@ class LoopConfig:
     )
     start_steps: int = setting(
         25_000,
-        "uniformly random actions and no updates before training",
+        "uniformly random actions; 10000 for SAC",
         unit="environment steps",
         limit=NOT_NEGATIVE,
-        source=SECTION,
+        source=SECTION + "; for SAC the code that the paper names",
+    )
+    update_after: int | None = setting(
+        None,
+        "stored transitions before updates begin; none: start_steps; SAC: its batch size",
+        unit="environment steps",
+        limit=OPTIONAL_NOT_NEGATIVE,
+        source="authors' code; for SAC the code that the paper names",
     )
     replay_size: int = setting(
         1_000_000,
@@ -53,6 +66,11 @@ class LoopConfig:
         limit=AT_LEAST_ONE,
         source="this project",
     )
+
+    def updates_at(self, env_step: int) -> int:
+        """Updates made when this many steps are done."""
+        before = self.start_steps if self.update_after is None else self.update_after
+        return max(env_step - before, 0)
 
 
 def validate(config: LoopConfig) -> None:

@@ -1,7 +1,6 @@
 """Training on Gymnasium: members in lockstep, one environment each, one compiled call a step."""
 
 import contextlib
-import dataclasses
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -12,32 +11,12 @@ import numpy as np
 
 from dsrl_jax.training.checkpoint import Checkpoints, Saved
 from dsrl_jax.training.config import LoopConfig
-from dsrl_jax.training.evaluation import evaluate
+from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
 from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.replay import Replay
-
-Row = dict[str, Any]
-
-
-class NotFiniteError(ArithmeticError):
-    """A loss, an action, a reward or an observation that is not a finite number."""
-
-
-@dataclasses.dataclass
-class Progress:
-    """Where each member stands; all arrays are [members, …]."""
-
-    env_step: int
-    logged: int  # the step of the last training rows
-    observation: np.ndarray  # float32, what the next action answers
-    action: np.ndarray  # float32, the next one
-    episode: np.ndarray  # episodes begun before this one
-    length: np.ndarray  # steps of the running episode
-    episode_return: np.ndarray  # reward of the running episode
-    last_return: np.ndarray  # of the last finished episode, NaN before the first
-
-    COUNTERS = ("episode", "length", "episode_return", "last_return")
+from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
 
 
 def train(
@@ -59,19 +38,27 @@ def train(
       checkpoints: where to save, at every evaluation, and where to continue from.
     Yields:
       First a row of `kind` "start": the step of the checkpoint, or 0. Then "training" and
-      "evaluation", one for each member (at steps with both, in this order), and "timing".
+      "evaluation", one for each member, "topology", one for each layer, and "timing"; in this
+      order at a step that has all of them.
     Raises:
       NotFiniteError: names the step, the member, and what was not finite.
     """
     watch = _Watch()
-    carry, progress = _start(program, environments, replay, checkpoints)
+    carry, progress, first_masks = _start(program, environments, replay, checkpoints)
+    masks = program.masks(carry.state)  # of the last evaluation
+
+    def evaluation(updates: int) -> list[Row]:
+        return evaluation_rows(
+            program, carry, progress, updates, evaluation_environments, replay
+        ) + topology_rows(program, carry, progress, updates, replay, batch_size, first_masks, masks)
+
     yield {"kind": "start", "env_step": progress.env_step}
     if progress.env_step == 0:
-        yield from _evaluation_rows(program, carry, progress, 0, evaluation_environments, replay)
+        yield from evaluation(0)
         _choose_action(program, carry, progress, loop, environments, replay)
     for env_step in range(progress.env_step + 1, loop.steps + 1):
         progress.env_step = env_step
-        update = max(env_step - loop.start_steps, 0)
+        update = loop.updates_at(env_step)
         transition = _step_environments(environments, replay.seeds, progress)
         replay.add(*transition)
         if checkpoints:
@@ -81,22 +68,21 @@ def train(
             carry, action = program.step(
                 carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
             )
-            progress.action = np.asarray(action)
-            _check_action(carry, progress, replay.seeds)
-        else:
+            progress.action = np.array(action)
+            check_action(carry, progress, replay.seeds)
+        if not update or env_step < loop.start_steps:
             _choose_action(program, carry, progress, loop, environments, replay)
 
         if env_step % loop.log_period == 0 or env_step == loop.steps:
-            _check_losses(carry, progress, replay.seeds)
-            yield from _training_rows(program, carry, progress, loop, replay.seeds)
+            check_losses(carry, replay.seeds)
+            yield from training_rows(program, carry, progress, loop, replay.seeds)
             carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
             progress.logged = env_step
         if env_step % loop.eval_period == 0 or env_step == loop.steps:
             with watch.measuring("evaluation_seconds"):
-                rows = _evaluation_rows(
-                    program, carry, progress, update, evaluation_environments, replay
-                )
+                rows = evaluation(update)
             yield from rows
+            masks = program.masks(carry.state)
             with watch.measuring("checkpoint_seconds"):
                 if checkpoints:
                     checkpoints.save(env_step, _to_saved(carry, progress))
@@ -108,19 +94,11 @@ def _start(
     environments: list[gymnasium.Env],
     replay: Replay,
     checkpoints: Checkpoints | None,
-) -> tuple[Carry, Progress]:
+) -> tuple[Carry, Progress, Any]:
+    """The state, at the beginning or as a checkpoint has it; and the masks of the beginning."""
     carry = program.init()
-    members = len(environments)
-    progress = Progress(
-        env_step=0,
-        logged=0,
-        observation=np.zeros((members, replay.observation_size), np.float32),
-        action=np.zeros((members, replay.action_size), np.float32),
-        episode=np.zeros(members, np.int64),
-        length=np.zeros(members, np.int64),
-        episode_return=np.zeros(members),
-        last_return=np.full(members, np.nan),
-    )
+    first_masks = program.masks(carry.state)
+    progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
     saved = checkpoints.restore(_to_saved(carry, progress).arrays) if checkpoints else None
     if saved:
         # As plain arrays: those that come from a checkpoint would compile a program of their own.
@@ -137,14 +115,7 @@ def _start(
                 progress.env_step, member, int(progress.length[member])
             ):
                 progress.observation[member] = environments[member].step(action)[0]
-    return carry, progress
-
-
-def _to_saved(carry: Carry, progress: Progress) -> Saved:
-    record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
-    arrays = {"carry": carry, "action": progress.action}
-    counters = {"env_step": progress.env_step, "logged": progress.logged}
-    return Saved(arrays, counters | record)
+    return carry, progress, first_masks
 
 
 def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: int) -> np.ndarray:
@@ -167,7 +138,7 @@ def _step_environments(
             environment.step(progress.action[member])
         )
     transition = (observation, progress.action, reward, terminated, truncated, following)
-    _check_transition(transition, progress, seeds)
+    check_transition(transition, progress, seeds)
     progress.length += 1
     progress.episode_return += reward
     progress.observation = following.copy()
@@ -200,80 +171,11 @@ def _choose_action(
         progress.action[member] = draw.uniform(space.low, space.high)
 
 
-def _evaluation_rows(
-    program: Program,
-    carry: Carry,
-    progress: Progress,
-    updates: int,
-    environments: list[list[gymnasium.Env]],
-    replay: Replay,
-) -> list[Row]:
-    def policy(observations: np.ndarray) -> np.ndarray:
-        return np.asarray(program.act(carry.state, observations))
-
-    returns, lengths = evaluate(policy, environments, replay.seeds)
-    return [
-        {
-            "kind": "evaluation",
-            "seed": seed,
-            "env_step": progress.env_step,
-            "updates": updates,
-            "return_mean": float(returns[member].mean()),
-            "return_std": float(returns[member].std()),
-            "returns": returns[member].tolist(),
-            "lengths": lengths[member].tolist(),
-        }
-        for member, seed in enumerate(replay.seeds)
-    ]
-
-
-def _training_rows(
-    program: Program, carry: Carry, progress: Progress, loop: LoopConfig, seeds: tuple[int, ...]
-) -> list[Row]:
-    """Means since the last rows; NaN before the first update."""
-    updates = progress.env_step - max(progress.logged, loop.start_steps)
-    sums = jax.device_get(carry.sums)
-    connections = jax.device_get(program.connections(carry.state))
-    return [
-        {
-            "kind": "training",
-            "seed": seed,
-            "env_step": progress.env_step,
-            "updates": max(progress.env_step - loop.start_steps, 0),
-            "episodes": int(progress.episode[member]),
-            "episode_return": float(progress.last_return[member]),
-            **{
-                name: float(total[member]) / updates if updates > 0 else float("nan")
-                for name, total in sums.items()
-            },
-            **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
-        }
-        for member, seed in enumerate(seeds)
-    ]
-
-
-def _check_transition(
-    transition: tuple[np.ndarray, ...], progress: Progress, seeds: tuple[int, ...]
-) -> None:
-    _, _, reward, _, _, following = transition
-    for name, values in (("observation", following), ("reward", reward[:, None])):
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            seed = seeds[int(np.argmin(finite))]
-            raise NotFiniteError(f"seed {seed}, step {progress.env_step}: {name} is not finite")
-
-
-def _check_action(carry: Carry, progress: Progress, seeds: tuple[int, ...]) -> None:
-    if not np.isfinite(progress.action).all():
-        _check_losses(carry, progress, seeds)
-        member = int(np.argmin(np.isfinite(progress.action).all(axis=1)))
-        raise NotFiniteError(f"seed {seeds[member]}, step {progress.env_step}: action not finite")
-
-
-def _check_losses(carry: Carry, progress: Progress, seeds: tuple[int, ...]) -> None:
-    for seed, update in zip(seeds, np.asarray(carry.bad_update).tolist(), strict=True):
-        if update:
-            raise NotFiniteError(f"seed {seed}, update {update}: a loss is not finite")
+def _to_saved(carry: Carry, progress: Progress) -> Saved:
+    record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
+    arrays = {"carry": carry, "action": progress.action}
+    counters = {"env_step": progress.env_step, "logged": progress.logged}
+    return Saved(arrays, counters | record)
 
 
 class _Watch:

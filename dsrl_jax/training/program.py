@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from dsrl_jax.agents.networks import is_any_kernel
+from dsrl_jax.agents.inspection import all_masks, inspect
+from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
 from dsrl_jax.sparse import count_connections
 
@@ -38,6 +40,9 @@ class Program(NamedTuple):
     step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
       one update, and what to do at `env_step`; the carry that was given is consumed
     connections: (state) -> {network: int32 [members]}
+    masks: (state) -> the masks by network, as NumPy arrays of their own
+    inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
+      LayerTopology}}, see `inspection.py`
     """
 
     init: Callable[[], Carry]
@@ -45,6 +50,8 @@ class Program(NamedTuple):
     explore: Callable[..., Array]
     step: Callable[..., tuple[Carry, Array]]
     connections: Callable[[State], dict[str, Array]]
+    masks: Callable[[State], Any]
+    inspect: Callable[..., Any]
 
 
 def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
@@ -90,12 +97,20 @@ def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int,
     def act(config: Any, state: State, observation: Array) -> Array:
         return shared(agent.act, in_axes=(None, 0, 0))(config, state, observation)
 
+    def look(config: Any, state: State, first: Any, earlier: Any, packed: Array) -> Any:
+        one = partial(inspect, spaces)
+        return shared(one, in_axes=(None, 0, 0, 0, 0))(
+            config, state, first, earlier, unpack(packed, spaces)
+        )
+
     return Program(
         init=partial(jax.jit(init), keys, config),
         act=partial(jax.jit(act), config),
         explore=partial(jax.jit(explore), keys, config),
         step=partial(jax.jit(step, donate_argnums=2), keys, config),
         connections=jax.jit(jax.vmap(_connections)),
+        masks=lambda state: jax.tree.map(np.array, all_masks(state)),
+        inspect=partial(jax.jit(look), config),
     )
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dsrl_jax.agents import td3
+from dsrl_jax.agents import sac, td3
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import gymnasium as environments
 from dsrl_jax.presets import Experiment, resolve
@@ -17,6 +19,8 @@ from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 
+AGENTS = {TD3Config: td3.make_agent, SACConfig: sac.make_agent}
+
 
 def train(
     env: str, algo: str = "ds_td3", *, preset: str = "paper", seeds: Any = (0,), **settings: Any
@@ -25,12 +29,14 @@ def train(
 
     Args:
       env: halfcheetah, hopper, walker2d, ant, humanoid, or a Gymnasium id.
-      algo: td3, static_td3 or ds_td3.
-      preset: "paper", or "official" for the authors' code.
+      algo: td3, static_td3, ds_td3, sac, static_sac or ds_sac.
+      preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       seeds: one member each, trained in lockstep.
-      settings: any field of `TD3Config` and `LoopConfig`, such as steps or drop_fraction.
+      settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
+        drop_fraction.
     Yields:
-      Dictionaries of `kind` "evaluation", "training" and "timing", see `host_loop.train`.
+      Dictionaries of `kind` "evaluation", "topology", "training" and "timing", see
+      `host_loop.train`.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
@@ -46,7 +52,9 @@ def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
         [environments.make(experiment.env) for _ in range(loop.eval_episodes)] for _ in seeds
     ]
     spaces = Spaces(*environments.read_sizes(experiment.env, training[0]))
-    program = compile_program(td3.make_agent(spaces), experiment.agent, spaces, seeds)
+    check_sparsity(spaces, experiment.agent)
+    agent = AGENTS[type(experiment.agent)](spaces)
+    program = compile_program(agent, experiment.agent, spaces, seeds)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None

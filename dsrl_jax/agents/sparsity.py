@@ -1,0 +1,115 @@
+"""What the agents' updates have in common: how their nets are sparse, stepped and adapted."""
+
+from functools import partial
+
+import jax
+import optax
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from dsrl_jax import sparse
+from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.densities import CRITICS, is_sparse_layer, network_layers
+from dsrl_jax.agents.networks import MLP, init_critics, init_network
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.sparse import SparseNet, Sparsity
+from dsrl_jax.sparse.masks import Params
+
+
+def make_sparsity(config: AgentConfig) -> Sparsity:
+    """How an agent's networks are sparse: which kernels, and by which rules; biases are dense."""
+    settings = config.sparse
+
+    def is_sparse(path: str, shape: tuple[int, ...]) -> bool:
+        del shape
+        layer, leaf = path.split("/")[-2:]
+        return leaf == "kernel" and is_sparse_layer(settings, layer)
+
+    return Sparsity(
+        is_sparse=is_sparse,
+        rules=sparse.Rules(settings.drop_rule, settings.grow_rule, settings.grown_weight),
+        moments=settings.moments,
+        target_ties=settings.target_ties,
+        exact_count=settings.connection_count == "exact",
+    )
+
+
+def is_any_kernel(path: str, shape: tuple[int, ...]) -> bool:
+    """What counts as a weight: every kernel, dense ones included (paper, eq. 10)."""
+    del shape
+    return path.endswith("kernel")
+
+
+def make_optimizer(config: AgentConfig) -> optax.GradientTransformation:
+    """Adam with L2 added to the gradient; not AdamW."""
+    return optax.chain(
+        optax.add_decayed_weights(config.weight_decay), optax.adam(config.learning_rate)
+    )
+
+
+def init_nets(
+    key: PRNGKeyArray, spaces: Spaces, config: AgentConfig, actor: MLP, critic: MLP
+) -> tuple[SparseNet, SparseNet]:
+    """Sparse actor, and both critics as one net (Algorithm 1 and 4, lines 1 to 3)."""
+    key_actor, key_critic, key_actor_mask, key_critic_mask = jax.random.split(key, 4)
+    init = partial(
+        sparse.init_net, optimizer=make_optimizer(config), sparsity=make_sparsity(config)
+    )
+    n_state, n_action = spaces.observation_size, spaces.action_size
+    densities = _densities_by_path(spaces, config)
+
+    def density(prefix: str, path: str, shape: tuple[int, ...]) -> float | Array:
+        del shape
+        return densities[prefix + path.removesuffix("/kernel")]
+
+    actor_params = init_network(key_actor, actor, n_state)
+    critic_params = init_critics(key_critic, critic, n_state + n_action)
+    return (
+        init(key_actor_mask, actor_params, density=partial(density, "actor/")),
+        init(key_critic_mask, critic_params, density=partial(density, "")),
+    )
+
+
+def train_net(
+    key: PRNGKeyArray,
+    config: AgentConfig,
+    net: SparseNet,
+    gradients: Params,
+    step: Int[Array, ""],
+) -> SparseNet:
+    """An optimizer step, and an adaptation by the schedule.
+
+    Args:
+      step: counts updates from 1; not batched.
+    """
+    due, grow = adaptation_schedule(config, step)
+    return sparse.step_and_adapt(
+        due if config.sparse.topology == "dynamic" else False,
+        key,
+        net,
+        gradients,
+        config.sparse.drop_fraction,
+        make_optimizer(config),
+        make_sparsity(config),
+        grow=grow,
+    )
+
+
+def adaptation_schedule(
+    config: AgentConfig, step: Int[Array, ""]
+) -> tuple[Bool[Array, ""], bool | Bool[Array, ""]]:
+    """Whether the topology adapts after this update, and whether it grows what it drops."""
+    period, last = config.sparse.adaptation_period, config.sparse.last_adaptation
+    due = step % period == config.sparse.adaptation_offset
+    if not last:
+        return due, True
+    return due & (step - period <= last), step <= last
+
+
+def _densities_by_path(spaces: Spaces, config: AgentConfig) -> dict[str, float | Array]:
+    """`actor/hidden_0`, …, `critic_2/output`."""
+    networks = network_layers(spaces, config)
+    return {
+        f"{name}/{layer.name}": layer.density
+        for name in ("actor", *CRITICS)
+        for layer in networks[name]
+    }
