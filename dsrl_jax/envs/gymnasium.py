@@ -1,10 +1,16 @@
 """Gymnasium environments with a flat Box observation and a bounded Box action."""
 
 import difflib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import gymnasium
 import numpy as np
+
+from dsrl_jax.envs import v3
+
+# What a short name means: the current version, or what comes nearest to the paper.
+ENV_PRESETS = ("v5", "v3")
 
 ALIASES = {
     "halfcheetah": "HalfCheetah-v5",
@@ -23,39 +29,75 @@ class Sizes(NamedTuple):
     action_high: tuple[float, ...]
 
 
-def resolve_id(name: str) -> str:
+def resolve_id(name: str, env_preset: str = "v5") -> str:
     """The Gymnasium id of a short name (halfcheetah), of an id, or of "package.module:Id-v0".
+
+    Args:
+      env_preset: which version a short name means: "v5", or "v3" for what comes nearest to the
+        paper (see `v3`); that one knows the short names alone.
 
     Raises:
       ValueError: if there is no such environment; names the nearest ones.
     """
-    if name in ALIASES:
-        return ALIASES[name]
+    check_name(name, env_preset)
+    aliases = v3.ALIASES if env_preset == "v3" else ALIASES
+    if name in aliases:
+        return aliases[name]
     if ":" in name or name in gymnasium.registry:
         return name
-    known = [*ALIASES, *gymnasium.registry]
-    folded = {known_name.lower(): known_name for known_name in known}
-    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3)]
-    hint = f"; did you mean {' or '.join(near)}?" if near else ""
     raise ValueError(
         f"env must be one of {', '.join(ALIASES)}, a Gymnasium id, or package.module:Id-v0, "
-        f"got {name!r}{hint}"
+        f"got {name!r}{did_you_mean(name, [*ALIASES, *gymnasium.registry])}"
     )
 
 
-def make(env_id: str) -> gymnasium.Env:
+def make(env_id: str, env_preset: str = "v5") -> gymnasium.Env:
     """Makes an environment and checks that an agent can act in it.
+
+    Args:
+      env_id: as `resolve_id` returns it under the same preset.
 
     Raises:
       ValueError: if it cannot be made, or its spaces are not flat bounded boxes.
     """
+    _check_preset(env_preset)
+    in_v3 = env_preset == "v3"
+    if in_v3 and env_id not in v3.ALIASES.values():
+        allowed = ", ".join(v3.ALIASES.values())
+        raise ValueError(f"with env_preset v3, env id must be one of {allowed}, got {env_id!r}")
     try:
-        environment = gymnasium.make(env_id, disable_env_checker=True)
+        environment = v3.make(env_id) if in_v3 else gymnasium.make(env_id, disable_env_checker=True)
     except Exception as error:  # The id may name anyone's module, and that may raise anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"env {env_id!r} cannot be made: {reason}") from error
     read_sizes(env_id, environment)
     return environment
+
+
+def check_name(name: str, env_preset: str) -> None:
+    """Holds a preset to `ENV_PRESETS`, and a name under v3 to the short names.
+
+    Raises:
+      ValueError: names what is allowed, and what it got.
+    """
+    _check_preset(env_preset)
+    if env_preset == "v3" and name not in ALIASES:
+        raise ValueError(
+            f"with env_preset v3, env must be one of {', '.join(ALIASES)}, got {name!r}"
+        )
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message, "; did you mean x or y?": the nearest known names; "" without any."""
+    folded = {known_name.lower(): known_name for known_name in known}
+    near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def _check_preset(env_preset: str) -> None:
+    if env_preset not in ENV_PRESETS:
+        allowed = ", ".join(ENV_PRESETS)
+        raise ValueError(f"env_preset must be one of {allowed}, got {env_preset!r}")
 
 
 def read_sizes(env_id: str, environment: gymnasium.Env) -> Sizes:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dsrl_jax.envs import gymnasium as environments
+from tests.envs.refusal import refusal
 
 TOYS = "tests.toy_environments:"
 
@@ -15,14 +16,6 @@ PAPER_SIZES = {
     "ant": (105, 8),
     "humanoid": (348, 17),
 }
-
-
-def refusal(function, *arguments):
-    """The message of the ValueError that a call raises; it is one line."""
-    with pytest.raises(ValueError) as error:
-        function(*arguments)
-    assert len(str(error.value).splitlines()) == 1
-    return str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,11 @@
+"""What every refusal of an environment has in common."""
+
+import pytest
+
+
+def refusal(function, *arguments, **settings):
+    """The message of the ValueError that a call raises; it is one line."""
+    with pytest.raises(ValueError) as error:
+        function(*arguments, **settings)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
