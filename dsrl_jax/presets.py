@@ -80,7 +80,9 @@ NOT_A_SETTING = ("topology",)
 class Experiment:
     """Everything that decides what a run computes."""
 
-    env: str  # a Gymnasium id
+    env: str  # the back-end's id
+    env_preset: str
+    backend: str
     algo: str
     preset: str
     seeds: tuple[int, ...]
@@ -93,13 +95,15 @@ def resolve(
     algo: str,
     *,
     preset: str = "paper",
+    env_preset: str = "v5",
+    backend: str = "gymnasium",
     seeds: Iterable[int] = (0,),
     settings: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """The experiment that a few words mean; settings given by name win over the presets.
 
     Args:
-      env_id: a Gymnasium id that exists.
+      env_id, env_preset, backend: an environment that exists, see `envs.catalog`.
       settings: settings of the algorithm's agent (`TD3Config`, `SACConfig`) and `LoopConfig`.
     Raises:
       ValueError: if a name or a value is unknown or not allowed; names what is.
@@ -131,7 +135,7 @@ def resolve(
         numbers |= OFFICIAL | {"last_adaptation": last if last > 0 else None}
     agent = override(config(), numbers | given)
     agent_config.validate(agent)
-    return Experiment(env_id, algo, preset, seeds, agent, loop)
+    return Experiment(env_id, env_preset, backend, algo, preset, seeds, agent, loop)
 
 
 def check_choice(what: str, name: str, choices: Iterable[str]) -> None:

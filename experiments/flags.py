@@ -28,8 +28,21 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "env",
         "halfcheetah",
-        "halfcheetah, hopper, walker2d, ant, humanoid (v5), "
+        "halfcheetah, hopper, walker2d, ant, humanoid, "
         "a Gymnasium id, or package.module:Id-v0 for one's own",
+        **add,
+    )
+    flags.DEFINE_string(
+        "env_preset",
+        "v5",
+        "the version that a short name means; v3: the nearest to the paper's on today's Gymnasium",
+        **add,
+    )
+    flags.DEFINE_string(
+        "backend",
+        "gymnasium",
+        "gymnasium, or envpool for EnvPool's tasks, -v3 among them (pip install "
+        "'dsrl_jax[envpool]')",
         **add,
     )
     flags.DEFINE_string("algo", "ds_td3", ", ".join(ALGORITHMS), **add)

@@ -1,5 +1,6 @@
 """What the process runs on: device and threads, set before JAX is imported; the allocator."""
 
+import contextlib
 import ctypes
 import os
 import subprocess
@@ -10,7 +11,17 @@ from pathlib import Path
 from experiments.flags import UsageError
 
 DEVICES = ("cpu", "gpu", "tpu")
-LIBRARIES = ("jax", "jaxlib", "flax", "optax", "numpy", "gymnasium", "mujoco", "orbax-checkpoint")
+LIBRARIES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "numpy",
+    "gymnasium",
+    "mujoco",
+    "envpool",
+    "orbax-checkpoint",
+)
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD = -1
@@ -66,8 +77,12 @@ def keep_freed_memory() -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of what a run computes with."""
-    return {"python": sys.version.split()[0]} | {name: metadata.version(name) for name in LIBRARIES}
+    """Versions of what a run computes with, as far as it is installed."""
+    versions = {"python": sys.version.split()[0]}
+    for name in LIBRARIES:
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def commit() -> str:

@@ -84,13 +84,19 @@ def prepare(values: flags.FlagValues) -> Plan:
     threads = parse_value("threads", int, values.threads) if values.threads else None
     choose_device(values.device, threads)
 
-    from dsrl_jax.envs import gymnasium as environments
+    from dsrl_jax.envs import catalog
 
-    env_id = environments.resolve_id(values.env)
-    experiment = resolve(env_id, values.algo, preset=values.preset, seeds=seeds, settings=settings)
-    environment = environments.make(env_id)
-    sizes = environments.read_sizes(env_id, environment)
-    environment.close()
+    env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
+    experiment = resolve(
+        env_id,
+        values.algo,
+        preset=values.preset,
+        env_preset=values.env_preset,
+        backend=values.backend,
+        seeds=seeds,
+        settings=settings,
+    )
+    sizes = catalog.look_up_sizes(env_id, values.env_preset, values.backend)
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     continues = check_directory(directory, experiment)
     _check_sparsity(experiment, sizes)
@@ -119,7 +125,8 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
         return 0
     where = f"{'continues' if plan.continues else 'starts'} in {directory}"
-    print("\n".join([f"{experiment.algo} on {experiment.env}: {where}", *notes]), flush=True)
+    what = f"{experiment.algo} on {summary.environment(experiment, spaces)}"
+    print("\n".join([f"{what}: {where}", *notes]), flush=True)
     config = {
         **describe(experiment),
         **plan.sizes._asdict(),

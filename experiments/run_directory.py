@@ -46,6 +46,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     """Everything that decides what a run computes, flat, as it stands in config.json."""
     return {
         "env": experiment.env,
+        "env_preset": experiment.env_preset,
+        "backend": experiment.backend,
         "algo": experiment.algo,
         "preset": experiment.preset,
         "seeds": list(experiment.seeds),

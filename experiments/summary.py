@@ -9,6 +9,7 @@ from dsrl_jax.agents.densities import is_sparse_layer, network_layers
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
 from experiments.flags import format_value
+from experiments.machine import library_versions
 from experiments.metrics import score
 from experiments.run_directory import describe
 
@@ -41,6 +42,17 @@ def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
         f"disk                 about {disk / 1e6:,.0f} MB in {directory}",
     ]
     return "\n".join(lines)
+
+
+def environment(experiment: Experiment, spaces: Spaces) -> str:
+    """The environment with what its numbers depend on: sizes and the simulator's version."""
+    library = {"gymnasium": "mujoco", "envpool": "envpool"}[experiment.backend]
+    version = library_versions().get(library)
+    simulator = f", {library} {version}" if version else ""
+    return (
+        f"{experiment.env} ({spaces.observation_size} observations, {spaces.action_size} "
+        f"actions{simulator})"
+    )
 
 
 def notes(experiment: Experiment, spaces: Spaces) -> list[str]:

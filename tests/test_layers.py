@@ -18,7 +18,11 @@ MAY_IMPORT = {
     "dsrl_jax.sparse": [],
     "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.settings"],
     "dsrl_jax.envs": [],
-    "dsrl_jax.presets": ["dsrl_jax.agents.config", "dsrl_jax.training.config"],
+    "dsrl_jax.presets": [
+        "dsrl_jax.agents.config",
+        "dsrl_jax.training.config",
+        "dsrl_jax.settings",
+    ],
     "dsrl_jax.training": [
         "dsrl_jax.sparse",
         "dsrl_jax.agents",
@@ -30,7 +34,7 @@ MAY_IMPORT = {
 }
 # The method needs these alone, beside the standard library.
 SPARSE_NEEDS = {"jax", "jaxtyping", "numpy", "optax"}
-ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco"}
+ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco", "envpool"}
 # Whoever imports these gets no JAX, so that a command line is checked at once.
 WITHOUT_JAX = [
     "dsrl_jax",

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from dsrl_jax.agents import sac, td3
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.envs import gymnasium as environments
+from dsrl_jax.envs import catalog
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training import host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
@@ -23,7 +24,14 @@ AGENTS = {TD3Config: td3.make_agent, SACConfig: sac.make_agent}
 
 
 def train(
-    env: str, algo: str = "ds_td3", *, preset: str = "paper", seeds: Any = (0,), **settings: Any
+    env: str,
+    algo: str = "ds_td3",
+    *,
+    preset: str = "paper",
+    env_preset: str = "v5",
+    backend: str = "gymnasium",
+    seeds: Any = (0,),
+    **settings: Any,
 ) -> Iterator[Row]:
     """Trains agents on a Gymnasium environment and yields rows as they come; writes nothing.
 
@@ -31,6 +39,8 @@ def train(
       env: halfcheetah, hopper, walker2d, ant, humanoid, or a Gymnasium id.
       algo: td3, static_td3, ds_td3, sac, static_sac or ds_sac.
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
+      env_preset: the version that a short name means; "v3" is the nearest to the paper.
+      backend: "gymnasium", or "envpool" for EnvPool's tasks.
       seeds: one member each, trained in lockstep.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction.
@@ -40,18 +50,25 @@ def train(
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
-    env_id = environments.resolve_id(env)
-    return run(resolve(env_id, algo, preset=preset, seeds=seeds, settings=settings))
+    experiment = resolve(
+        catalog.resolve_id(env, env_preset, backend),
+        algo,
+        preset=preset,
+        env_preset=env_preset,
+        backend=backend,
+        seeds=seeds,
+        settings=settings,
+    )
+    return run(experiment)
 
 
 def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
     """Runs an experiment; with a directory it saves there, and continues from what is there."""
     seeds, loop = experiment.seeds, experiment.loop
-    training = [environments.make(experiment.env) for _ in seeds]
-    evaluation = [
-        [environments.make(experiment.env) for _ in range(loop.eval_episodes)] for _ in seeds
-    ]
-    spaces = Spaces(*environments.read_sizes(experiment.env, training[0]))
+    make = partial(catalog.make, experiment.env, experiment.env_preset, experiment.backend)
+    training = [make() for _ in seeds]
+    evaluation = [[make() for _ in range(loop.eval_episodes)] for _ in seeds]
+    spaces = Spaces(*catalog.read_sizes(experiment.env, training[0]))
     check_sparsity(spaces, experiment.agent)
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, seeds)

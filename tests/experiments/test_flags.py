@@ -1,16 +1,18 @@
 """The command line: what is wrong is said in one line, with what is allowed; nothing is written."""
 
-import dataclasses
+import re
 import subprocess
 import sys
 
 import pytest
 
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import LoopConfig
 from experiments import flags, run
 
 TOYS = "tests.toy_environments:"
+CONFIGS = (LoopConfig, TD3Config, SACConfig)
 
 # Arguments, and what the one line has to name: what was given, and what is allowed.
 WRONG = [
@@ -43,6 +45,19 @@ WRONG = [
     (["--threads=0"], ["--threads", "at least 1", "0"]),
     (["--device=abacus"], ["--device", "cpu", "'abacus'"]),
     (["--dry_run=perhaps"], ["dry_run", "perhaps"]),
+    (["--algo=ds_sac", "--policy_delay=3"], ["setting of ds_sac", "'policy_delay'"]),
+    (["--preset=figure1"], ["figure1", "ds_sac", "'ds_td3'"]),
+    (["--algo=sac", "--learn_temperature=1"], ["--learn_temperature", "true or false", "'1'"]),
+    (["--algo=sac", "--target_entropy=nan"], ["target_entropy", "finite, or none", "nan"]),
+    (["--sparsity=0.995"], ["sparsity", "at most 0.990", "0.995"]),
+    (["--sparsity=1"], ["sparsity", "below 1", "1.0"]),
+    (["--sparsity=0.5", "--lambda1=7"], ["lambda1", "sparsity", "give one"]),
+    (["--sparsity=0.5", "--actor_sparsity=.2"], ["actor_sparsity", "sparsity", "give one"]),
+    (["--distribution=uniform"], ["distribution", "sparsity"]),
+    (["--sparse_layers=input,outer"], ["sparse_layers", "input, hidden, output", "'outer'"]),
+    (["--env_preset=v2"], ["env_preset", "v3", "'v2'"]),
+    (["--env_preset=v3", "--env=HalfCheetah-v4"], ["v3", "halfcheetah", "'HalfCheetah-v4'"]),
+    (["--backend=envpoll"], ["backend", "envpool", "'envpoll'"]),
     (["--run_dir=/proc/none/here"], ["/proc/none/here", "cannot be written"]),
 ]
 
@@ -52,6 +67,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     arguments, named, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(run, "carry_out", lambda *_: pytest.fail("was taken as right"))
     assert run.main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -75,22 +91,32 @@ def test_a_mistake_is_told_before_jax_is_imported():
 def test_every_setting_is_a_flag_with_default_unit_and_source():
     values = flags.make_flags()
     text = " ".join(flags.help_text(values).split())
-    for config in (LoopConfig, TD3Config):
-        for field in dataclasses.fields(config):
+    for config in CONFIGS:
+        for field in settings_of(config):
             if field.name == "topology":  # Chosen by --algo.
                 assert field.name not in values
                 continue
+            written = values[field.name].help
             assert f"--{field.name} " in text
-            assert f"default {flags.format_value(field.default)}" in values[field.name].help
-            assert field.metadata["source"] in values[field.name].help
-            assert field.metadata["unit"] in values[field.name].help
+            default = flags.format_value(flatten(config())[field.name])
+            assert default in written.rsplit("default", 1)[1]
+            assert re.search(r"\((paper|TD3|SAC|authors|this project).*\)$", written)
+            assert field.metadata["unit"] in written
 
 
-@pytest.mark.parametrize("config", [LoopConfig, TD3Config])
+def test_a_setting_of_both_agents_tells_both_defaults():
+    values = flags.make_flags()
+    assert "default 0.001 for TD3, 0.0003 for SAC" in values["learning_rate"].help
+    assert "default 0.99 (" in values["discount"].help
+    assert "default 1000 (" in values["target_period"].help
+
+
+@pytest.mark.parametrize("config", CONFIGS)
 def test_every_default_reads_back_as_itself(config):
-    for field in dataclasses.fields(config):
-        written = flags.format_value(field.default)
-        assert flags.parse_value(field.name, field.type, written) == field.default
+    defaults = flatten(config())
+    for field in settings_of(config):
+        written = flags.format_value(defaults[field.name])
+        assert flags.parse_value(field.name, field.type, written) == defaults[field.name]
 
 
 def test_values_read_as_people_write_them():

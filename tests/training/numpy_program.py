@@ -6,6 +6,7 @@ loop that hands over one wrong number anywhere ends with other actions.
 
 import numpy as np
 
+from dsrl_jax.agents.inspection import LayerTopology
 from dsrl_jax.training.program import Carry, Program
 
 
@@ -54,7 +55,23 @@ def numpy_program(spaces, seeds, recorder=None):
     def connections(state):
         return {"actor": np.full(len(seeds), 5), "critics": np.full(len(seeds), 12)}
 
-    return Program(init, act, explore, step, connections)
+    def masks(state):
+        return np.array(state)
+
+    def inspect(state, first, earlier, packed):
+        layer = LayerTopology(
+            connections=np.full(len(seeds), 5),
+            churn=np.asarray(state) - earlier,
+            overlap=first,
+            units=np.full(len(seeds), 8),
+            units_without_input=np.ones(len(seeds), int),
+            units_inactive=(100 * np.abs(packed).sum(axis=(1, 2))).astype(int),
+            dormant_units=np.full(len(seeds), 2),
+            input_degrees=np.tile(np.arange(3), (len(seeds), 1)),
+        )
+        return {"actor": {"hidden_0": layer, "output": layer}}
+
+    return Program(init, act, explore, step, connections, masks, inspect)
 
 
 def _per_member(state, values):

@@ -9,7 +9,7 @@ OBSERVATION = 2  # of every environment in toy_environments.py
 
 def told(rows, *kinds, after=-1):
     """Rows of some kinds, without clock times; as text, so that NaN equals NaN."""
-    kinds = kinds or ("training", "evaluation")
+    kinds = kinds or ("training", "evaluation", "topology")
     return [repr(row) for row in rows if row["kind"] in kinds and row["env_step"] > after]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
-from dsrl_jax.training.host_loop import NotFiniteError
+from dsrl_jax.training.finite import NotFiniteError
 from dsrl_jax.training.host_random import episode_seed
 from tests.toy_environments import TIME_LIMIT, Faulty
 from tests.training.numpy_program import Recorder, numpy_program
@@ -62,9 +62,11 @@ def read(directory, seeds=SEEDS):
 def test_rows_come_in_order_for_each_member():
     found = [(row["kind"], row["env_step"], row.get("seed")) for row in run()]
     expected = [("start", 0, None)] + [("evaluation", 0, seed) for seed in SEEDS]
+    expected += [("topology", 0, seed) for seed in SEEDS for _ in range(2)]
     for step in (25, 50, 75):
         expected += [("training", step, seed) for seed in SEEDS]
         expected += [("evaluation", step, seed) for seed in SEEDS]
+        expected += [("topology", step, seed) for seed in SEEDS for _ in range(2)]
         expected += [("timing", step, None)]
     assert found == expected
 

@@ -9,7 +9,7 @@ import pytest
 import dsrl_jax
 from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
-from dsrl_jax.training.host_loop import NotFiniteError
+from dsrl_jax.training.finite import NotFiniteError
 from dsrl_jax.training.host_random import episode_seed
 from dsrl_jax.training.program import compile_program
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
@@ -193,7 +193,7 @@ def test_train_yields_the_rows_of_a_run_and_writes_nothing(alone, tmp_path, monk
         ({"preset": "papr"}, "preset must be one of .* did you mean paper"),
         ({"seeds": ()}, "seeds must be"),
         ({"seeds": (1, 1)}, r"seeds must be .*\(1, 1\)"),
-        ({"step": 10}, "setting must be one of .* did you mean steps"),
+        ({"step": 10}, "setting of ds_td3 must be one of .* did you mean steps"),
         ({"steps": 0}, "steps must be at least 1, got 0"),
         ({"drop_fraction": 1.5}, r"drop_fraction must be in \[0, 1\], got 1.5"),
     ],

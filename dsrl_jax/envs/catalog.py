@@ -1,0 +1,38 @@
+"""Environments by name, preset and back-end, behind Gymnasium's interface."""
+
+from types import ModuleType
+
+import gymnasium
+
+from dsrl_jax.envs import envpool as envpool_tasks
+from dsrl_jax.envs import gymnasium as gymnasium_tasks
+from dsrl_jax.envs.gymnasium import Sizes, read_sizes
+
+BACKENDS = ("gymnasium", "envpool")
+
+
+def resolve_id(name: str, env_preset: str = "v5", backend: str = "gymnasium") -> str:
+    """The back-end's id of a short name or an id. Raises ValueError: what there is."""
+    return _tasks(backend).resolve_id(name, env_preset)
+
+
+def make(env_id: str, env_preset: str = "v5", backend: str = "gymnasium") -> gymnasium.Env:
+    """An environment that an agent can act in. Raises ValueError: why there is none."""
+    if _tasks(backend) is envpool_tasks:
+        return envpool_tasks.make(env_id)
+    return gymnasium_tasks.make(env_id, env_preset)
+
+
+def look_up_sizes(env_id: str, env_preset: str = "v5", backend: str = "gymnasium") -> Sizes:
+    """The sizes of an environment, which is made for it and closed again."""
+    environment = make(env_id, env_preset, backend)
+    try:
+        return read_sizes(env_id, environment)
+    finally:
+        environment.close()
+
+
+def _tasks(backend: str) -> ModuleType:
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    return {"gymnasium": gymnasium_tasks, "envpool": envpool_tasks}[backend]
