@@ -1,4 +1,4 @@
-"""The flags of `experiments.run`: every setting's is made from its field, none is typed twice."""
+"""The flags of the commands: every setting's is made from its field, none is typed twice."""
 
 import dataclasses
 import difflib
@@ -22,9 +22,33 @@ class UsageError(ValueError):
 
 
 def make_flags() -> flags.FlagValues:
-    """All flags of a run, unparsed. A setting that is not given is None: presets decide."""
-    values = flags.FlagValues()
+    """All flags of a run, unparsed."""
+    values = make_experiment_flags()
     add: Any = {"flag_values": values, "module_name": "a run"}
+    flags.DEFINE_string("seed", None, "the seed of a single run; default 0", **add)
+    flags.DEFINE_string("seeds", None, "several seeds, trained in lockstep: 0:5 or 1,2,7", **add)
+    flags.DEFINE_string(
+        "run_dir",
+        None,
+        "where results go; default: runs/ and a name made from "
+        "what is run, so that the same command continues it",
+        **add,
+    )
+    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
+    flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "print the resolved settings, densities, and expected memory and disk, and stop",
+        **add,
+    )
+    return values
+
+
+def make_experiment_flags() -> flags.FlagValues:
+    """The flags that say what is computed. A setting that is not given is None: presets decide."""
+    values = flags.FlagValues()
+    add: Any = {"flag_values": values, "module_name": "the experiment"}
     flags.DEFINE_string(
         "env",
         "halfcheetah",
@@ -51,23 +75,6 @@ def make_flags() -> flags.FlagValues:
         PRESETS[0],
         "paper: the paper's text; official: the authors' code where it differs; "
         "figure1: SAC with soft targets, as in Figure 1",
-        **add,
-    )
-    flags.DEFINE_string("seed", None, "the seed of a single run; default 0", **add)
-    flags.DEFINE_string("seeds", None, "several seeds, trained in lockstep: 0:5 or 1,2,7", **add)
-    flags.DEFINE_string(
-        "run_dir",
-        None,
-        "where results go; default: runs/ and a name made from "
-        "what is run, so that the same command continues it",
-        **add,
-    )
-    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
-    flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
-    flags.DEFINE_bool(
-        "dry_run",
-        False,
-        "print the resolved settings, densities, and expected memory and disk, and stop",
         **add,
     )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)

@@ -4,7 +4,15 @@ Needs JAX and optax only. `topology` works on one kernel, `masks` on a tree of t
 optimizer, `distribution` shares a total among layers, `costs` counts.
 """
 
-from dsrl_jax.sparse.costs import Layer, count_weights, expected_connections, training_flops
+from dsrl_jax.sparse.costs import (
+    Layer,
+    count_weights,
+    expected_connections,
+    inference_flops,
+    sparse_bytes,
+    stored_bytes,
+    training_flops,
+)
 from dsrl_jax.sparse.distribution import fewest_connections, share_connections
 from dsrl_jax.sparse.masks import (
     adapt,
@@ -59,6 +67,7 @@ __all__ = [
     "expected_connections",
     "fewest_connections",
     "gradient_step",
+    "inference_flops",
     "init_net",
     "is_kernel",
     "keep_largest",
@@ -68,6 +77,8 @@ __all__ = [
     "select_random",
     "select_smallest",
     "share_connections",
+    "sparse_bytes",
     "step_and_adapt",
+    "stored_bytes",
     "training_flops",
 ]

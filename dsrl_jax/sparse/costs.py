@@ -27,6 +27,10 @@ class Layer(NamedTuple):
         return self.density * self.weights
 
 
+# float32 values, int32 indices; a boolean takes a byte.
+_NUMBER, _INDEX, _BOOLEAN = 4, 4, 1
+
+
 def count_weights(layers: Sequence[Layer]) -> int:
     """Weights of the dense network (eq. 10 without sparsity)."""
     return sum(layer.weights for layer in layers)
@@ -53,3 +57,28 @@ def training_flops(
     """
     per_sample = 3 * 2 * (critic_connections + actor_connections / policy_delay)
     return per_sample * batch_size * updates
+
+
+def inference_flops(connections: float) -> float:
+    """Of one forward pass on one sample; 2 a connection."""
+    return 2 * connections
+
+
+def stored_bytes(layers: Sequence[Layer]) -> int:
+    """Parameters as this package stores them: dense float32 and a boolean mask; biases too."""
+    parameters = count_weights(layers) + sum(layer.n_out for layer in layers)
+    return parameters * (_NUMBER + _BOOLEAN)
+
+
+def sparse_bytes(layers: Sequence[Layer]) -> float:
+    """The same parameters with sparse kernels in compressed rows (CSR), the others dense.
+
+    A connection is a value and a column, a row one index more; expected connections.
+    """
+    total: float = sum(layer.n_out for layer in layers) * _NUMBER
+    for layer in layers:
+        if layer.density == 1:
+            total += layer.weights * _NUMBER
+        else:
+            total += layer.connections * (_NUMBER + _INDEX) + (layer.n_in + 1) * _INDEX
+    return total

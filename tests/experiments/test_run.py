@@ -52,13 +52,44 @@ def test_a_run_directory_holds_settings_rows_and_a_curve(finished):
     assert list((finished / "tensorboard").iterdir())
 
 
+def test_the_topology_is_told_at_every_evaluation(finished):
+    found = rows(finished / "topology.csv")
+    layers = [
+        (network, layer)
+        for network in ("actor", "critic_1", "critic_2")
+        for layer in ("hidden_0", "hidden_1", "output")
+    ]
+    told = [(row["env_step"], row["seed"], row["network"], row["layer"]) for row in found]
+    assert told == [
+        (str(step), str(seed), *layer)
+        for step in (0, 25, 50, 75)
+        for seed in (0, 1)
+        for layer in layers
+    ]
+    for row in found:
+        sparse, started = row["layer"] != "output", row["env_step"] != "0"
+        assert float(row["overlap"]) == 1 or (sparse and int(row["updates"]) >= 10)
+        assert (row["dormant_units"] != "") == started  # at step 0 there is no batch to look at
+        if row["layer"] == "hidden_0":
+            degrees = [int(degree) for degree in row["input_degrees"].split()]
+            assert len(degrees) == (2 if row["network"] == "actor" else 3)
+            assert sum(degrees) == int(row["connections"])
+        else:
+            assert row["input_degrees"] == ""
+    # By step 50 there are three adaptations, the first of this run.
+    moved = [row for row in found if row["env_step"] == "50" and row["layer"] == "hidden_1"]
+    for row in moved:
+        assert float(row["churn"]) == pytest.approx(1 - float(row["overlap"])) != 0
+    assert (finished / "degrees.png").stat().st_size > 1_000
+
+
 def test_a_longer_run_of_the_same_command_continues_exactly(finished, tmp_path, capsys):
     whole = tmp_path / "whole"
     assert run.main([*COMMAND, "--steps=125", f"--run_dir={whole}"]) == 0
     capsys.readouterr()
     assert run.main([*COMMAND, "--steps=125", f"--run_dir={finished}"]) == 0
     assert "continues" in capsys.readouterr().out
-    for name in ("evaluations.csv", "training.csv"):
+    for name in ("evaluations.csv", "training.csv", "topology.csv"):
         assert (finished / name).read_text() == (whole / name).read_text()
 
 
