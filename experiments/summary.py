@@ -20,7 +20,8 @@ _BYTES_A_WEIGHT = 4 * 4 + 1
 def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
     """The resolved settings, layers with their densities, and expected memory and disk."""
     settings = describe(experiment)
-    lines = [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
+    lines = [f"{experiment.algo} on {environment(experiment, spaces)}", ""]
+    lines += [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
     lines += ["", f"{'layer':<20} {'shape':>11} {'density':>8} {'connections':>12}"]
     for network, layers in network_layers(spaces, experiment.agent).items():
         for layer in layers:

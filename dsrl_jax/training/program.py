@@ -56,62 +56,82 @@ class Program(NamedTuple):
 
 def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
     """Binds an agent to its members. Nothing is compiled before the first call."""
-    members = len(seeds)
     keys = Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
     config = jax.tree.map(jnp.asarray, config)
-    shared = partial(over_members, members=members)
+    members = _Members(agent, spaces, len(seeds))
 
-    def init(keys: Keys, config: Any) -> Carry:
-        state = shared(agent.init, in_axes=(0, None))(keys.init, config)
-        zeros = jnp.zeros(members)
-        sums = dict.fromkeys(agent.metrics, zeros)
-        return Carry(state, sums, jnp.zeros(members, jnp.int32))
-
-    def explore(
-        keys: Keys, config: Any, state: State, observation: Array, env_step: Array
-    ) -> Array:
-        def one(key: Array, state: State, observation: Array) -> Array:
-            return agent.explore(jax.random.fold_in(key, env_step), config, state, observation)
-
-        return shared(one, in_axes=(0, 0, 0))(keys.explore, state, observation)
-
-    def step(
-        keys: Keys,
-        config: Any,
-        carry: Carry,
-        packed: Array,
-        observation: Array,
-        update: Array,
-        env_step: Array,
-    ) -> tuple[Carry, Array]:
-        state, metrics = shared(agent.update, in_axes=(0, None, 0, 0, None))(
-            keys.update, config, carry.state, unpack(packed, spaces), update
-        )
-        action = explore(keys, config, state, observation, env_step)
-        finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
-        first = ~finite & (carry.bad_update == 0)
-        bad_update = jnp.where(first, update, carry.bad_update)
-        sums = {name: carry.sums[name] + value for name, value in metrics.items()}
-        return Carry(state, sums, bad_update), action
-
-    def act(config: Any, state: State, observation: Array) -> Array:
-        return shared(agent.act, in_axes=(None, 0, 0))(config, state, observation)
-
-    def look(config: Any, state: State, first: Any, earlier: Any, packed: Array) -> Any:
-        one = partial(inspect, spaces)
-        return shared(one, in_axes=(None, 0, 0, 0, 0))(
-            config, state, first, earlier, unpack(packed, spaces)
-        )
+    def compiled(function: Callable[..., Any], *bound: Any, **options: Any) -> Callable[..., Any]:
+        return partial(jax.jit(partial(function, members), **options), *bound)
 
     return Program(
-        init=partial(jax.jit(init), keys, config),
-        act=partial(jax.jit(act), config),
-        explore=partial(jax.jit(explore), keys, config),
-        step=partial(jax.jit(step, donate_argnums=2), keys, config),
+        init=compiled(_init, keys, config),
+        act=compiled(_act, config),
+        explore=compiled(_explore, keys, config),
+        step=compiled(_step, keys, config, donate_argnums=2),
         connections=jax.jit(jax.vmap(_connections)),
         masks=lambda state: jax.tree.map(np.array, all_masks(state)),
-        inspect=partial(jax.jit(look), config),
+        inspect=compiled(_inspect, config),
     )
+
+
+class _Members(NamedTuple):
+    """Static: what is compiled for how many."""
+
+    agent: Agent
+    spaces: Spaces
+    size: int
+
+    def over(self, function: Callable[..., Any], *in_axes: int | None) -> Callable[..., Any]:
+        return over_members(function, in_axes, self.size)
+
+
+def _init(members: _Members, keys: Keys, config: Any) -> Carry:
+    state = members.over(members.agent.init, 0, None)(keys.init, config)
+    sums = dict.fromkeys(members.agent.metrics, jnp.zeros(members.size))
+    return Carry(state, sums, jnp.zeros(members.size, jnp.int32))
+
+
+def _act(members: _Members, config: Any, state: State, observation: Array) -> Array:
+    return members.over(members.agent.act, None, 0, 0)(config, state, observation)
+
+
+def _explore(
+    members: _Members, keys: Keys, config: Any, state: State, observation: Array, env_step: Array
+) -> Array:
+    def one(key: Array, state: State, observation: Array) -> Array:
+        this = jax.random.fold_in(key, env_step)
+        return members.agent.explore(this, config, state, observation)
+
+    return members.over(one, 0, 0, 0)(keys.explore, state, observation)
+
+
+def _step(
+    members: _Members,
+    keys: Keys,
+    config: Any,
+    carry: Carry,
+    packed: Array,
+    observation: Array,
+    update: Array,
+    env_step: Array,
+) -> tuple[Carry, Array]:
+    batch = unpack(packed, members.spaces)
+    state, metrics = members.over(members.agent.update, 0, None, 0, 0, None)(
+        keys.update, config, carry.state, batch, update
+    )
+    finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
+    first = ~finite & (carry.bad_update == 0)
+    bad_update = jnp.where(first, update, carry.bad_update)
+    sums = {name: carry.sums[name] + value for name, value in metrics.items()}
+    action = _explore(members, keys, config, state, observation, env_step)
+    return Carry(state, sums, bad_update), action
+
+
+def _inspect(
+    members: _Members, config: Any, state: State, first: Any, earlier: Any, packed: Array
+) -> Any:
+    look = members.over(partial(inspect, members.spaces), None, 0, 0, 0, 0)
+    return look(config, state, first, earlier, unpack(packed, members.spaces))
 
 
 def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Transition:

@@ -89,7 +89,7 @@ def topology_rows(
     packed = (
         replay.sample(batch_size, progress.env_step)
         if seen
-        else np.zeros((len(replay.seeds), 1, width), np.float32)
+        else np.zeros((len(replay.seeds), batch_size, width), np.float32)
     )
     found = jax.device_get(program.inspect(carry.state, first, earlier, packed))
     return [
