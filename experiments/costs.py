@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from dsrl_jax.presets import Experiment, check_choice, resolve
+from experiments.command import start
 from experiments.flags import (
     UsageError,
     given_settings,
@@ -75,4 +76,4 @@ def choose(values: flags.FlagValues, settings: dict[str, Any]) -> tuple[Experime
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from absl import flags
 
+from experiments.command import start
 from experiments.flags import UsageError, parse
 from experiments.summary import read_rows
 
@@ -182,4 +183,4 @@ def draw_degrees(directory: Path, output: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

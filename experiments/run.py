@@ -12,6 +12,7 @@ from absl import flags
 
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
 from dsrl_jax.presets import Experiment, resolve
+from experiments.command import start
 from experiments.flags import (
     given_settings,
     help_text,
@@ -176,4 +177,4 @@ def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dic
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    start(main)

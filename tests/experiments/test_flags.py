@@ -139,3 +139,17 @@ def test_seeds(arguments, seeds):
     values = flags.make_flags()
     flags.parse(values, arguments)
     assert flags.parse_seeds(values) == seeds
+
+
+@pytest.mark.parametrize("command", ["run", "costs"])
+def test_a_reader_that_goes_away_gets_no_traceback(command):
+    """As `--help | head` does: the pipe is closed before anything is written."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", f"experiments.{command}", "--help"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
