@@ -144,12 +144,12 @@ def test_seeds(arguments, seeds):
 @pytest.mark.parametrize("command", ["run", "costs"])
 def test_a_reader_that_goes_away_gets_no_traceback(command):
     """As `--help | head` does: the pipe is closed before anything is written."""
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", f"experiments.{command}", "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    process.stdout.close()
-    assert process.stderr.read() == ""
-    assert process.wait() == 141
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 141
