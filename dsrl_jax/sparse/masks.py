@@ -107,8 +107,10 @@ def adapt(
             zip(named, structure.flatten_up_to(masks), strict=True)
         )
     ]
-    leaves, new_masks = zip(*changed, strict=True)
-    return structure.unflatten(leaves), structure.unflatten(new_masks)
+    return (
+        structure.unflatten([leaf for leaf, _ in changed]),
+        structure.unflatten([mask for _, mask in changed]),
+    )
 
 
 def maintain_sparsity(

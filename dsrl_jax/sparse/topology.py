@@ -201,7 +201,7 @@ def _weakest(kernel: Array, sides: tuple[Array, ...], counts: tuple[Array, ...])
 
 def _floor_share(fraction: float | Array, count: Array) -> Array:
     """floor(fraction * count) in float32: its rounding makes 0.7 of 10 seven, as it should be."""
-    return jnp.floor(jnp.float32(fraction) * count).astype(jnp.int32)
+    return jnp.floor(jnp.float32(fraction) * count.astype(jnp.float32)).astype(jnp.int32)
 
 
 def _check_fraction(name: str, fraction: float | Array) -> None:

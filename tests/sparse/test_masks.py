@@ -209,3 +209,7 @@ def test_rejects_a_share_outside_0_to_1(key, params, masks):
             draw_masks(key, params, density)
     with pytest.raises(ValueError, match=r"drop_fraction must be in \[0, 1\], got -0.1"):
         sparse.adapt(key, params, masks, -0.1, **TWINS)
+
+
+def test_a_tree_without_leaves_stays_as_it_is(key):
+    assert sparse.adapt(key, {}, {}, 0.5) == ({}, {})

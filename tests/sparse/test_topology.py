@@ -419,3 +419,14 @@ def test_rejects_an_empty_layer(n_in, n_out, message):
 def test_rejects_a_lambda_that_is_not_positive(lam):
     with pytest.raises(ValueError, match=f"lam must be positive, got {lam}"):
         sparse.erdos_renyi_density(3, 4, lam)
+
+
+@pytest.mark.parametrize("rules", RULES)
+def test_no_dtype_is_promoted_by_chance(key, rng, rules):
+    kernel = jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)
+    with jax.numpy_dtype_promotion("strict"):
+        mask = sparse.random_mask(key, kernel.shape, 0.5, exact=True)
+        new_kernel, new_mask = sparse.drop_and_grow(key, kernel, mask, 0.4, rules=rules)
+        target = sparse.keep_largest(new_kernel, mask.sum(), ties="strict")
+    assert new_mask.sum() == mask.sum() == 15
+    assert target.dtype == new_kernel.dtype == jnp.float32
