@@ -8,10 +8,12 @@ import numpy as np
 import optax
 from jax import lax
 
-from dsrl_jax.agents import td3
-from dsrl_jax.agents.config import TD3Config, validate
+from dsrl_jax.agents import sac, td3
+from dsrl_jax.agents.config import SACConfig, TD3Config, validate
 from dsrl_jax.agents.types import Spaces, Transition
 from dsrl_jax.presets import OFFICIAL
+from dsrl_jax.settings import flatten, override
+from tests import reference
 
 # Neither the centers nor the widths of the actions are equal.
 SPACES = Spaces(3, (-1.0, -0.4), (3.0, 0.4))
@@ -24,6 +26,14 @@ PERIOD = 10
 LAST_ADAPTATION = 120
 FINAL_DROP = 122
 UPDATES = 200
+
+CONFIGS = {"td3": TD3Config, "sac": SACConfig}
+MODULES = {TD3Config: td3, SACConfig: sac}
+# Updates between two of the actor, and between two of the targets. SAC's targets are averages
+# here, which say more than copies; see test_sac_updates.py for those.
+ACTOR_PERIOD = {"td3": 2, "sac": 1}
+TARGET_PERIOD = {"td3": 2, "sac": 4}
+SMALL_OF_AGENT = {"td3": {}, "sac": {"tau": 0.005, "target_period": TARGET_PERIOD["sac"]}}
 
 # Expected connections of the small networks: 11 of 24 and 13 of 40 in layer 1, half of layer 2.
 SMALL = {
@@ -38,27 +48,38 @@ SMALL = {
 # These programs run for milliseconds: unoptimized, they are compiled in half the time.
 quick_jit = partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
-update = quick_jit(partial(td3.update, SPACES))
 
-
-def small_config(preset="paper", **settings):
+def small_config(preset="paper", agent="td3", **settings):
     last = {"last_adaptation": LAST_ADAPTATION} if preset == "official" else {}
-    config = TD3Config(**{**SMALL, **PRESETS[preset], **last, **settings})
+    values = {**SMALL, **SMALL_OF_AGENT[agent], **PRESETS[preset], **last, **settings}
+    config = override(CONFIGS[agent](), values)
+    assert values.keys() <= flatten(config).keys()
     validate(config)
     return config
 
 
-_init = quick_jit(partial(td3.init, SPACES))
+def init(key, config):
+    return MODULES[type(config)].init(SPACES, key, config)
+
+
+@quick_jit
+def update(key, config, state, batch, step):
+    return MODULES[type(config)].update(SPACES, key, config, state, batch, step)
+
+
+_init = quick_jit(init)
 
 
 def first_state(key, config):
-    """`td3.init`; one program draws for all, as a first state depends on no rule of its config.
+    """The agent's `init`; one program draws for all, as a first state depends on no rule.
 
     A dense network is a sparse one with all connections.
     """
-    connected = {"lambda1": 100.0, "lambda2": 100.0} if config.topology == "dense" else {}
-    numbers = {name: getattr(config, name) for name in ("lambda1", "lambda2")} | connected
-    return _init(key, TD3Config(topology="static", hidden_sizes=config.hidden_sizes, **numbers))
+    names = ("hidden_sizes", "temperature", "lambda1", "lambda2")
+    numbers = {name: value for name, value in flatten(config).items() if name in names}
+    if config.sparse.topology == "dense":
+        numbers |= {"lambda1": 100.0, "lambda2": 100.0}
+    return _init(key, override(type(config)(), {"topology": "static", **numbers}))
 
 
 def random_batch(rng, shape=(5,), spaces=SPACES, dtype=np.float32):
@@ -80,13 +101,16 @@ def random_params(rng, params):
 
 
 def random_state(rng, config):
-    """A state whose four networks have nothing to do with each other, and no zeros."""
+    """A state whose networks, targets too, have nothing to do with each other, and no zeros."""
     state = first_state(jax.random.key(0), config)
     return state._replace(
         actor=state.actor._replace(params=random_params(rng, state.actor.params)),
         critic=state.critic._replace(params=random_params(rng, state.critic.params)),
-        target_actor=random_params(rng, state.target_actor),
-        target_critic=random_params(rng, state.target_critic),
+        **{
+            name: random_params(rng, target)
+            for name, target in state._asdict().items()
+            if name.startswith("target")
+        },
     )
 
 
@@ -95,7 +119,7 @@ def train(key, config, state, batches):
 
     def body(state, step_and_batch):
         step, batch = step_and_batch
-        state, _ = td3.update(SPACES, key, config, state, batch, step)
+        state, _ = MODULES[type(config)].update(SPACES, key, config, state, batch, step)
         return state, state
 
     steps = jnp.arange(1, len(batches.reward) + 1)
@@ -112,9 +136,22 @@ def history(config, key, batches):
     return jax.tree.map(lambda one, more: np.stack([one, *np.asarray(more)]), first, states)
 
 
-def layers(params):
-    """The layers of one network as the reference takes them: (kernel, bias), in order."""
-    return [(np.asarray(layer["kernel"]), np.asarray(layer["bias"])) for layer in params.values()]
+def layers(params, head="output"):
+    """One network and a head as the reference takes them: (kernel, bias), in order."""
+    names = [*sorted(name for name in params if name.startswith("hidden")), head]
+    return [(np.asarray(params[n]["kernel"]), np.asarray(params[n]["bias"])) for n in names]
+
+
+def q_values(critics, observation, action):
+    """Each critic's values by the reference, `[batch]`."""
+    inputs = np.concatenate([observation, action], axis=-1)
+    return [reference.mlp(layers(critic), inputs)[:, 0] for critic in critics.values()]
+
+
+def targets_of(state):
+    """(params of a target, the net that it follows), of every target that the agent has."""
+    found = [(state.target_critic, state.critic)]
+    return found + ([(state.target_actor, state.actor)] if "target_actor" in state._fields else [])
 
 
 def leaves(tree):

@@ -16,16 +16,15 @@ from tests.agents.cases import (
     SPACES,
     as_float64,
     first_state,
-    is_hidden_kernel,
     layers,
-    leaves,
-    moments,
+    q_values,
     quick_jit,
     random_batch,
     random_state,
     small_config,
     update,
 )
+from tests.agents.reference_net import ReferenceNet, assert_net_is, assert_trees_close
 
 CASES = 30
 # Sums of at most 40 float32 products of normal numbers.
@@ -42,12 +41,6 @@ def policy(actor, observation):
     """The reference's network, stretched from (-1, 1) to the bounds."""
     squashed = np.tanh(reference.mlp(layers(actor), observation))
     return LOW + (squashed + 1) / 2 * (HIGH - LOW)
-
-
-def q_values(critics, observation, action):
-    """Each critic's values by the reference, `[batch]`."""
-    inputs = np.concatenate([observation, action], axis=-1)
-    return [reference.mlp(layers(critic), inputs)[:, 0] for critic in critics.values()]
 
 
 # --- Equations -----------------------------------------------------------------------------------
@@ -212,73 +205,6 @@ def test_without_noise_explores_as_it_acts(key, many_observations):
 # --- Whole updates -------------------------------------------------------------------------------
 
 
-def numerical_gradient(loss, params, step=1e-6):
-    """Central differences of `loss(params)`; `params` is a tree of float64 arrays."""
-
-    def differentiate(leaf):
-        gradient = np.zeros_like(leaf)
-        for position in np.ndindex(leaf.shape):
-            value = leaf[position]
-            leaf[position] = value + step
-            above = loss(params)
-            leaf[position] = value - step
-            below = loss(params)
-            leaf[position] = value
-            gradient[position] = (above - below) / (2 * step)
-        return gradient
-
-    return jax.tree.map(differentiate, params)
-
-
-class ReferenceNet:
-    """Params, masks and Adam's moments of one network or of both critics, in float64 NumPy."""
-
-    def __init__(self, net, config):
-        self.config, self.steps = config, 0
-        self.params = jax.tree.map(partial(np.array, dtype=np.float64), net.params)
-        self.masks = jax.tree.map(np.asarray, net.masks)
-        self.target = jax.tree.map(np.copy, self.params)
-        self.m, self.v = (jax.tree.map(np.zeros_like, self.params) for _ in range(2))
-
-    def descend(self, loss):
-        """One step; absent weights stay 0. Only the official moments see a dense gradient."""
-        self.steps += 1
-        gradient = numerical_gradient(loss, self.params)
-
-        def step(mask, param, gradient, m, v):
-            if self.config.moments == "sparse":
-                gradient = np.where(mask, gradient, 0)
-            param, m, v = reference.adam_l2_step(
-                param,
-                gradient,
-                m,
-                v,
-                self.steps,
-                self.config.learning_rate,
-                self.config.weight_decay,
-            )
-            return np.where(mask, param, 0), m, v
-
-        stepped = jax.tree.map(step, self.masks, self.params, gradient, self.m, self.v)
-        self.params, self.m, self.v = jax.tree.transpose(
-            jax.tree.structure(self.masks), jax.tree.structure((0, 0, 0)), stepped
-        )
-
-    def follow(self):
-        """The target's soft update, and its sparsity in the hidden kernels."""
-        keep = {"exact": reference.keep_largest, "strict": reference.keep_largest_strict}
-
-        def average(path, target, param, mask):
-            averaged = reference.polyak(target, param, self.config.tau)
-            if not is_hidden_kernel(jax.tree_util.keystr(path, simple=True, separator="/")):
-                return averaged
-            return keep[self.config.target_ties](averaged, mask.sum())
-
-        self.target = jax.tree_util.tree_map_with_path(
-            average, self.target, self.params, self.masks
-        )
-
-
 def reference_update(config, actor, critic, batch, step):
     """Algorithm 1, lines 11 to 28, without noise and adaptation; returns the metrics."""
     next_action = policy(actor.target, batch.next_observation)
@@ -304,13 +230,6 @@ def reference_update(config, actor, critic, batch, step):
         critic.follow()
         actor.follow()
     return metrics
-
-
-def assert_trees_close(actual, expected, atol):
-    actual, expected = leaves(actual), leaves(expected)
-    assert actual.keys() == expected.keys()
-    for path in actual:
-        np.testing.assert_allclose(actual[path], expected[path], rtol=0, atol=atol, err_msg=path)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -341,8 +260,6 @@ def test_updates_are_the_references(topology, preset, seed):
 
             assert_trees_close(metrics, expected, atol=1e-6)
             for net, known in [(state.actor, actor), (state.critic, critic)]:
-                assert_trees_close(net.params, known.params, atol=1e-6)
-                for moment, known_moment in zip(moments(net), (known.m, known.v), strict=True):
-                    assert_trees_close(moment, known_moment, atol=1e-8)
+                assert_net_is(net, known)
             assert_trees_close(state.target_actor, actor.target, atol=1e-6)
             assert_trees_close(state.target_critic, critic.target, atol=1e-6)
