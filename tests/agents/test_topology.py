@@ -1,6 +1,6 @@
-"""When and how TD3's topology moves: the schedule, and what holds after every update.
+"""When and how an agent's topology moves: the schedule, and what holds after every update.
 
-One run of 200 updates for each preset, every state kept; the tests look at those.
+One run of 200 updates for each agent and preset, every state kept; the tests look at those.
 """
 
 from functools import partial
@@ -10,13 +10,17 @@ import numpy as np
 import pytest
 
 from dsrl_jax import sparse
-from dsrl_jax.agents import td3
+from dsrl_jax.agents import sac, td3
+from dsrl_jax.agents.sparsity import adaptation_schedule, make_optimizer, make_sparsity
 from tests import reference
 from tests.agents.cases import (
+    ACTOR_PERIOD,
+    CONFIGS,
     FINAL_DROP,
     PERIOD,
     PRESETS,
     SPACES,
+    TARGET_PERIOD,
     UPDATES,
     hidden_kernels,
     history,
@@ -25,6 +29,7 @@ from tests.agents.cases import (
     quick_jit,
     random_batch,
     small_config,
+    targets_of,
 )
 
 ADAPTATIONS = {
@@ -33,14 +38,19 @@ ADAPTATIONS = {
 }
 
 
+@pytest.fixture(scope="module", params=CONFIGS)
+def agent(request):
+    return request.param
+
+
 @pytest.fixture(scope="module", params=PRESETS)
 def preset(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def config(preset):
-    return small_config(preset)
+def config(agent, preset):
+    return small_config(preset, agent)
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +83,13 @@ def connections(masks):
 @pytest.mark.parametrize("last_adaptation", [None, 1, 2, 7, 8, 9, 10, 11, 12, 13, 20])
 @pytest.mark.parametrize("period, offset", [(4, 0), (4, 2), (6, 2), (1, 0), (5, 4)])
 def test_schedule_is_the_references(period, offset, last_adaptation):
-    config = td3.TD3Config(
-        adaptation_period=period, adaptation_offset=offset, last_adaptation=last_adaptation
+    config = small_config(
+        agent="sac",  # whose actor is trained at every update
+        adaptation_period=period,
+        adaptation_offset=offset,
+        last_adaptation=last_adaptation,
     )
-    due, grow = jax.vmap(partial(td3.adaptation_schedule, config))(np.arange(1, 61))
+    due, grow = jax.vmap(partial(adaptation_schedule, config))(np.arange(1, 61))
     names = {(False, False): "no", (True, True): "drop_and_grow", (True, False): "drop"}
     found = [names[bool(d), bool(d and g)] for d, g in zip(due, grow, strict=True)]
     expected = [
@@ -86,7 +99,7 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
 
 
 def test_a_last_adaptation_of_0_is_none():
-    due, grow = td3.adaptation_schedule(td3.TD3Config(last_adaptation=0), 5000)
+    due, grow = adaptation_schedule(small_config(last_adaptation=0), 500 * PERIOD)
     assert due and grow is True
 
 
@@ -101,13 +114,17 @@ def test_every_sparse_layer_takes_part_in_every_adaptation(preset, states):
             assert changes(mask) == ADAPTATIONS[preset], path
 
 
-def test_actor_and_targets_change_at_every_other_update_alone(states):
-    delayed = list(range(2, UPDATES + 1, 2))
+def test_actor_and_targets_change_at_every_so_many_updates_alone(agent, states):
     assert changes(states.critic.params) == list(range(1, UPDATES + 1))
-    assert changes(states.actor.params) == delayed
-    assert changes(states.actor.opt_state) == delayed
-    assert changes(states.target_actor) == delayed
-    assert changes(states.target_critic) == delayed
+    trained = list(range(ACTOR_PERIOD[agent], UPDATES + 1, ACTOR_PERIOD[agent]))
+    assert changes(states.actor.params) == trained
+    assert changes(states.actor.opt_state) == trained
+    for target, _ in targets_of(states):
+        assert changes(target) == target_updates(agent)
+
+
+def target_updates(agent):
+    return list(range(TARGET_PERIOD[agent], UPDATES + 1, TARGET_PERIOD[agent]))
 
 
 # --- Invariants ----------------------------------------------------------------------------------
@@ -149,41 +166,38 @@ def test_moments_are_0_off_the_mask_where_they_are_sparse(config, states):
         for moment in moments(net):
             for path, values in hidden_kernels(moment).items():
                 # Dense ones follow the dense gradient, also where no connection ever was.
-                assert values[~masks[path]].any() == (config.moments == "dense"), path
+                assert values[~masks[path]].any() == (config.sparse.moments == "dense"), path
 
 
-def test_targets_have_the_online_layers_connections(states):
+def test_targets_have_the_online_layers_connections(agent, states):
     """At most as many, and exactly as many wherever the average had more to choose from."""
-    saturated = 0
-    for target, net in [
-        (states.target_actor, states.actor),
-        (states.target_critic, states.critic),
-    ]:
+    saturated, now = 0, target_updates(agent)
+    before = [update - TARGET_PERIOD[agent] for update in now]
+    for target, net in targets_of(states):
         counts, online = connections(net.masks), hidden_kernels(net.params)
         for path, kernel in hidden_kernels(target).items():
             # An average is 0 where both are: tau and 1 - tau are not.
-            averaged = (online[path][1:] != 0) | (kernel[:-1] != 0)
-            candidates = averaged.sum(axis=(-2, -1))[1::2]
-            kept = (kernel[1:] != 0).sum(axis=(-2, -1))[1::2]
-            count = counts[path][1:][1::2]
+            averaged = (online[path][now] != 0) | (kernel[before] != 0)
+            candidates = averaged.sum(axis=(-2, -1))
+            kept = (kernel[now] != 0).sum(axis=(-2, -1))
+            count = counts[path][now]
             assert np.array_equal(kept, np.minimum(candidates, count)), path
             saturated += (candidates > count).sum()
     assert saturated > 0
 
 
-def test_targets_are_the_largest_of_the_average(config, states):
+def test_targets_are_the_largest_of_the_average(agent, config, states):
     keep = {"exact": reference.keep_largest, "strict": reference.keep_largest_strict}
-    for target, net in [
-        (states.target_actor, states.actor),
-        (states.target_critic, states.critic),
-    ]:
+    for target, net in targets_of(states):
         online, masks = leaves(net.params), leaves(net.masks)
         sparse_paths = hidden_kernels(target)
         for path, kernel in leaves(target).items():
-            for update in range(2, UPDATES + 1, 2):
-                average = reference.polyak(kernel[update - 2], online[path][update], config.tau)
+            for update in target_updates(agent):
+                earlier = kernel[update - TARGET_PERIOD[agent]]
+                average = reference.polyak(earlier, online[path][update], config.tau)
                 if path in sparse_paths:
-                    average = keep[config.target_ties](average, masks[path][update].sum())
+                    count = masks[path][update].sum()
+                    average = keep[config.sparse.target_ties](average, count)
                 np.testing.assert_allclose(kernel[update], average, rtol=1e-5, atol=1e-9)
 
 
@@ -196,31 +210,49 @@ def test_twin_critics_have_different_topologies(states):
 # --- Adaptations ---------------------------------------------------------------------------------
 
 
-@quick_jit
-def gradient_steps(key, config, state, new_critic, batch, step):
+def td3_losses(key, config, state, new_critic, batch):
+    key_noise = jax.random.split(key, 3)[0]
+    target = td3.td_target(key_noise, SPACES, config, state, batch)
+    return (
+        lambda params: td3.critic_loss(params, config, target, batch)[0],
+        lambda params: td3.actor_loss(params, SPACES, config, new_critic, batch),
+    )
+
+
+def sac_losses(key, config, state, new_critic, batch):
+    key_next, key_action, *_ = jax.random.split(key, 4)
+    target = sac.soft_target(key_next, SPACES, config, state, batch)
+    rest = key_action, SPACES, config, new_critic, config.temperature, batch
+    return (
+        lambda params: sac.critic_loss(params, config, target, batch)[0],
+        lambda params: sac.actor_loss(params, *rest)[0],
+    )
+
+
+@partial(quick_jit, static_argnums=0)
+def gradient_steps(agent, key, config, state, new_critic, batch, step):
     """Params of critics and actor after their gradient steps of an update, before they adapt.
 
     The actor's loss sees the critics as they are after the update: after their adaptation.
     """
-    key_noise = jax.random.split(jax.random.fold_in(key, step), 3)[0]
-    target = td3.td_target(key_noise, SPACES, config, state, batch)
-    losses = [
-        (state.critic, lambda params: td3.critic_loss(params, config, target, batch)[0]),
-        (state.actor, lambda params: td3.actor_loss(params, SPACES, config, new_critic, batch)),
-    ]
-    optimizer, sparsity = td3.make_optimizer(config), td3.make_sparsity(config)
+    losses = {"td3": td3_losses, "sac": sac_losses}[agent](
+        jax.random.fold_in(key, step), config, state, new_critic, batch
+    )
+    optimizer, sparsity = make_optimizer(config), make_sparsity(config)
     return [
         sparse.gradient_step(net, jax.grad(loss)(net.params), optimizer, sparsity).params
-        for net, loss in losses
+        for net, loss in zip((state.critic, state.actor), losses, strict=True)
     ]
 
 
-def test_every_adaptation_is_algorithm_2_after_a_gradient_step(preset, config, states, batches):
+def test_every_adaptation_is_algorithm_2_after_a_gradient_step(
+    agent, preset, config, states, batches
+):
     for step in ADAPTATIONS[preset]:
         before, after = (jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in (step - 1, step))
         batch = jax.tree.map(lambda leaf, step=step: leaf[step - 1], batches)
         stepped = gradient_steps(
-            jax.random.key(0), config, before, after.critic.params, batch, step
+            agent, jax.random.key(0), config, before, after.critic.params, batch, step
         )
         for old, new, params in zip(
             (before.critic, before.actor), (after.critic, after.actor), stepped, strict=True
@@ -231,7 +263,7 @@ def test_every_adaptation_is_algorithm_2_after_a_gradient_step(preset, config, s
                 strict=True,
             )
             for layer in layers:
-                check_adaptation(preset, *layer, config.drop_fraction, step == FINAL_DROP)
+                check_adaptation(preset, *layer, config.sparse.drop_fraction, step == FINAL_DROP)
 
 
 def check_adaptation(preset, kernel, mask, new_kernel, new_mask, drop_fraction, final):
