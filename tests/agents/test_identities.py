@@ -1,9 +1,8 @@
-"""Methods that must agree: sparse TD3 with nothing absent and dense TD3, members and single runs.
+"""Methods that must agree: sparse with nothing absent and dense, members and single runs.
 
 And randomness: what is drawn follows from key and step alone.
 """
 
-import dataclasses
 from functools import partial
 
 import jax
@@ -12,15 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrl_jax.agents import td3
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.settings import settings_of
 from tests.agents.cases import (
+    CONFIGS,
     FINAL_DROP,
+    MODULES,
     SPACES,
     UPDATES,
     as_float64,
     first_state,
     history,
+    init,
     leaves,
     quick_jit,
     random_batch,
@@ -28,6 +29,8 @@ from tests.agents.cases import (
     train,
     update,
 )
+
+both_agents = pytest.mark.parametrize("agent", CONFIGS)
 
 
 def assert_equal(actual, expected, part=...):
@@ -52,56 +55,75 @@ def compiled_updates(**settings):
     return history(small_config(**settings), jax.random.key(0), batches)
 
 
+@both_agents
 @pytest.mark.parametrize(
     "topology, preset", [("static", "paper"), ("dynamic", "paper"), ("dynamic", "official")]
 )
-def test_with_all_connections_it_is_dense_td3_bit_for_bit(topology, preset):
+def test_with_all_connections_it_is_the_dense_agent_bit_for_bit(agent, topology, preset):
     """A full layer has no room to grow, hence drops nothing, but for the official final drop."""
     part = slice(FINAL_DROP if preset == "official" else None)
-    states = compiled_updates(topology=topology, preset=preset, lambda1=100.0, lambda2=100.0)
+    full = {"lambda1": 100.0, "lambda2": 100.0}
+    states = compiled_updates(agent=agent, topology=topology, preset=preset, **full)
     for masks in (states.actor.masks, states.critic.masks):
         assert all(mask[part].all() for mask in leaves(masks).values())
-    assert_equal(states, compiled_updates(topology="dense"), part)
+    assert_equal(states, compiled_updates(agent=agent, topology="dense"), part)
 
 
-def test_static_td3_is_ds_td3_with_drop_fraction_0_bit_for_bit():
-    assert_equal(compiled_updates(drop_fraction=0.0), compiled_updates(topology="static"))
+@both_agents
+def test_static_is_dynamic_with_drop_fraction_0_bit_for_bit(agent):
+    static = compiled_updates(agent=agent, topology="static")
+    assert_equal(compiled_updates(agent=agent, drop_fraction=0.0), static)
 
 
 # --- Members -------------------------------------------------------------------------------------
 
 # Another value of every setting that may differ between members. One hidden layer, which compiles
 # in half the time, has no lambda2; see test_networks.py for that.
-OTHER_VALUES = {
+OF_BOTH = {
     "learning_rate": 3e-3,
     "weight_decay": 1e-2,
     "discount": 0.5,
     "tau": 0.1,
-    "exploration_noise": 0.5,
-    "target_noise": 0.4,
-    "target_noise_clip": 0.1,
     "lambda1": 1.5,
     "drop_fraction": 0.1,
 }
+OTHER_VALUES = {
+    "td3": OF_BOTH | {"exploration_noise": 0.5, "target_noise": 0.4, "target_noise_clip": 0.1},
+    "sac": OF_BOTH | {"temperature": 0.3, "target_entropy": 1.0},
+}
+# What all members have. A learned temperature needs the target entropy, a number for each member.
+OF_ALL = {
+    "td3": {"hidden_sizes": (8,)},
+    "sac": {"hidden_sizes": (8,), "learn_temperature": True, "target_entropy": -2.0},
+}
+# Numbers in whose place stand the lambdas: members have them too, see test_networks.py.
+SPARSITIES = {"sparsity", "actor_sparsity", "critic_sparsity"}
 
 
 def run_and_explore(key, config, batches):
     """All states of a run in float64, and an action explored after its last update."""
-    states = train(key, config, as_float64(td3.init(SPACES, key, config)), batches)
+    states = train(key, config, as_float64(init(key, config)), batches)
     last = jax.tree.map(lambda leaf: leaf[-1], states)
-    return states, td3.explore(SPACES, key, config, last, batches.observation[0, 0])
+    explore = MODULES[type(config)].explore
+    return states, explore(SPACES, key, config, last, batches.observation[0, 0])
 
 
-def test_members_are_single_runs(rng):
+@both_agents
+def test_members_are_single_runs(agent, rng):
     """Member 0 and members that differ from it in one setting each, in the key, in the data.
 
     In float64: a batched product rounds differently from single ones, and in float32 one such
     difference could decide which of two connections is the weaker.
     """
-    floats = {field.name for field in dataclasses.fields(TD3Config) if field.type is float}
-    assert floats - {"lambda2"} == OTHER_VALUES.keys()
-    changes = [{}, *({name: value} for name, value in OTHER_VALUES.items()), {}, {}]
-    configs = [small_config(hidden_sizes=(8,), **change) for change in changes]
+    others = OTHER_VALUES[agent]
+    floats = {
+        setting.name
+        for setting in settings_of(CONFIGS[agent])
+        if setting.type in (float, float | None)
+    }
+    assert floats - {"lambda2"} - SPARSITIES == others.keys()
+    changes = [{}, *({name: value} for name, value in others.items()), {}, {}]
+    configs = [small_config(agent=agent, **(OF_ALL[agent] | change)) for change in changes]
     with jax.enable_x64(True):
         keys = [jax.random.key(member == len(configs) - 2) for member in range(len(configs))]
         data = [random_batch(rng, (40, 5), dtype=np.float64) for _ in range(2)]
@@ -143,17 +165,20 @@ def conditions(jaxpr):
     )
 
 
-def test_members_share_the_branches_of_an_update(key, rng):
+@both_agents
+def test_members_share_the_branches_of_an_update(agent, key, rng):
     """A branch that depends on the member becomes a select, which always pays for both sides."""
-    config, batches = small_config(hidden_sizes=(8,)), random_batch(rng, (3, 5))
-    keys = jax.random.split(key, 3)
-    states = jax.eval_shape(jax.vmap(partial(td3.init, SPACES), in_axes=(0, None)), keys, config)
+    config = small_config(agent=agent, **OF_ALL[agent])
+    keys, batches = jax.random.split(key, 3), random_batch(rng, (3, 5))
+    states = jax.eval_shape(jax.vmap(init, in_axes=(0, None)), keys, config)
 
     def branches(step, axis):
-        members = jax.vmap(partial(td3.update, SPACES), in_axes=(0, None, 0, 0, axis))
+        one = partial(MODULES[type(config)].update, SPACES)
+        members = jax.vmap(one, in_axes=(0, None, 0, 0, axis))
         return conditions(jax.make_jaxpr(members)(keys, config, states, batches, step).jaxpr)
 
-    # Lines 14, 17 and 20 of Algorithm 1; what is inside them differs between members.
+    # Lines 14, 17 and 20 of Algorithm 1; lines 14 and 18 of Algorithm 4, and the targets' period.
+    # What is inside them differs between members.
     assert branches(jnp.int32(1), None) == 3
     assert branches(jnp.arange(1, 4), 0) == 0
 
@@ -161,9 +186,9 @@ def test_members_share_the_branches_of_an_update(key, rng):
 # --- Randomness ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def start(key, rng):
-    config = small_config(topology="static")
+@pytest.fixture(params=CONFIGS)
+def start(request, key, rng):
+    config = small_config(agent=request.param, topology="static")
     return config, first_state(key, config), random_batch(rng)
 
 
