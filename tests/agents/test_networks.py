@@ -1,7 +1,6 @@
 """First weights, and which layers are sparse how."""
 
 import math
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,36 +8,54 @@ import numpy as np
 import pytest
 
 from dsrl_jax.agents import networks, td3
-from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.config import SACConfig, SparseConfig, TD3Config
+from dsrl_jax.agents.densities import network_layers
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.settings import override
 from tests import reference
-from tests.agents.cases import hidden_kernels, layers, leaves, quick_jit
+from tests.agents.cases import MODULES, hidden_kernels, layers, leaves, quick_jit, targets_of
 
 N_STATE, N_ACTION = 17, 6
 HALF_CHEETAH = Spaces(N_STATE, (-1.0,) * N_ACTION, (1.0,) * N_ACTION)
 
-init = quick_jit(partial(td3.init, HALF_CHEETAH))
+
+@quick_jit
+def init(key, config):
+    return MODULES[type(config)].init(HALF_CHEETAH, key, config)
+
+
+@pytest.fixture(scope="module", params=[TD3Config, SACConfig], ids=["td3", "sac"])
+def make_config(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def state():
-    """The first state of DS-TD3 with the paper's settings on HalfCheetah."""
-    return init(jax.random.key(0), TD3Config())
+def state(make_config):
+    """The first state of DS-TD3 and of DS-SAC with the paper's settings on HalfCheetah."""
+    return init(jax.random.key(0), make_config())
 
 
 @pytest.fixture(scope="module")
-def dense_state():
-    """The same of TD3."""
-    return init(jax.random.key(0), TD3Config(topology="dense"))
+def dense_state(make_config):
+    """The same of TD3 and SAC."""
+    return init(jax.random.key(0), override(make_config(), {"topology": "dense"}))
 
 
 # --- First weights -------------------------------------------------------------------------------
 
 
-def test_weights_are_uniform_within_one_over_the_root_of_the_inputs(dense_state):
+def test_weights_are_uniform_within_their_bounds(make_config, dense_state):
+    """FACTS: TD3 by the inputs, biases too; SAC by Xavier, each head by its own size."""
     for net, first in [(dense_state.actor, N_STATE), (dense_state.critic, N_STATE + N_ACTION)]:
         for path, leaf in leaves(net.params).items():
-            bound = (first if "hidden_0" in path else 256) ** -0.5
+            n_in = first if "hidden_0" in path else 256
+            if make_config is SACConfig:
+                if path.endswith("bias"):
+                    assert not leaf.any(), path
+                    continue
+                bound = math.sqrt(6 / (n_in + leaf.shape[-1]))
+            else:
+                bound = n_in**-0.5
             assert (np.abs(leaf) <= np.float32(bound)).all(), path
             if leaf.size < 100:
                 continue
@@ -61,20 +78,35 @@ def test_sparse_weights_are_the_dense_ones_on_the_mask(state, dense_state):
 
 def test_network_is_the_references(rng, state):
     inputs = rng.normal(size=(2, N_STATE)).astype(np.float32)
-    expected = reference.mlp(layers(state.actor.params), inputs)
-    actual = networks.MLP((256, 256), N_ACTION).apply({"params": state.actor.params}, inputs)
-    np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+    params = state.actor.params
+    heads = tuple(name for name in ("mean", "log_std", "output") if name in params)
+    outputs = networks.MLP((256, 256), N_ACTION, heads).apply({"params": params}, inputs)
+    for head, output in zip(heads, outputs, strict=True):
+        expected = reference.mlp(layers(params, head), inputs)
+        np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_sacs_actor_has_two_heads_and_its_temperature_is_the_configs():
+    config = SACConfig(temperature=0.7, sparse=SparseConfig(topology="dense"))
+    state = init(jax.random.key(0), config)
+    assert state.actor.params.keys() == {"hidden_0", "hidden_1", "mean", "log_std"}
+    for head in ("mean", "log_std"):
+        assert state.actor.params[head]["kernel"].shape == (256, N_ACTION)
+    mean, log_std = (state.actor.params[head]["kernel"] for head in ("mean", "log_std"))
+    assert (mean != log_std).any()
+    np.testing.assert_allclose(np.exp(state.temperature.log), 0.7, rtol=1e-6)
 
 
 def test_twins_differ_in_every_layer(state):
     first, second = (leaves(critic) for critic in state.critic.params.values())
     assert first.keys() == second.keys()
     for path in first:
-        assert (first[path] != second[path]).any(), path
+        is_zero = path.endswith("bias") and not first[path].any()  # SAC's
+        assert is_zero or (first[path] != second[path]).any(), path
 
 
 def test_targets_start_as_the_networks(state):
-    for target, net in [(state.target_actor, state.actor), (state.target_critic, state.critic)]:
+    for target, net in targets_of(state):
         params = leaves(net.params)
         for path, leaf in leaves(target).items():
             assert np.array_equal(leaf, params[path]), path
@@ -84,7 +116,7 @@ def test_targets_start_as_the_networks(state):
 
 
 def test_sparse_layers_are_the_hidden_kernels_alone(state):
-    """All but the output layer and the biases (Section 4.4), in actor and critics."""
+    """All but the heads and the biases (Section 4.4), in actor and critics."""
     sparse = {
         path
         for net in (state.actor, state.critic)
@@ -102,45 +134,65 @@ def test_a_dense_network_has_no_sparse_layer(dense_state):
         assert all(mask.all() for mask in leaves(net.masks).values())
 
 
-@pytest.mark.parametrize(
-    "path, lam",
-    [
-        ("hidden_0/kernel", 3.0),
-        ("hidden_1/kernel", 5.0),
-        ("hidden_2/kernel", 5.0),
-        ("hidden_10/kernel", 5.0),
-        ("critic_1/hidden_0/kernel", 3.0),
-        ("critic_2/hidden_1/kernel", 5.0),
-    ],
-)
-def test_lambda1_is_of_the_first_hidden_layer_and_lambda2_of_the_others(path, lam):
-    config = TD3Config(lambda1=3.0, lambda2=5.0)
-    expected = pytest.approx(reference.density(20, 30, lam))
-    assert networks.hidden_density(config, path, (20, 30)) == expected
-    traced = jax.tree.map(jnp.array, config)  # as members that differ in it have it
-    assert networks.hidden_density(traced, path, (20, 30)) == expected
+# FACTS: connections of DS-TD3 and DS-SAC on HalfCheetah, and how the heads, dense, enter them.
+def expected_connections(lambda1, lambda2):
+    return {
+        "actor": lambda1 * (17 + 256) + lambda2 * (256 + 256),
+        "critic": 2 * (lambda1 * (23 + 256) + lambda2 * (256 + 256)),
+    }
 
 
-# FACTS: 106169 connections of 214784 weights, of actor and critics, output layers included.
-EXPECTED = {
-    "actor": 7 * (17 + 256) + 64 * (256 + 256),
-    "critic": 2 * (7 * (23 + 256) + 64 * (256 + 256)),
-}
+EXPECTED = {TD3Config: expected_connections(7, 64), SACConfig: expected_connections(12, 80)}
+HEADS = {TD3Config: 256 * (6 + 2), SACConfig: 256 * (2 * 6 + 2)}
+TOTAL = {TD3Config: 106169, SACConfig: 136436}
 
 
 def hidden_connections(net):
     return sum(int(mask.sum()) for mask in hidden_kernels(net.masks).values())
 
 
-def test_first_masks_have_the_expected_connections_on_average(state):
-    assert sum(EXPECTED.values()) + 256 * (6 + 2) == 106169
+def test_first_masks_have_the_expected_connections_on_average(make_config, state):
+    expected = EXPECTED[make_config]
+    assert sum(expected.values()) + HEADS[make_config] == TOTAL[make_config]
     for name, net in [("actor", state.actor), ("critic", state.critic)]:
         size = sum(mask.size for mask in hidden_kernels(net.masks).values())
         standard_deviation = math.sqrt(size / 4)  # at most, of independent draws
-        assert 0 < abs(hidden_connections(net) - EXPECTED[name]) < 4 * standard_deviation
+        assert 0 < abs(hidden_connections(net) - expected[name]) < 4 * standard_deviation
 
 
-def test_first_masks_have_exactly_the_expected_connections_if_asked():
-    exact = init(jax.random.key(0), TD3Config(connection_count="exact"))
-    for name, net in [("actor", exact.actor), ("critic", exact.critic)]:
-        assert hidden_connections(net) == EXPECTED[name]
+def test_first_masks_have_exactly_each_layers_density_if_asked(make_config):
+    """Layer by layer, where no two densities are equal and one layer has no room for its lambda."""
+    settings = {"hidden_sizes": (40, 24, 16), "connection_count": "exact"}
+    settings |= {"lambda1": 3.0, "lambda2": 9.6, "sparse_layers": ("input", "hidden", "output")}
+    config = override(make_config(), settings)
+    state = init(jax.random.key(0), config)
+    masks = {"actor": state.actor.masks, **state.critic.masks}
+    for network, layers_ in network_layers(HALF_CHEETAH, config).items():
+        for layer in layers_:
+            mask = masks[network][layer.name]["kernel"]
+            assert mask.shape == (layer.n_in, layer.n_out)
+            lam = 3.0 if layer.name == "hidden_0" else 9.6
+            share = reference.density(*mask.shape, lam)
+            assert mask.sum() == round(share * mask.size), (network, layer.name)
+    assert masks["actor"]["hidden_2"]["kernel"].all()  # 9.6 * 40 / 384 = 1
+
+
+def test_members_may_differ_in_their_densities():
+    """Lambdas and sparsities are traced then."""
+
+    @quick_jit
+    @jax.vmap
+    def connections(config):
+        masks = td3.init(HALF_CHEETAH, jax.random.key(0), config).actor.masks
+        return [masks[name]["kernel"].sum() for name in ("hidden_0", "hidden_1")]
+
+    small = {"hidden_sizes": (40, 24), "connection_count": "exact"}
+    by_lambda = [{"lambda1": 3.0, "lambda2": 5.0}, {"lambda1": 6.0, "lambda2": 2.0}]
+    by_sparsity = [{"actor_sparsity": 0.5}, {"actor_sparsity": 0.75}]
+    for members in (by_lambda, by_sparsity):
+        configs = [override(TD3Config(), small | member) for member in members]
+        stacked = jax.tree.map(lambda *values: jnp.stack(values), *configs)
+        found = np.stack(connections(stacked), axis=1)
+        layers_ = [network_layers(HALF_CHEETAH, config)["actor"] for config in configs]
+        expected = [[round(layer.connections) for layer in own[:2]] for own in layers_]
+        assert np.array_equal(found, expected)
