@@ -449,6 +449,74 @@ def adam_l2_step(
     return param, m, v
 
 
+# --- SAC, in float64 -----------------------------------------------------------------------------
+
+
+def squashed_sample(
+    mean: np.ndarray, log_std: np.ndarray, noise: np.ndarray, low: np.ndarray, high: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Actions `[batch, n_action]` and the logarithms of their densities `[batch]`.
+
+    Source: FACTS, "SAC as the paper used it": log_std clipped to [-20, 2]; tanh squashing, the
+    log-probability corrected by log(scale * (1 - tanh^2) + 1e-6) with the action's scale. `noise`
+    is drawn from the standard normal distribution; `low` and `high` bound each action.
+    """
+    action, log_probability = np.zeros(np.shape(mean)), np.zeros(len(mean))
+    for sample, dimension in np.ndindex(action.shape):
+        log_deviation = min(max(float(log_std[sample, dimension]), -20.0), 2.0)
+        deviation = math.exp(log_deviation)
+        before = float(mean[sample, dimension]) + deviation * float(noise[sample, dimension])
+        scale = (float(high[dimension]) - float(low[dimension])) / 2
+        squashed = math.tanh(before)
+        action[sample, dimension] = float(low[dimension]) + scale * (squashed + 1)
+        distance = (before - float(mean[sample, dimension])) / deviation
+        normal = math.exp(-(distance**2) / 2) / (deviation * math.sqrt(2 * math.pi))
+        log_probability[sample] += math.log(normal) - math.log(scale * (1 - squashed**2) + 1e-6)
+    return action, log_probability
+
+
+def soft_target(
+    reward: np.ndarray,
+    terminated: np.ndarray,
+    next_q1: np.ndarray,
+    next_q2: np.ndarray,
+    next_log_probability: np.ndarray,
+    discount: float,
+    alpha: float,
+) -> np.ndarray:
+    """Reward plus discount * (min(next_q1, next_q2) - alpha * log-probability), `[batch]`.
+
+    Source: SAC, Haarnoja et al. 2018, with alpha of Appendix A; the reward alone once terminated.
+    """
+    soft_q = [np.asarray(q) - alpha * np.asarray(next_log_probability) for q in (next_q1, next_q2)]
+    return td_target(reward, terminated, *soft_q, discount)
+
+
+def sac_actor_loss(
+    log_probability: np.ndarray, q1: np.ndarray, q2: np.ndarray, alpha: float
+) -> float:
+    """Mean over the batch of alpha * log-probability - min(q1, q2), inputs `[batch]`.
+
+    Source: SAC, Haarnoja et al. 2018; FACTS: "the policy loss uses min(Q1, Q2)".
+    """
+    total = 0.0
+    for sample in range(len(log_probability)):
+        smaller = min(float(q1[sample]), float(q2[sample]))
+        total += alpha * float(log_probability[sample]) - smaller
+    return total / len(log_probability)
+
+
+def temperature_loss(log_alpha: float, log_probability: np.ndarray, target_entropy: float) -> float:
+    """Mean over the batch of -log(alpha) * (log-probability + target entropy).
+
+    Source: SAC, Haarnoja et al. 2018, eq. of the temperature, on log(alpha) as its authors' code.
+    """
+    total = 0.0
+    for sample in range(len(log_probability)):
+        total -= float(log_alpha) * (float(log_probability[sample]) + target_entropy)
+    return total / len(log_probability)
+
+
 # --- Costs and metrics ---------------------------------------------------------------------------
 
 
