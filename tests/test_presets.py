@@ -1,53 +1,82 @@
 """What an environment, an algorithm and a preset mean in numbers; FACTS has the numbers."""
 
-import dataclasses
-import re
-
 import pytest
 
-from dsrl_jax.agents.config import TD3Config
-from dsrl_jax.presets import TOPOLOGIES, resolve
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.presets import ALGORITHMS, resolve
+from dsrl_jax.settings import flatten, override, settings_of
 from dsrl_jax.training.config import LoopConfig
 
-# FACTS, Sparsity: lambda1 / lambda2 of DS-TD3 and Static-TD3.
-LAMBDAS = {
+TOPOLOGIES = {
+    "td3": (TD3Config, "dense"),
+    "static_td3": (TD3Config, "static"),
+    "ds_td3": (TD3Config, "dynamic"),
+    "sac": (SACConfig, "dense"),
+    "static_sac": (SACConfig, "static"),
+    "ds_sac": (SACConfig, "dynamic"),
+}
+# FACTS, Sparsity (the paper's Section 4.4 and Table 3): lambda1 / lambda2.
+TD3_LAMBDAS = {
     "HalfCheetah": (7, 64),
     "Walker2d": (7, 64),
     "Hopper": (7, 64),
     "Ant": (40, 64),
     "Humanoid": (61, 64),
 }
+SAC_LAMBDAS = {
+    "HalfCheetah": (12, 80),
+    "Walker2d": (12, 80),
+    "Hopper": (7, 20),
+    "Ant": (30, 64),
+    "Humanoid": (61, 64),
+}
+LAMBDAS = {
+    "static_td3": TD3_LAMBDAS,
+    "ds_td3": TD3_LAMBDAS,
+    "static_sac": SAC_LAMBDAS,
+    "ds_sac": SAC_LAMBDAS,
+}
 
 
-@pytest.mark.parametrize(
-    "algo, topology", [("td3", "dense"), ("static_td3", "static"), ("ds_td3", "dynamic")]
-)
-def test_an_algorithm_is_a_topology(algo, topology):
-    assert resolve("Hopper-v5", algo).agent.topology == topology
+@pytest.mark.parametrize("algo", TOPOLOGIES)
+def test_an_algorithm_is_an_agent_and_a_topology(algo):
+    agent = resolve("Hopper-v5", algo).agent
+    assert (type(agent), agent.sparse.topology) == TOPOLOGIES[algo]
+    assert ALGORITHMS.keys() == TOPOLOGIES.keys()
 
 
 @pytest.mark.parametrize("version", ["v4", "v5"])
-@pytest.mark.parametrize("task", LAMBDAS)
-@pytest.mark.parametrize("algo", ["static_td3", "ds_td3"])
+@pytest.mark.parametrize("task", TD3_LAMBDAS)
+@pytest.mark.parametrize("algo", LAMBDAS)
 @pytest.mark.parametrize("preset", ["paper", "official"])
 def test_lambdas_are_the_tasks(task, version, algo, preset):
-    agent = resolve(f"{task}-{version}", algo, preset=preset).agent
-    assert (agent.lambda1, agent.lambda2) == LAMBDAS[task]
+    sparse = resolve(f"{task}-{version}", algo, preset=preset).agent.sparse
+    assert (sparse.lambda1, sparse.lambda2) == LAMBDAS[algo][task]
 
 
-def test_the_paper_is_the_default_everywhere():
-    experiment = resolve("HalfCheetah-v5", "ds_td3")
+@pytest.mark.parametrize("algo", LAMBDAS)
+def test_other_tasks_have_half_cheetahs_lambdas(algo):
+    assert resolve("Pusher-v5", algo).agent == resolve("HalfCheetah-v5", algo).agent
+
+
+@pytest.mark.parametrize("algo, config", [("ds_td3", TD3Config), ("ds_sac", SACConfig)])
+def test_the_paper_is_the_default_everywhere(algo, config):
+    experiment = resolve("HalfCheetah-v5", algo)
     assert experiment.preset == "paper"
     assert experiment.seeds == (0,)
-    assert experiment.agent == TD3Config()
-    assert experiment.loop == LoopConfig()
+    assert experiment.agent == config()
 
 
-def test_the_loop_is_the_papers():
-    """FACTS, Hyperparameters: run, exploration, replay."""
-    assert dataclasses.asdict(resolve("Ant-v5", "td3").loop) == {
+@pytest.mark.parametrize(
+    "algo, start", [("td3", (25_000, None)), ("ds_td3", (25_000, None)), ("ds_sac", (10_000, 256))]
+)
+def test_the_loop_is_the_papers(algo, start):
+    """FACTS, Hyperparameters: run, exploration, replay; SAC trains on its random steps too."""
+    start_steps, update_after = start
+    assert flatten(resolve("Ant-v5", algo).loop) == {
         "steps": 1_000_000,
-        "start_steps": 25_000,
+        "start_steps": start_steps,
+        "update_after": update_after,
         "replay_size": 1_000_000,
         "eval_period": 5_000,
         "eval_episodes": 10,
@@ -55,21 +84,62 @@ def test_the_loop_is_the_papers():
     }
 
 
-def test_official_differs_from_the_paper_in_the_authors_rules_alone():
+@pytest.mark.parametrize(
+    "settings, start_steps, update_after",
+    [
+        ({"batch_size": 64}, 10_000, 64),
+        ({"start_steps": 500}, 500, 256),
+        ({"update_after": 3000, "batch_size": 64}, 10_000, 3000),
+        ({"update_after": None}, 10_000, None),
+    ],
+)
+def test_sacs_updates_begin_after_one_batch_unless_told(settings, start_steps, update_after):
+    loop = resolve("Ant-v5", "sac", settings=settings).loop
+    assert (loop.start_steps, loop.update_after) == (start_steps, update_after)
+
+
+def differences(setting_values, plain):
+    return {name: value for name, value in setting_values.items() if value != plain[name]}
+
+
+@pytest.mark.parametrize(
+    "algo, last",
+    [
+        ("ds_td3", 925_000),  # 1,000,000 steps - 25,000 random ones - 50,000
+        ("ds_sac", 949_744),  # 1,000,000 steps - 256 - 50,000
+    ],
+)
+def test_official_differs_from_the_paper_in_the_authors_rules_alone(algo, last):
     """FACTS, Where the authors' code differs from the paper's text."""
     paper, official = (
-        dataclasses.asdict(resolve("Walker2d-v4", "ds_td3", preset=preset).agent)
+        flatten(resolve("Walker2d-v4", algo, preset=preset).agent)
         for preset in ("paper", "official")
     )
-    assert {name: value for name, value in official.items() if value != paper[name]} == {
+    assert differences(official, paper) == {
         "adaptation_offset": 2,
-        "last_adaptation": 925_000,  # 1,000,000 steps - 25,000 random ones - 50,000
+        "last_adaptation": last,
         "drop_rule": "per_sign",
         "grow_rule": "empty_after_drop",
         "grown_weight": "stepped",
         "moments": "dense",
         "target_ties": "strict",
     }
+
+
+@pytest.mark.parametrize("algo", ["sac", "static_sac", "ds_sac"])
+def test_figure1_is_sac_with_soft_targets(algo):
+    """FACTS, Hyperparameters: tau .005 at every update; all else as in Appendix A."""
+    paper, figure1 = (
+        flatten(resolve("Ant-v5", algo, preset=preset).agent) for preset in ("paper", "figure1")
+    )
+    assert differences(figure1, paper) == {"tau": 0.005, "target_period": 1}
+
+
+@pytest.mark.parametrize("algo", ["td3", "static_td3", "ds_td3"])
+def test_figure1_is_of_sac_alone(algo):
+    message = f"^preset figure1 is of sac, static_sac and ds_sac, got algo '{algo}'$"
+    with pytest.raises(ValueError, match=message):
+        resolve("Ant-v5", algo, preset="figure1")
 
 
 @pytest.mark.parametrize(
@@ -85,7 +155,22 @@ def test_official_differs_from_the_paper_in_the_authors_rules_alone():
 def test_official_ends_50000_updates_before_the_end(steps, start_steps, last):
     settings = {"steps": steps, "start_steps": start_steps}
     experiment = resolve("Hopper-v4", "ds_td3", preset="official", settings=settings)
-    assert experiment.agent.last_adaptation == last
+    assert experiment.agent.sparse.last_adaptation == last
+
+
+@pytest.mark.parametrize(
+    "settings, last",
+    [
+        ({"steps": 50_257}, 1),
+        ({"steps": 50_256}, None),
+        ({"steps": 50_257, "start_steps": 40_000}, 1),  # random steps are trained on
+        ({"steps": 60_000, "batch_size": 100}, 9_900),
+        ({"steps": 60_000, "update_after": 9_000}, 1_000),
+    ],
+)
+def test_sacs_official_end_counts_its_updates(settings, last):
+    experiment = resolve("Hopper-v4", "ds_sac", preset="official", settings=settings)
+    assert experiment.agent.sparse.last_adaptation == last
 
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
@@ -107,11 +192,17 @@ def test_official_ends_50000_updates_before_the_end(steps, start_steps, last):
 )
 def test_own_settings_win_over_presets(preset, name, value):
     experiment = resolve("Ant-v5", "ds_td3", preset=preset, settings={name: value})
-    assert getattr(experiment.agent, name) == value
+    values = flatten(experiment.agent)
+    assert values[name] == value
     plain = resolve("Ant-v5", "ds_td3", preset=preset)
-    rest = dataclasses.replace(experiment.agent, **{name: getattr(plain.agent, name)})
-    assert rest == plain.agent
+    assert override(experiment.agent, {name: flatten(plain.agent)[name]}) == plain.agent
     assert experiment.loop == plain.loop
+
+
+@pytest.mark.parametrize("name, value", [("tau", 0.1), ("target_period", 7)])
+def test_own_settings_win_over_figure1(name, value):
+    agent = resolve("Ant-v5", "ds_sac", preset="figure1", settings={name: value}).agent
+    assert flatten(agent)[name] == value
 
 
 def test_settings_go_to_the_agent_or_to_the_loop():
@@ -121,44 +212,7 @@ def test_settings_go_to_the_agent_or_to_the_loop():
     assert experiment.loop.eval_episodes == 3
 
 
-def test_agent_and_loop_have_no_setting_in_common():
-    agent, loop = (
-        {field.name for field in dataclasses.fields(config)} for config in (TD3Config, LoopConfig)
-    )
-    assert not agent & loop
-
-
-@pytest.mark.parametrize(
-    "arguments, message",
-    [
-        (
-            {"algo": "ds_td"},
-            "algo must be one of td3, static_td3, ds_td3, got 'ds_td'; did you mean ds_td3?",
-        ),
-        ({"algo": "ppo"}, "algo must be one of td3, static_td3, ds_td3, got 'ppo'"),
-        ({"preset": "offical"}, "preset must be .* got 'offical'; did you mean official?"),
-        (
-            {"settings": {"lamda1": 3.0}},
-            "setting must be .* got 'lamda1'; did you mean lambda1.*?",
-        ),
-        ({"settings": {"eval_period": 0}}, "eval_period must be at least 1, got 0"),
-        ({"settings": {"drop_fraction": 2.0}}, "drop_fraction must be in [0, 1], got 2.0"),
-        ({"seeds": ()}, "seeds must be different whole numbers from 0, got ()"),
-        ({"seeds": (1, 1)}, "seeds must be different whole numbers from 0, got (1, 1)"),
-        ({"seeds": (-1,)}, "seeds must be different whole numbers from 0, got (-1,)"),
-        (
-            {"preset": "official", "settings": {"adaptation_period": 2}},
-            "adaptation_offset must be below adaptation_period, 2, got 2",
-        ),
-    ],
-)
-def test_says_what_is_allowed_and_what_is_near(arguments, message):
-    pattern = re.escape(message).replace(r"\.\*", ".*")
-    with pytest.raises(ValueError, match=f"^{pattern}$"):
-        resolve("Ant-v5", **{"algo": "ds_td3", **arguments})
-
-
-def test_the_topology_is_the_algorithms_to_choose():
-    with pytest.raises(ValueError, match="^setting must be one of .* got 'topology'"):
-        resolve("Ant-v5", "td3", settings={"topology": "dynamic"})
-    assert set(TOPOLOGIES) == {"td3", "static_td3", "ds_td3"}
+@pytest.mark.parametrize("config", [TD3Config, SACConfig])
+def test_agent_and_loop_have_no_setting_in_common(config):
+    names = [setting.name for settings in (config, LoopConfig) for setting in settings_of(settings)]
+    assert len(set(names)) == len(names)

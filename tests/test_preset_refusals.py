@@ -1,0 +1,108 @@
+"""What is refused about an experiment: unknown names, values, and settings that contradict."""
+
+import re
+
+import pytest
+
+from dsrl_jax.presets import ALGORITHMS, resolve
+from dsrl_jax.settings import flatten
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (
+            {"algo": "ds_td"},
+            "algo must be one of td3, static_td3, ds_td3, sac, static_sac, ds_sac, got 'ds_td'; "
+            "did you mean ds_td3.*?",
+        ),
+        (
+            {"algo": "ppo"},
+            "algo must be one of td3, static_td3, ds_td3, sac, static_sac, ds_sac, got 'ppo'",
+        ),
+        ({"preset": "offical"}, "preset must be .* got 'offical'; did you mean official?"),
+        (
+            {"settings": {"lamda1": 3.0}},
+            "setting of ds_td3 must be .* got 'lamda1'; did you mean lambda1.*?",
+        ),
+        ({"settings": {"eval_period": 0}}, "eval_period must be at least 1, got 0"),
+        ({"settings": {"drop_fraction": 2.0}}, "drop_fraction must be in [0, 1], got 2.0"),
+        ({"seeds": ()}, "seeds must be different whole numbers from 0, got ()"),
+        ({"seeds": (1, 1)}, "seeds must be different whole numbers from 0, got (1, 1)"),
+        ({"seeds": (-1,)}, "seeds must be different whole numbers from 0, got (-1,)"),
+        (
+            {"preset": "official", "settings": {"adaptation_period": 2}},
+            "adaptation_offset must be below adaptation_period, 2, got 2",
+        ),
+    ],
+)
+def test_says_what_is_allowed_and_what_is_near(arguments, message):
+    pattern = re.escape(message).replace(r"\.\*", ".*")
+    with pytest.raises(ValueError, match=f"^{pattern}$"):
+        resolve("Ant-v5", **{"algo": "ds_td3", **arguments})
+
+
+@pytest.mark.parametrize("algo", ALGORITHMS)
+def test_the_topology_is_the_algorithms_to_choose(algo):
+    with pytest.raises(ValueError, match=f"^setting of {algo} must be one of .* got 'topology'"):
+        resolve("Ant-v5", algo, settings={"topology": "dynamic"})
+
+
+@pytest.mark.parametrize(
+    "algo, name, near",
+    [
+        ("ds_sac", "policy_delay", ""),
+        ("ds_sac", "target_noise", ""),
+        ("sac", "exploration_noise", ""),
+        ("ds_td3", "target_period", "eval_period"),
+        ("td3", "learn_temperature", "learning_rate"),
+        ("td3", "target_entropy", "target_"),
+    ],
+)
+def test_settings_of_the_other_agent_are_refused(algo, name, near):
+    with pytest.raises(ValueError, match=f"^setting of {algo} must be one of .* got '{name}'") as e:
+        resolve("Ant-v5", algo, settings={name: 1})
+    hint = str(e.value).partition("; did you mean ")[2]
+    assert near in hint
+    assert name not in hint
+
+
+@pytest.mark.parametrize("algo", ["static_td3", "ds_td3", "static_sac", "ds_sac"])
+def test_settings_that_contradict_each_other_are_refused(algo):
+    both = {"actor_sparsity": 0.5, "critic_sparsity": 0.5}
+    for settings, message in [
+        ({"lambda1": 7.0, "sparsity": 0.5}, "lambda1 and sparsity both say how sparse; give one"),
+        ({"sparsity": 0.5, "lambda2": 7.0}, "lambda2 and sparsity both say how sparse; give one"),
+        (
+            {"lambda2": 7.0, **both},
+            "lambda2 and actor_sparsity both say how sparse; give one",
+        ),
+        (
+            {"distribution": "erk"},
+            "distribution shares out a sparsity: give one, or lambdas alone",
+        ),
+        (
+            {"distribution": "erk", "sparsity": None},
+            "distribution shares out a sparsity: give one, or lambdas alone",
+        ),
+        (
+            {"sparsity": 0.5, "critic_sparsity": 0.5},
+            "critic_sparsity and sparsity are two answers to one question; give one",
+        ),
+    ]:
+        with pytest.raises(ValueError, match=f"^{message}$"):
+            resolve("Ant-v5", algo, settings=settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"actor_sparsity": 0.5, "lambda1": 7.0},  # the critics are as the lambda says
+        {"sparsity": None, "lambda1": 7.0},
+        {"sparsity": 0.5, "distribution": "uniform"},
+        {"critic_sparsity": 0.5, "distribution": "erk"},
+    ],
+)
+def test_settings_that_go_together(settings):
+    values = flatten(resolve("Ant-v5", "ds_sac", settings=settings).agent)
+    assert {name: values[name] for name in settings} == settings
