@@ -155,6 +155,9 @@ def _check_names(given: Mapping[str, Any], algo: str) -> None:
         check_choice(f"setting of {algo}", name, [n for n in names if n not in NOT_A_SETTING])
     sparsities = [name for name in given if name.endswith("sparsity") and given[name] is not None]
     lambdas = [name for name in given if name.startswith("lambda")]
+    if sparsities and ALGORITHMS[algo].topology == "dense":
+        sparse = [name for name in ALGORITHMS if name.endswith(f"_{algo}")]
+        raise ValueError(f"{sparsities[0]} is of {' and '.join(sparse)}, {algo} is dense")
     # A network without a sparsity of its own is as sparse as the lambdas say.
     unused = "sparsity" in sparsities or len(sparsities) == 2
     if lambdas and unused:

@@ -74,12 +74,12 @@ def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
     }
 
 
-def compare(settings: dict[str, Any]) -> list[dict[str, Any]]:
+def compare() -> list[dict[str, Any]]:
     """The report of every method on every environment, without its layers."""
     rows = []
     for algo in ALGORITHMS:
         for env, sizes in ENVIRONMENTS.items():
-            row = report(resolve(env, algo, settings=settings), unit_spaces(*sizes))
+            row = report(resolve(env, algo), unit_spaces(*sizes))
             rows.append({name: value for name, value in row.items() if name != "layers"})
     return rows
 

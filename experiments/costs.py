@@ -46,7 +46,9 @@ def main(arguments: list[str]) -> int:
         from experiments import cost_report
 
         if values.all:
-            print(cost_report.show_table(cost_report.compare(settings), values.format))
+            if settings:
+                raise UsageError(f"--all has the paper's settings, got --{next(iter(settings))}")
+            print(cost_report.show_table(cost_report.compare(), values.format))
         else:
             found = cost_report.report(*choose(values, settings))
             print(cost_report.show_report(found, values.format))

@@ -94,6 +94,12 @@ def test_settings_that_contradict_each_other_are_refused(algo):
             resolve("Ant-v5", algo, settings=settings)
 
 
+@pytest.mark.parametrize("name", ["sparsity", "actor_sparsity", "critic_sparsity"])
+def test_a_dense_method_has_no_sparsity(name):
+    with pytest.raises(ValueError, match=f"^{name} is of static_sac and ds_sac, sac is dense$"):
+        resolve("Ant-v5", "sac", settings={name: 0.5})
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -127,6 +127,7 @@ def test_a_sparsity_is_met(capsys):
         (["--observation_size=0", "--action_size=1"], ["at least 1"]),
         (["--sparsity=0.999"], ["sparsity", "at most"]),
         (["--seeds=0:2"], ["--seeds"]),
+        (["--all", "--sparsity=0.5"], ["--all", "--sparsity"]),
     ],
 )
 def test_refuses_in_one_line(capsys, arguments, named):
