@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import platform
 import subprocess
 import sys
 from importlib import metadata
@@ -93,3 +94,26 @@ def commit() -> str:
     except OSError:
         return ""
     return answer.stdout.strip()
+
+
+def describe_machine() -> dict[str, object]:
+    """What a measurement was made on, to stand beside it. Imports JAX."""
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "cpu": cpu_model(),
+        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "device": f"{device.platform} {device.device_kind}",
+        "versions": library_versions(),
+        "commit": commit(),
+    }
+
+
+def cpu_model() -> str:
+    """The processor's name, where the system tells it."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
