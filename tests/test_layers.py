@@ -42,6 +42,7 @@ WITHOUT_JAX = [
     "dsrl_jax.presets",
     "dsrl_jax.agents.config",
     "dsrl_jax.training.config",
+    "experiments.bench",
     "experiments.flags",
     "experiments.run",
 ]

@@ -1,96 +1,129 @@
-"""Speed, as ratios measured in turn in one run: python -m experiments.bench update [--json]."""
+"""Updates a second of every algorithm, and of the best matrix product that dense ones reach."""
 
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable
+import math
 
-from absl import flags
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
 
-from dsrl_jax.presets import ALGORITHMS, resolve
-from experiments.flags import UsageError, parse
-from experiments.machine import keep_freed_memory
+from experiments.bench.flops import product_flops, update_flops
+from experiments.bench.measure import (
+    Report,
+    Side,
+    in_turn,
+    median,
+    rates,
+    show,
+    spread,
+    table,
+    timed,
+)
+from experiments.bench.measure import ratio as ratio_of
+from experiments.bench.workload import SPACES, agent_config, scan_side
+
+# FLOPs in one measurement of a product, and at most so many rounds: small ones take long.
+PRODUCT_WORK, MOST_ROUNDS = 4e9, 1000
+
+DENSE = ("td3", "sac")
+
+Product = tuple[int, int, int]  # [rows, inner] @ [inner, columns]
 
 
-def main(arguments: list[str]) -> int:
-    """Runs a benchmark by name; returns the exit status."""
-    values = flags.FlagValues()
-    flags.DEFINE_bool("json", False, "one JSON object on the last line", flag_values=values)
-    flags.DEFINE_integer("updates", 500, "in one repetition", 1, flag_values=values)
-    flags.DEFINE_integer("repetitions", 7, "of each method, in turn", 1, flag_values=values)
-    try:
-        names = parse(values, arguments, stray=True)
-        if names != ["update"]:
-            raise UsageError(f"name one benchmark of: update; got {' '.join(names) or 'none'}")
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    keep_freed_memory()
-    rates = measure_updates(values.updates, values.repetitions)
-    medians = {name: statistics.median(found) for name, found in rates.items()}
-    print(f"{'method':<12} {'updates/s':>10} {'lowest':>8} {'highest':>8} {'of dense':>9}")
-    ratios = {}
-    for name, found in rates.items():
+def run(
+    repetitions: int,
+    updates: int,
+    algos: tuple[str, ...],
+    hidden_sizes: tuple[int, ...],
+    products: tuple[int, ...],
+) -> Report:
+    """Measures every algorithm, with the dense one that it is compared with, and every product."""
+    dense_algos = [name for name in DENSE if any(algo.endswith(name) for algo in algos)]
+    algos = tuple(dict.fromkeys([*dense_algos, *algos]))
+    configs = {name: agent_config(name, hidden_sizes) for name in algos}
+    own = {
+        name: (configs[name].batch_size, hidden_sizes[0], hidden_sizes[-1]) for name in dense_algos
+    }
+    found_products = dict.fromkeys([*own.values(), *((size,) * 3 for size in products)])
+    work = {product: product_flops(*product) * 2 * rounds(product) for product in found_products}
+    sides: dict[str | Product, Side] = {
+        name: scan_side(name, updates, hidden_sizes) for name in algos
+    }
+    sides |= {product: product_side(product) for product in found_products}
+
+    seconds = in_turn(sides, repetitions)
+    updates_per_second = {name: rates(seconds[name], updates) for name in algos}
+    gflops = {product: rates(seconds[product], work[product] / 1e9) for product in found_products}
+    best = max(gflops, key=lambda product: median(gflops[product]))
+
+    medians = {name: median(found) for name, found in updates_per_second.items()}
+    results = {f"{name}_per_second": rate for name, rate in medians.items()}
+    for name in algos:
         dense = name.split("_")[-1]
-        ratios[f"{name}_over_{dense}"] = ratio = medians[name] / medians[dense]
-        print(
-            f"{name:<12} {medians[name]:>10.0f} {min(found):>8.0f} {max(found):>8.0f} {ratio:>9.2f}"
+        results[f"{name}_over_{dense}"] = ratio_of(
+            updates_per_second[name], updates_per_second[dense]
         )
-    if values.json:
-        print(json.dumps(ratios | {f"{name}_per_second": rate for name, rate in medians.items()}))
-    return 0
+    results["best_product_gflops"] = median(gflops[best])
+    for name in dense_algos:
+        flops = update_flops(SPACES, configs[name])
+        results[f"{name}_flops_per_update"] = flops
+        results[f"{name}_gflops"] = reached = medians[name] * flops / 1e9
+        results[f"{name}_over_best_product"] = reached / median(gflops[best])
+        results[f"{name}_over_own_product"] = reached / median(gflops[own[name]])
+    samples = {f"{name}_per_second": found for name, found in updates_per_second.items()}
+    samples |= {f"{describe(product)} gflops": found for product, found in gflops.items()}
+    return Report(_tables(updates_per_second, gflops, results), results, samples)
 
 
-def measure_updates(updates: int, repetitions: int) -> dict[str, list[float]]:
-    """Updates a second in one compiled scan; HalfCheetah sizes, 256-256, the paper's settings."""
-    runs = {name: compile_updates(name, updates) for name in ALGORITHMS}
-    rates: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repetitions):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            rates[name].append(updates / (time.perf_counter() - start))
-    return rates
-
-
-def compile_updates(algo: str, updates: int) -> Callable[[], None]:
-    """A function that runs `updates` updates of one member and waits for them; compiled."""
-    import jax
-    import jax.numpy as jnp
-
-    from dsrl_jax.agents.types import Spaces, State, Transition
-    from dsrl_jax.training.train import AGENTS
-
-    spaces = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
-    config = resolve("HalfCheetah-v5", algo).agent
-    agent = AGENTS[type(config)](spaces)
-    keys = jax.random.split(jax.random.key(0), 5)
-    size = config.batch_size
-    batch = Transition(
-        observation=jax.random.normal(keys[0], (size, 17)),
-        action=jax.random.uniform(keys[1], (size, 6), minval=-1.0),
-        reward=jax.random.normal(keys[2], (size,)),
-        terminated=jnp.zeros(size),
-        next_observation=jax.random.normal(keys[3], (size, 17)),
+def _tables(
+    updates_per_second: dict[str, list[float]],
+    gflops: dict[Product, list[float]],
+    results: dict[str, float],
+) -> tuple[str, str]:
+    rows = []
+    for name, found in updates_per_second.items():
+        shares = ("gflops", "over_own_product", "over_best_product")
+        cells = [show(results[f"{name}_{share}"]) if name in DENSE else "" for share in shares]
+        of_dense = f"{results[f'{name}_over_' + name.split('_')[-1]]:.2f}"
+        rows.append([name, *spread(found), of_dense, *cells])
+    head = ["method", "updates/s", "lowest", "highest", "of dense"]
+    head += ["GFLOP/s", "of own product", "of best product"]
+    products = [[describe(product), *spread(found)] for product, found in gflops.items()]
+    return (
+        table(head, rows),
+        table(["matrix product, float32", "GFLOP/s", "lowest", "highest"], products),
     )
-    state = agent.init(keys[4], config)
+
+
+def describe(product: Product) -> str:
+    """The shapes that are multiplied."""
+    rows, inner, columns = product
+    return f"{rows}x{inner} @ {inner}x{columns}"
+
+
+def rounds(product: Product) -> int:
+    """How many times one measurement goes there and back."""
+    return min(math.ceil(PRODUCT_WORK / (2 * product_flops(*product))), MOST_ROUNDS)
+
+
+def product_side(product: Product) -> Side:
+    """A side that multiplies by a kernel and by another one back, `rounds` times, in one call.
+
+    Each product takes the result of the one before, so that none can be left out.
+    """
+    rows, inner, columns = product
+    draw = np.random.default_rng(0)
+
+    def normal(n_in: int, n_out: int, scale: float) -> Array:
+        return jnp.asarray(scale * draw.normal(size=(n_in, n_out)), jnp.float32)
+
+    # Entries so scaled that the results neither vanish nor grow.
+    there, back = normal(inner, columns, columns**-0.5), normal(columns, inner, inner**-0.5)
+    start = normal(rows, inner, 1.0)
 
     @jax.jit
-    def scan(state: State) -> State:
-        def body(state: State, step: jax.Array) -> tuple[State, None]:
-            return agent.update(keys[4], config, state, batch, step)[0], None
+    def multiply(x: Array, there: Array, back: Array) -> Array:
+        return jax.lax.fori_loop(0, rounds(product), lambda _, x: (x @ there) @ back, x)
 
-        # An adaptation comes first: from then on targets have connections to lose (Algorithm 3).
-        steps = config.sparse.adaptation_period + jnp.arange(updates)
-        return jax.lax.scan(body, state, steps)[0]
-
-    def run() -> None:
-        jax.block_until_ready(scan(state))
-
-    run()
-    return run
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    jax.block_until_ready(multiply(start, there, back))
+    return timed(lambda: jax.block_until_ready(multiply(start, there, back)))

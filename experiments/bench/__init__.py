@@ -1,0 +1,5 @@
+"""Speed, as ratios of sides that are measured in turn in one run: python -m experiments.bench."""
+
+from experiments.bench.command import BENCHMARKS, main
+
+__all__ = ["BENCHMARKS", "main"]

@@ -1,0 +1,198 @@
+"""The benchmarks by name, and their command line; light, so that a mistake is told at once."""
+
+import importlib
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from absl import flags
+
+from dsrl_jax.presets import ALGORITHMS, check_choice
+from experiments.bench.measure import MeasurementError, Report
+from experiments.flags import UsageError, help_text, parse, parse_value
+from experiments.machine import check_device, choose_device, describe_machine, keep_freed_memory
+
+
+class Benchmark(NamedTuple):
+    """What is measured, and the defaults of its flags by name."""
+
+    summary: str
+    defaults: dict[str, Any]
+
+
+# Chosen so that all of them but the peers end within ten minutes on two cores (make bench).
+BENCHMARKS = {
+    "update": Benchmark(
+        "updates a second of every algorithm in one compiled scan, and the best matrix product",
+        {
+            "repetitions": 5,
+            "updates": 1000,
+            "algos": ",".join(ALGORITHMS),
+            "hidden_sizes": "256,256",
+            "products": "512,1024",
+        },
+    ),
+    "loop": Benchmark(
+        "a training step: update in a scan, one call a step, environment, whole loop",
+        {
+            "repetitions": 3,
+            "steps": 1000,
+            "env": "halfcheetah",
+            "algos": "ds_td3,ds_sac",
+            "hidden_sizes": "256,256",
+        },
+    ),
+    "members": Benchmark(
+        "seed-updates a second of TD3 and DS-TD3 for several members in one program",
+        {"repetitions": 3, "updates": 100, "members": None, "hidden_sizes": "256,256"},
+    ),
+    "selection": Benchmark(
+        "the largest entries of a kernel: bisection, sort, top_k; and one pass that counts",
+        {"repetitions": 5, "calls": 20, "size": 256},
+    ),
+    "evaluation": Benchmark(
+        "one evaluation of each task, and its share of a run",
+        {
+            "repetitions": 3,
+            "steps": 500,
+            "episodes": 10,
+            "envs": "halfcheetah,hopper,walker2d,ant,humanoid",
+            "algo": "ds_td3",
+            "hidden_sizes": "256,256",
+        },
+    ),
+    "startup": Benchmark(
+        "from typing the command to the first update, without and with compiled programs",
+        {
+            "repetitions": 2,
+            "env": "halfcheetah",
+            "algo": "ds_td3",
+            "random_steps": 256,
+            "episodes": 10,
+            "hidden_sizes": "256,256",
+        },
+    ),
+    "peers": Benchmark(
+        "whole loops of DS-TD3 and DS-SAC against SBX's TD3 and SAC on HalfCheetah-v5",
+        {"repetitions": 3, "python": None, "warm_up": 2000, "steps": 5000},
+    ),
+}
+
+HELP = {
+    "repetitions": "of every side, in turn",
+    "updates": "in one repetition; 1000 have one adaptation among them",
+    "steps": "in one repetition",
+    "calls": "in one repetition",
+    "size": "of a square kernel",
+    "hidden_sizes": "units of the hidden layers",
+    "products": "sizes of square matrix products beside those of the networks",
+    "env": "of experiments.run",
+    "envs": "of experiments.run, one or more",
+    "algo": ", ".join(ALGORITHMS),
+    "algos": "one or more of " + ", ".join(ALGORITHMS),
+    "members": "how many, one or more; default: 1,2,5,10, on a GPU 1,5,20,100",
+    "episodes": "in an evaluation",
+    "random_steps": "before the first update",
+    "python": "the interpreter of an environment that has sbx-rl",
+    "warm_up": "updates before those measured",
+}
+
+WHOLE_NUMBERS = ("hidden_sizes", "products", "members")
+MEMBERS = {"cpu": "1,2,5,10"}
+MEMBERS_ELSEWHERE = "1,5,20,100"
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a benchmark by name.
+
+    Returns:
+      The exit status: 0, 1 for a measurement that failed, 2 for a command line that cannot be run.
+    """
+    try:
+        name = choose(arguments)
+        if name is None:
+            print(overview())
+            return 0
+        values = make_flags(name)
+        parse(values, [argument for argument in arguments if argument != name])
+        if values.help:
+            print(f"{name}: {BENCHMARKS[name].summary}\n{help_text(values)}")
+            return 0
+        options = read_options(name, values)
+        choose_device(values.device, values.threads)
+        check_device(values.device)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    keep_freed_memory()
+    print(f"{name}: {BENCHMARKS[name].summary}", flush=True)
+    benchmark: Callable[..., Report] = importlib.import_module(f"experiments.bench.{name}").run
+    try:
+        report = benchmark(**options)
+    except (UsageError, MeasurementError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    print("\n\n".join(report.tables))
+    if values.json:
+        what = {"benchmark": name, "settings": options, "machine": describe_machine()}
+        print(json.dumps(report.results | what | {"samples": report.samples}))
+    return 0
+
+
+def choose(arguments: list[str]) -> str | None:
+    """The benchmark that is named first; None where help is asked for without one."""
+    named = [argument for argument in arguments if not argument.startswith("-")]
+    if not named:
+        if {"--help", "-h"} & set(arguments):
+            return None
+        raise UsageError(f"name one benchmark of {', '.join(BENCHMARKS)} (--help tells of each)")
+    check_choice("benchmark", named[0], BENCHMARKS)
+    return named[0]
+
+
+def overview() -> str:
+    """All benchmarks, a line each."""
+    lines = [f"  {name:<11} {benchmark.summary}" for name, benchmark in BENCHMARKS.items()]
+    usage = "python -m experiments.bench NAME [--json] [--flag=value …]; NAME --help lists flags"
+    return "\n".join([usage, *lines])
+
+
+def make_flags(name: str) -> flags.FlagValues:
+    """The flags of a benchmark, unparsed."""
+    values = flags.FlagValues()
+    add: Any = {"flag_values": values, "module_name": name}
+    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
+    flags.DEFINE_bool("json", False, "one JSON object on the last line", **add)
+    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu", **add)
+    flags.DEFINE_integer("threads", None, "CPU threads for JAX; default: all cores", 1, **add)
+    for flag, default in BENCHMARKS[name].defaults.items():
+        text = HELP[flag] if default is None else f"{HELP[flag]}; default {default}"
+        if isinstance(default, int):
+            flags.DEFINE_integer(flag, default, text, 1, **add)
+        else:
+            flags.DEFINE_string(flag, default, text, **add)
+    return values
+
+
+def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
+    """What a benchmark's `run` is called with. Raises ValueError: what is allowed."""
+    options: dict[str, Any] = {flag: values[flag].value for flag in BENCHMARKS[name].defaults}
+    if name == "members" and options["members"] is None:
+        options["members"] = MEMBERS.get(values.device, MEMBERS_ELSEWHERE)
+    if name == "startup":
+        options["device"] = values.device
+    for flag in options.keys() & set(WHOLE_NUMBERS):
+        options[flag] = parse_value(flag, tuple[int, ...], options[flag])
+        if min(options[flag]) < 1:
+            raise UsageError(f"--{flag} must be at least 1 each, got {options[flag]}")
+    for flag in options.keys() & {"algos", "envs"}:
+        options[flag] = tuple(options[flag].split(","))
+    for algo in options.get("algos", [options["algo"]] if "algo" in options else []):
+        check_choice("algo", algo, ALGORITHMS)
+    if envs := options.get("envs", [options["env"]] if "env" in options else []):
+        from dsrl_jax.envs import catalog
+
+        for env in envs:
+            catalog.resolve_id(env)
+    return options

@@ -1,0 +1,96 @@
+"""Seconds of one evaluation of each task, and its share of a run at the paper's protocol."""
+
+import time
+from typing import Any, SupportsFloat
+
+import gymnasium
+import numpy as np
+
+from dsrl_jax.envs import catalog
+from dsrl_jax.presets import resolve
+from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.rows import evaluation_rows, topology_rows
+from experiments.bench.loop import Parts, loop_side
+from experiments.bench.measure import Report, Side, in_turn, median, rates, spread, table
+
+
+def run(
+    repetitions: int,
+    steps: int,
+    episodes: int,
+    envs: tuple[str, ...],
+    algo: str,
+    hidden_sizes: tuple[int, ...],
+) -> Report:
+    """Measures an evaluation and `steps` steps of the loop of every task in turn."""
+    settings = {"hidden_sizes": hidden_sizes}
+    sides: dict[tuple[str, str], Side] = {}
+    for env in envs:
+        env_id = catalog.resolve_id(env)
+        sides[env, "evaluation"] = evaluation_side(env_id, algo, episodes, settings)
+        sides[env, "loop"] = loop_side(env_id, algo, steps, settings)
+    seconds = in_turn(sides, repetitions)
+    results: dict[str, float] = {}
+    samples: dict[str, list[float]] = {}
+    rows = []
+    for env in envs:
+        found, loop = seconds[env, "evaluation"], rates(seconds[env, "loop"], steps)
+        share = evaluation_share(median(found), median(loop))
+        samples |= {f"{env}_evaluation_seconds": found, f"{env}_loop_steps_per_second": loop}
+        results |= {
+            f"{env}_evaluation_seconds": median(found),
+            f"{env}_loop_steps_per_second": median(loop),
+            f"{env}_evaluation_share": share,
+        }
+        rows.append([env, *spread(found), *spread(loop)[:1], f"{share:.3f}"])
+    head = [f"{algo}, {episodes} episodes", "seconds", "lowest", "highest"]
+    head += ["loop steps/s", "share of a run"]
+    return Report((table(head, rows),), results, samples)
+
+
+def evaluation_share(
+    evaluation_seconds: float, steps_per_second: float, loop: LoopConfig | None = None
+) -> float:
+    """Which part of a run's time goes into evaluations: one every period, and one at step 0."""
+    loop = loop or LoopConfig()
+    evaluating = (loop.steps // loop.eval_period + 1) * evaluation_seconds
+    return evaluating / (evaluating + loop.steps / steps_per_second)
+
+
+def evaluation_side(env_id: str, algo: str, episodes: int, settings: dict[str, Any]) -> Side:
+    """A side that does what a run does at an evaluation; every episode has full length."""
+    parts = Parts(resolve(env_id, algo, settings=settings))
+    program, batch_size = parts.program, parts.config.batch_size
+    environments: Any = [[ToTimeLimit(catalog.make(env_id)) for _ in range(episodes)]]
+    carry = program.init()
+    masks = program.masks(carry.state)
+    progress = Progress.begin(1, parts.spaces.observation_size, parts.spaces.action_size)
+
+    def evaluate() -> list[dict[str, Any]]:
+        return [
+            *evaluation_rows(program, carry, progress, 0, environments, parts.replay),
+            *topology_rows(program, carry, progress, 0, parts.replay, batch_size, masks, masks),
+        ]
+
+    def side() -> float:
+        start = time.perf_counter()
+        evaluate()
+        return time.perf_counter() - start
+
+    side()
+    return side
+
+
+class ToTimeLimit(gymnasium.Wrapper):
+    """Ends episodes by their time limit alone, as those of a trained agent end.
+
+    Where one would terminate, the state begins anew; an untrained agent falls at once.
+    """
+
+    def step(self, action: Any) -> tuple[np.ndarray, SupportsFloat, bool, bool, dict[str, Any]]:
+        """As the environment's, but never terminated."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        if terminated and not truncated:
+            observation, _ = self.env.unwrapped.reset()
+        return observation, reward, False, truncated, info

@@ -1,0 +1,87 @@
+"""Whole training loops against SBX's (sbx-rl), which has an environment of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from experiments.bench.measure import (
+    MeasurementError,
+    Report,
+    Side,
+    in_turn,
+    median,
+    rates,
+    ratio,
+    spread,
+    table,
+)
+from experiments.flags import UsageError
+
+HERE = Path(__file__).parent
+HOW = (
+    "python3 -m venv ~/sbx && ~/sbx/bin/pip install sbx-rl 'gymnasium[mujoco]>=1.0' 'mujoco<3.16', "
+    "then --python=~/sbx/bin/python"
+)
+# Ours, and the peer's that does as many updates of as many weights on as large batches.
+PAIRS = {"ds_td3": "td3", "ds_sac": "sac"}
+
+
+def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Report:
+    """Measures every loop in a process of its own, in turn.
+
+    Raises:
+      UsageError: if there is no interpreter that has SBX; says how to make one.
+    """
+    interpreter = find_interpreter(python)
+    sides: dict[str, Side] = {}
+    for ours, theirs in PAIRS.items():
+        size = [str(warm_up), str(steps)]
+        ours_command = [sys.executable, "-m", "experiments.bench.peers_ours", ours, *size]
+        # -I: the script's folder is none to import from.
+        script = str(HERE / "peers_sbx.py")
+        sides[ours] = process_side(ours_command)
+        sides[f"sbx_{theirs}"] = process_side([interpreter, "-I", script, theirs, *size])
+    seconds = in_turn(sides, repetitions)
+    found = {name: rates(taken, steps) for name, taken in seconds.items()}
+    samples = {f"{name}_steps_per_second": values for name, values in found.items()}
+    results = {name: median(values) for name, values in samples.items()}
+    rows = []
+    for ours, theirs in PAIRS.items():
+        of_peer = ratio(found[ours], found[f"sbx_{theirs}"])
+        results[f"{ours}_over_sbx_{theirs}"] = of_peer
+        rows.append([ours, *spread(found[ours]), f"{of_peer:.2f}"])
+        rows.append([f"sbx_{theirs}", *spread(found[f"sbx_{theirs}"]), "1"])
+    head = ["HalfCheetah-v5, whole loop", "steps/s", "lowest", "highest", "of SBX"]
+    return Report((table(head, rows),), results, samples)
+
+
+def find_interpreter(python: str | None) -> str:
+    """The interpreter, once it has imported SBX. Raises UsageError: how to make one."""
+    if not python:
+        raise UsageError(f"--python must name an interpreter that has sbx-rl; to make one: {HOW}")
+    interpreter = os.path.expanduser(python)
+    try:
+        answer = subprocess.run([interpreter, "-I", "-c", "import sbx"], capture_output=True)
+    except OSError as error:
+        raise UsageError(f"--python={python} cannot be run: {error.strerror}") from error
+    if answer.returncode:
+        raise UsageError(f"--python={python} has no sbx-rl that can be imported; make one: {HOW}")
+    return interpreter
+
+
+def process_side(command: list[str]) -> Side:
+    """A side that asks a process; it warms up by itself and tells its seconds on its last line."""
+
+    def side() -> float:
+        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+        answer = subprocess.run(
+            command, cwd=HERE.parents[1], env=environment, capture_output=True, text=True
+        )
+        if answer.returncode:
+            reason = (answer.stderr.strip().splitlines() or ["no reason told"])[-1]
+            raise MeasurementError(f"{' '.join(command)} failed: {reason}")
+        return float(json.loads(answer.stdout.splitlines()[-1])["seconds"])
+
+    return side

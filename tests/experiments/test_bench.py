@@ -1,0 +1,164 @@
+"""The benchmark's arithmetic by hand, and its command line; nothing here tells how fast it is."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.training.config import LoopConfig
+from experiments import bench
+from experiments.bench import flops, measure
+
+ROOT = Path(__file__).parents[2]
+
+# Two observations, one action, one hidden layer of four units, batches of ten.
+SPACES = Spaces(2, (-1.0,), (1.0,))
+ACTOR = {"hidden_0": (2, 4), "output": (4, 1)}
+CRITIC = {"hidden_0": (3, 4), "output": (4, 1)}
+
+
+def test_a_products_flops():
+    assert flops.product_flops(2, 3, 5) == 2 * 2 * 3 * 5
+
+
+def test_each_pass_counted_by_hand():
+    assert flops.forward_flops(CRITIC, 10) == 2 * 10 * (3 * 4 + 4 * 1)
+    assert flops.weight_gradient_flops(CRITIC, 10) == 2 * 10 * (3 * 4 + 4 * 1)
+    assert flops.input_gradient_flops(CRITIC, 10) == 2 * 10 * 4 * 1
+    assert flops.input_gradient_flops(CRITIC, 10, inputs=1) == 2 * 10 * (4 * 1 + 4 * 1)
+
+
+def test_an_update_of_td3_counted_by_hand():
+    target = (2 * 4 + 4) + 2 * (3 * 4 + 4)
+    critic_loss = 2 * (2 * (3 * 4 + 4) + 4)
+    actor_loss = 2 * (2 * 4 + 4) + 4 + (3 * 4 + 4) + (4 + 1 * 4)
+    config = TD3Config(hidden_sizes=(4,), batch_size=10, policy_delay=2)
+    expected = 2 * 10 * (target + critic_loss + actor_loss / 2)
+    assert flops.update_flops(SPACES, config) == expected
+
+
+def test_an_update_of_sac_counted_by_hand():
+    """Two heads, both critics in the actor's loss, an actor that learns at every update."""
+    actor = 2 * 4 + 2 * 4
+    target = actor + 2 * (3 * 4 + 4)
+    critic_loss = 2 * (2 * (3 * 4 + 4) + 4)
+    actor_loss = 2 * actor + 2 * 4 + 2 * ((3 * 4 + 4) + (4 + 1 * 4))
+    config = SACConfig(hidden_sizes=(4,), batch_size=10)
+    expected = 2 * 10 * (target + critic_loss + actor_loss)
+    assert flops.update_flops(SPACES, config) == expected
+
+
+def test_sides_are_measured_in_turn():
+    order = []
+
+    def side(name, seconds):
+        return lambda: order.append(name) or seconds
+
+    found = measure.in_turn({"a": side("a", 1.0), "b": side("b", 2.0)}, 3)
+    assert order == ["a", "b"] * 3
+    assert found == {"a": [1.0] * 3, "b": [2.0] * 3}
+
+
+def test_a_timed_side_counts_its_call():
+    clock = iter([3.0, 7.5])
+    assert measure.timed(lambda: None, lambda: next(clock))() == 4.5
+
+
+def test_medians_and_their_ratio():
+    fast, slow = measure.rates([1.0, 2.0, 100.0], 10), measure.rates([4.0, 5.0, 4.0], 10)
+    assert fast == [10, 5, 0.1]
+    assert measure.median(fast) == 5
+    assert measure.ratio(slow, fast) == 0.5
+    assert measure.spread([1234.4, 0.123456, 123.4]) == ["123", "0.123", "1,234"]
+
+
+def test_a_table_is_aligned():
+    assert measure.table(["name", "rate"], [["a", "1"], ["longer", "1,000"]]).splitlines() == [
+        "name     rate",
+        "a           1",
+        "longer  1,000",
+    ]
+
+
+def test_the_share_of_evaluations():
+    """Eleven of two seconds in a run of 1,000 steps at 10 a second."""
+    from experiments.bench.evaluation import evaluation_share
+
+    loop = LoopConfig(steps=1000, eval_period=100)
+    assert evaluation_share(2.0, 10.0, loop) == pytest.approx(22 / 122)
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        ([], ["update", "peers"]),
+        (["updat"], ["'updat'", "did you mean update"]),
+        (["update", "loop"], ["'loop'"]),
+        (["update", "--update=3"], ["--update", "--updates"]),
+        (["update", "--updates=0"], ["updates", "0"]),
+        (["update", "--hidden_sizes=8,x"], ["hidden_sizes", "'8,x'"]),
+        (["members", "--members=1,0"], ["members", "at least 1"]),
+        (["loop", "--algos=ds_td3,ds_tdd3"], ["'ds_tdd3'", "ds_td3"]),
+        (["evaluation", "--envs=halfcheeta"], ["'halfcheeta'", "halfcheetah"]),
+        (["peers"], ["--python", "pip install sbx-rl"]),
+        (["peers", "--python=/none"], ["--python=/none", "cannot be run"]),
+        (["peers", f"--python={sys.executable}"], ["no sbx-rl", "pip install sbx-rl"]),
+    ],
+)
+def test_refuses_in_one_line(capsys, arguments, named):
+    assert bench.main(arguments) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    for part in named:
+        assert part in error
+
+
+@pytest.mark.parametrize("name", ["", *bench.BENCHMARKS])
+def test_help_tells_of_every_benchmark(capsys, name):
+    assert bench.main([*([name] if name else []), "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "--repetitions" in out if name else all(known in out for known in bench.BENCHMARKS)
+
+
+@pytest.fixture(scope="module")
+def update_output():
+    """What the command prints; compiled in a hurry, as nothing here asks for speed."""
+    tiny = ["--updates=2", "--repetitions=1", "--hidden_sizes=8", "--products=16"]
+    command = ["update", *tiny, "--algos=ds_td3,ds_sac", "--json"]
+    hurry = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    answer = subprocess.run(
+        [sys.executable, "-m", "experiments.bench", *command],
+        cwd=ROOT,
+        env=os.environ | {"XLA_FLAGS": hurry},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return answer.stdout
+
+
+def test_the_last_line_is_one_object_with_the_promised_keys(update_output):
+    found = json.loads(update_output.splitlines()[-1])
+    assert {"ds_td3_over_td3", "ds_sac_over_sac", "best_product_gflops"} <= found.keys()
+    for algo in ("td3", "ds_td3", "sac", "ds_sac"):
+        assert found[f"{algo}_per_second"] > 0
+    for algo in ("td3", "sac"):
+        assert found[f"{algo}_over_{algo}"] == 1
+        assert found[f"{algo}_over_best_product"] == pytest.approx(
+            found[f"{algo}_gflops"] / found["best_product_gflops"]
+        )
+    assert found["ds_td3_over_td3"] == pytest.approx(
+        found["ds_td3_per_second"] / found["td3_per_second"]
+    )
+    assert found["benchmark"] == "update" and found["machine"]["versions"]["jax"]
+    assert all(len(values) == 1 for values in found["samples"].values())
+
+
+def test_the_table_tells_every_side(update_output):
+    for part in ("ds_td3", "ds_sac", "lowest", "highest", "16x16 @ 16x16", "100x8 @ 8x8"):
+        assert part in update_output
