@@ -1,18 +1,23 @@
 PYTHON ?= python3
 ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 
+# What `make bench` measures, in under ten minutes on two idle cores; `peers` needs an environment
+# of its own.
+BENCHMARKS ?= update loop members selection evaluation startup
+
 BIN := .venv/bin
 # Twice quiet: pip shows errors only.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test format clean
+.PHONY: help run test bench format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
+	@echo 'make bench             measure speed: $(BENCHMARKS)'
 	@echo 'make format            fix what ruff can fix, and format'
 	@echo 'make clean             remove .venv and caches; runs/ stays'
 	@echo 'PYTHON=python3.12      after any of these: the Python that creates .venv'
@@ -25,6 +30,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+bench: .venv/installed-run
+	@for name in $(BENCHMARKS); do $(BIN)/python -m experiments.bench $$name --json || exit; echo; done
 
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
