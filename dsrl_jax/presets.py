@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dsrl_jax.agents import config as agent_config
-from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
-from dsrl_jax.settings import override, settings_of
+from dsrl_jax.agents.config import AgentConfig, SACConfig, SparseConfig, TD3Config
+from dsrl_jax.settings import check_limits, override, settings_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import LoopConfig
 
@@ -75,6 +75,17 @@ PRESETS = ("paper", "official", "figure1")
 # Chosen by the algorithm's name.
 NOT_A_SETTING = ("topology",)
 
+# Settings of adaptations; a static topology has none.
+_OF_ADAPTATIONS = (
+    "drop_fraction",
+    "adaptation_period",
+    "adaptation_offset",
+    "last_adaptation",
+    "drop_rule",
+    "grow_rule",
+    "grown_weight",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
@@ -97,7 +108,7 @@ def resolve(
     preset: str = "paper",
     env_preset: str = "v5",
     backend: str = "gymnasium",
-    seeds: Iterable[int] = (0,),
+    seeds: int | Iterable[int] = (0,),
     settings: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """The experiment that a few words mean; settings given by name win over the presets.
@@ -110,7 +121,7 @@ def resolve(
     """
     check_choice("algo", algo, ALGORITHMS)
     check_choice("preset", preset, PRESETS)
-    seeds = tuple(seeds)
+    seeds = (seeds,) if isinstance(seeds, int) else tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
         raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
     config, topology = ALGORITHMS[algo]
@@ -118,6 +129,7 @@ def resolve(
         raise ValueError(f"preset figure1 is of sac, static_sac and ds_sac, got algo {algo!r}")
     given = dict(settings or {})
     _check_names(given, algo)
+    check_limits(override(config(), given))
 
     numbers = {"start_steps": START_STEPS[config]} | given
     if config is SACConfig:
@@ -148,16 +160,20 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
 
 
 def _check_names(given: Mapping[str, Any], algo: str) -> None:
-    """Every name is a setting of this algorithm, and no two of them contradict each other."""
-    config = ALGORITHMS[algo].config
+    """Every name is a setting that this algorithm heeds, and no two contradict each other."""
+    config, topology = ALGORITHMS[algo]
     names = [field.name for field in (*settings_of(LoopConfig), *settings_of(config))]
+    of_sparse = {field.name for field in settings_of(SparseConfig)}
     for name in given:
         check_choice(f"setting of {algo}", name, [n for n in names if n not in NOT_A_SETTING])
+        if topology == "dense" and name in of_sparse:
+            raise ValueError(f"{name} is a setting of sparse methods, {algo} is dense")
+        if topology == "static" and name in _OF_ADAPTATIONS:
+            raise ValueError(f"{name} is a setting of adaptations, {algo} has none")
+    if given.get("target_entropy") is not None and not given.get("learn_temperature"):
+        raise ValueError("target_entropy is of a learned temperature: set learn_temperature too")
     sparsities = [name for name in given if name.endswith("sparsity") and given[name] is not None]
     lambdas = [name for name in given if name.startswith("lambda")]
-    if sparsities and ALGORITHMS[algo].topology == "dense":
-        sparse = [name for name in ALGORITHMS if name.endswith(f"_{algo}")]
-        raise ValueError(f"{sparsities[0]} is of {' and '.join(sparse)}, {algo} is dense")
     # A network without a sparsity of its own is as sparse as the lambdas say.
     unused = "sparsity" in sparsities or len(sparsities) == 2
     if lambdas and unused:

@@ -6,6 +6,7 @@ is imported. The flags of the commands, their help and every check are made from
 
 import dataclasses
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -92,5 +93,11 @@ def check_limits(config: Any) -> None:
     values = flatten(config)
     for field in settings_of(config):
         limit, value = field.metadata["limit"], values[field.name]
-        if not limit.holds(value):
+        if field.type is int and not isinstance(value, numbers.Integral):
+            raise ValueError(f"{field.name} must be a whole number, got {value!r}")
+        try:
+            holds = limit.holds(value)
+        except TypeError:  # Of another type altogether.
+            holds = False
+        if not holds:
             raise ValueError(f"{field.name} must be {limit.text}, got {value!r}")

@@ -45,6 +45,8 @@ def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
         "env": experiment.env,
         "algo": experiment.algo,
         "preset": experiment.preset,
+        "env_preset": experiment.env_preset,
+        "backend": experiment.backend,
         "observation_size": spaces.observation_size,
         "action_size": spaces.action_size,
         "layers": [
@@ -90,7 +92,7 @@ def show_report(found: dict[str, Any], style: str) -> str:
         return json.dumps(found, indent=1)
     if style == "text":
         return to_text(found)
-    total = {name: found[name] for name in ("weights", "connections", "sparsity")}
+    total = {name: value for name, value in found.items() if name != "layers"}
     return to_csv([*found["layers"], {"network": "all", "layer": "all"} | total])
 
 
@@ -101,8 +103,9 @@ def show_table(rows: list[dict[str, Any]], style: str) -> str:
     if style == "csv":
         return to_csv(rows)
     lines = [
+        "training FLOPs by the paper's count, 1,000,000 updates; csv and json tell more",
         f"{'algo':<11} {'env':<15} {'sizes':>7} {'weights':>8} {'connections':>12} "
-        f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}"
+        f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}",
     ]
     for row in rows:
         sizes = f"{row['observation_size']}/{row['action_size']}"
@@ -146,9 +149,10 @@ def to_text(found: dict[str, Any]) -> str:
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows with the first one's columns; what a row lacks is empty."""
+    """Rows with the columns of all; what a row lacks is empty."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    columns = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     return text.getvalue().rstrip()

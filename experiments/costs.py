@@ -46,8 +46,10 @@ def main(arguments: list[str]) -> int:
         from experiments import cost_report
 
         if values.all:
-            if settings:
-                raise UsageError(f"--all has the paper's settings, got --{next(iter(settings))}")
+            others = [name for name in values if values[name].present]
+            others = [name for name in others if name not in ("all", "format")]
+            if others:
+                raise UsageError(f"--all has the paper's settings, got --{others[0]}")
             print(cost_report.show_table(cost_report.compare(), values.format))
         else:
             found = cost_report.report(*choose(values, settings))
@@ -65,7 +67,14 @@ def choose(values: flags.FlagValues, settings: dict[str, Any]) -> tuple[Experime
     from experiments.cost_report import unit_spaces
 
     env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
-    experiment = resolve(env_id, values.algo, preset=values.preset, settings=settings)
+    experiment = resolve(
+        env_id,
+        values.algo,
+        preset=values.preset,
+        env_preset=values.env_preset,
+        backend=values.backend,
+        settings=settings,
+    )
     given = {name: values[name].value for name in SIZES if values[name].present}
     if not given:
         return experiment, Spaces(*catalog.look_up_sizes(env_id, values.env_preset, values.backend))

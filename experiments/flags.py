@@ -9,12 +9,13 @@ from typing import Any, get_args, get_origin
 from absl import flags
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
-from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS
+from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS, START_STEPS
 from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import LoopConfig
 
 # By agent, for flags that both have with defaults of their own.
 AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
+BY_TASK = ("lambda1", "lambda2")
 
 
 class UsageError(ValueError):
@@ -88,10 +89,7 @@ def describe(field: dataclasses.Field) -> str:
     """A setting's help: what it is, allowed values, unit, default, source."""
     meta = field.metadata
     unit = f", in {meta['unit']}" if meta["unit"] else ""
-    return (
-        f"{meta['description']}; {meta['limit'].text}{unit}; "
-        f"default {_describe_default(field)} ({meta['source']})"
-    )
+    return f"{meta['description']}; {meta['limit'].text}{unit}; default {_describe_default(field)}"
 
 
 def help_text(values: flags.FlagValues) -> str:
@@ -196,17 +194,24 @@ def _settings() -> dict[str, dataclasses.Field]:
 
 
 def _describe_default(field: dataclasses.Field) -> str:
-    """One default, or each agent's own."""
-    found = {
-        agent: format_value(flatten(config())[field.name])
-        for agent, config in AGENTS.items()
-        if field.name in flatten(config())
-    }
+    """One default and its source, or each agent's own."""
+    source = field.metadata["source"]
+    if field.name in BY_TASK:
+        return f"by task and agent, {format_value(field.default)} for TD3 on HalfCheetah ({source})"
+    if field.name == "start_steps":
+        starts = [f"{START_STEPS[config]} for {agent}" for agent, config in AGENTS.items()]
+        return f"{', '.join(starts)} ({source})"
+    found = {}
+    for agent, config in AGENTS.items():
+        own = {own.name: own.metadata["source"] for own in settings_of(config)}
+        if field.name in own:
+            value = format_value(flatten(config())[field.name])
+            found[agent] = f"{value} ({own[field.name]})"
     if not found:
-        return format_value(field.default)
-    if len(set(found.values())) == 1:
+        return f"{format_value(field.default)} ({source})"
+    if len({text.split()[0] for text in found.values()}) == 1:
         return next(iter(found.values()))
-    return ", ".join(f"{value} for {agent}" for agent, value in found.items())
+    return ", ".join(f"{agent} {text}" for agent, text in found.items())
 
 
 def _whole_number(text: str) -> int:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from experiments.flags import UsageError
 
-DEVICES = ("cpu", "gpu", "tpu")
+# JAX's platforms by device. Its own "gpu" asks for those of all makers, and fails without one.
+PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 LIBRARIES = (
     "jax",
     "jaxlib",
@@ -35,9 +36,9 @@ def choose_device(device: str, threads: int | None) -> None:
     Raises:
       UsageError: for an unknown device or a count of threads below 1.
     """
-    if device not in DEVICES:
-        raise UsageError(f"--device must be one of {', '.join(DEVICES)}, got {device!r}")
-    os.environ["JAX_PLATFORMS"] = device
+    if device not in PLATFORMS:
+        raise UsageError(f"--device must be one of {', '.join(PLATFORMS)}, got {device!r}")
+    os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     if threads is None:
         return
     if threads < 1:

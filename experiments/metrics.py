@@ -12,10 +12,15 @@ class Score(NamedTuple):
     learning_curve_area: float
 
 
-def score(returns: Sequence[float], steps: int, eval_period: int) -> Score:
-    """Scores the mean returns of all evaluations up to `steps`, the one at step 0 included."""
+def score(steps: Sequence[int], returns: Sequence[float], eval_period: int) -> Score:
+    """Scores the mean returns of all evaluations, by their steps, the one at step 0 included.
+
+    The area leaves out what is between two periods: a run's end, or where it ended at first.
+    """
     last = returns[-10:]
-    area = learning_curve_area(returns, steps, eval_period)
+    pairs = zip(steps, returns, strict=True)
+    regular = {step: value for step, value in pairs if step % eval_period == 0}
+    area = learning_curve_area(list(regular.values()), max(*regular, 1), eval_period)
     return Score(returns[-1], sum(last) / len(last), area)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from experiments.command import start
-from experiments.flags import UsageError, parse
+from experiments.flags import UsageError, help_text, parse
 from experiments.summary import read_rows
 
 PAPER_CURVES = Path("results/paper/curves.csv")
@@ -52,14 +52,19 @@ class Curve(NamedTuple):
 def main(arguments: list[str]) -> int:
     """Draws what a command line names; returns the exit status."""
     values = flags.FlagValues()
-    flags.DEFINE_string("output", "curves.png", "the picture's file", flag_values=values)
+    add: Any = {"flag_values": values, "module_name": "plot"}
+    flags.DEFINE_string("output", "curves.png", "the picture's file; png, pdf or svg", **add)
+    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     try:
         directories = parse(values, arguments, stray=True)
+        if values.help:
+            print(__doc__ + help_text(values))
+            return 0
         if not directories:
             raise UsageError("name one or more run directories: python -m experiments.plot DIR...")
         curves = [curve for name in directories for curve in read_curves(Path(name))]
         draw(curves, Path(values.output))
-    except UsageError as error:
+    except (OSError, ValueError) as error:  # The picture's folder or its format may not exist.
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(values.output)
@@ -77,6 +82,8 @@ def read_curves(directory: Path) -> list[Curve]:
         rows = read_rows(directory / "evaluations.csv")
     except (OSError, ValueError) as error:
         raise UsageError(f"{directory} is no run directory: {error}") from error
+    if not rows:
+        raise UsageError(f"{directory} has no evaluations yet")
     found = defaultdict(list)
     for row in rows:
         found[int(row["seed"])].append((int(row["env_step"]), float(row["return_mean"])))
@@ -108,25 +115,38 @@ def read_paper(
 
 
 def draw(curves: list[Curve], output: Path) -> None:
-    """Draws one panel for each method, as PNG; the steps shown are those of the longest curve."""
+    """Draws curves into a file. Raises OSError or ValueError if it cannot be written."""
+    from matplotlib import pyplot
+
+    figure = make_figure(curves)
+    figure.savefig(output)
+    pyplot.close(figure)
+
+
+def make_figure(curves: list[Curve]) -> Any:
+    """One panel for each task, method and preset; its steps are those of the longest curve."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    algos = [algo for algo in COLORS if any(curve.algo == algo for curve in curves)]
+    panels = defaultdict(list)
+    for curve in sorted(curves, key=lambda curve: (curve.env, list(COLORS).index(curve.algo))):
+        panels[curve.env, curve.algo, curve.preset].append(curve)
+    one_task = len({env for env, _, _ in panels}) == 1
     figure, axes = pyplot.subplots(
-        1, len(algos), figsize=(4.2 * len(algos), 3.4), sharey=True, squeeze=False, dpi=110
+        1, len(panels), figsize=(4.2 * len(panels), 3.4), sharey=one_task, squeeze=False, dpi=110
     )
-    for axis, algo in zip(axes[0], algos, strict=True):
-        _draw_method(axis, algo, [curve for curve in curves if curve.algo == algo])
+    for axis, together in zip(axes[0], panels.values(), strict=True):
+        _draw_method(axis, together)
     axes[0][0].set_ylabel("return")
     figure.tight_layout()
-    figure.savefig(output)
-    pyplot.close(figure)
+    return figure
 
 
-def _draw_method(axis: Any, algo: str, curves: list[Curve]) -> None:
+def _draw_method(axis: Any, curves: list[Curve]) -> None:
+    """The seeds of one task, method and preset, over the paper's."""
+    algo, preset = curves[0].algo, curves[0].preset
     end = max(curve.steps[-1] for curve in curves)
     if (paper := read_paper(curves[0].env, algo, curves[0].preset)) is not None:
         steps, mean, deviation = paper
@@ -136,11 +156,12 @@ def _draw_method(axis: Any, algo: str, curves: list[Curve]) -> None:
         axis.fill_between(steps, mean - deviation, mean + deviation, color="0.85")
     for curve in curves:
         axis.plot(curve.steps, curve.returns, color=COLORS[algo], alpha=0.4, linewidth=0.9)
-    length = min(len(curve.steps) for curve in curves)
-    mean = np.mean([curve.returns[:length] for curve in curves], axis=0)
+    common = sorted(set.intersection(*(set(curve.steps) for curve in curves)))
+    returns = [curve.returns[np.isin(curve.steps, common)] for curve in curves]
     label = f"mean of {len(curves)} seeds" if len(curves) > 1 else f"seed {curves[0].seed}"
-    axis.plot(curves[0].steps[:length], mean, color=COLORS[algo], label=label)
-    axis.set_title(f"{LABELS[algo]}, {curves[0].env}")
+    axis.plot(common, np.mean(returns, axis=0), color=COLORS[algo], label=label)
+    suffix = "" if preset == "paper" else f" ({preset})"
+    axis.set_title(f"{LABELS[algo]}{suffix}, {curves[0].env}")
     axis.set_xlabel("environment steps")
     axis.legend(loc="lower right", frameon=False)
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))

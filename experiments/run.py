@@ -3,6 +3,8 @@
 The same command given again continues a run that was stopped, from its last evaluation.
 """
 
+import importlib.util
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from absl import flags
 
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
-from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
 from experiments.command import start
 from experiments.flags import (
     given_settings,
@@ -84,6 +86,8 @@ def prepare(values: flags.FlagValues) -> Plan:
     seeds, settings = parse_seeds(values), given_settings(values)
     threads = parse_value("threads", int, values.threads) if values.threads else None
     choose_device(values.device, threads)
+    check_choice("algo", values.algo, ALGORITHMS)
+    check_choice("preset", values.preset, PRESETS)
 
     from dsrl_jax.envs import catalog
 
@@ -131,12 +135,13 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     config = {
         **describe(experiment),
         **plan.sizes._asdict(),
+        "action_size": spaces.action_size,
         "layers": summary.densities(experiment, spaces),
         "device": values.device,
         "threads": plan.threads,
         "versions": library_versions(),
         "commit": commit(),
-        "command": " ".join(arguments),
+        "command": shlex.join(arguments),
     }
     keep_freed_memory()
     return train(experiment, spaces, directory, config)
@@ -146,19 +151,25 @@ def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dic
     """Trains, writing and showing rows as they come, and ends with a table and a curve."""
     from dsrl_jax.agents.costs import expected_cost
     from dsrl_jax.training import train as training
+    from dsrl_jax.training.checkpoint import RestoreError
     from dsrl_jax.training.finite import NotFiniteError
     from experiments import plot, summary
     from experiments.progress import Progress
 
     dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
     progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
-    files = RunDirectory(directory, config)
+    files, last_step = RunDirectory(directory, config), 0
     try:
         for row in training.run(experiment, directory):
             files.write(row)
             progress.show(row)
+            last_step = row["env_step"]
     except NotFiniteError as error:
-        print(f"error: {error}; {directory} holds all rows before it", file=sys.stderr)
+        held = f"the last good rows in {directory} are of step {last_step}"
+        print(f"error: {error}; {held}", file=sys.stderr)
+        return 1
+    except RestoreError as error:
+        print(f"error: {error}; choose another --run_dir to start anew", file=sys.stderr)
         return 1
     except OSError as error:
         print(f"error: {error}; the same command continues once it is mended", file=sys.stderr)
@@ -166,13 +177,14 @@ def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dic
     finally:
         progress.close()
         files.close()
+    print(summary.results(experiment, spaces, directory))
+    print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no pictures without matplotlib: pip install -e '.[plots]'")
+        return 0
     plot.draw(plot.read_curves(directory), directory / "curve.png")
     plot.draw_degrees(directory, directory / "degrees.png")
-    print(summary.results(experiment, spaces, directory))
-    print(
-        f"results in {directory}: evaluations.csv, training.csv, topology.csv, curve.png, "
-        "degrees.png, tensorboard"
-    )
+    print("pictures: curve.png, degrees.png")
     return 0
 
 

@@ -63,10 +63,18 @@ def check_directory(directory: Path, experiment: Experiment) -> bool:
       DirectoryError: if it holds another run or something else.
     """
     config = directory / "config.json"
-    if config.exists():
+    try:
+        text = config.read_text() if config.exists() else None
+        is_free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DirectoryError(
+            f"run_dir {str(directory)!r} cannot be read: {reason}; choose another --run_dir"
+        ) from error
+    if text is not None:
         try:
-            held = json.loads(config.read_text())
-        except (OSError, ValueError) as error:
+            held = dict(json.loads(text))
+        except (TypeError, ValueError) as error:
             raise DirectoryError(f"{config} cannot be read: {error}") from error
         differing = [
             f"{key} is {held.get(key)!r} there and {value!r} here"
@@ -79,7 +87,7 @@ def check_directory(directory: Path, experiment: Experiment) -> bool:
                 "choose another --run_dir or the same settings"
             )
         return True
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    if not is_free:
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
     return False
 
@@ -102,20 +110,17 @@ class RunDirectory:
     """Writes rows as they come. The first row of a continued run cuts what lies behind it."""
 
     def __init__(self, directory: Path, config: dict[str, Any]):
-        from tensorboardX import SummaryWriter
-
         self.directory = directory
+        self.events: Any = None
         text = json.dumps(config, indent=1)
         temporary = directory / "config.json.new"
         temporary.write_text(text + "\n")
         temporary.replace(directory / "config.json")
-        self.events = SummaryWriter(str(directory / "tensorboard"))
 
     def write(self, row: Row) -> None:
         """Appends a row to its file, and its numbers to the TensorBoard events."""
         if row["kind"] == "start":
-            for name in FILES.values():
-                cut_rows(self.directory / name, row["env_step"])
+            self._start(row["env_step"])
             return
         cells = to_cells(row)
         path = self.directory / FILES[row["kind"]]
@@ -130,12 +135,23 @@ class RunDirectory:
         if "layer" in row:
             prefix += f"{row['network']}/{row['layer']}/"
         for name, value in row.items():
-            if isinstance(value, float) and math.isfinite(value):
+            number = isinstance(value, int | float) and name not in ("seed", "env_step")
+            if number and math.isfinite(value):
                 self.events.add_scalar(prefix + name, value, row["env_step"])
 
     def close(self) -> None:
         """Writes what TensorBoard holds back."""
-        self.events.close()
+        if self.events is not None:
+            self.events.close()
+
+    def _start(self, env_step: int) -> None:
+        from tensorboardX import SummaryWriter
+
+        for name in FILES.values():
+            cut_rows(self.directory / name, env_step)
+        # TensorBoard then shows nothing of a first attempt at the steps that follow.
+        purge_step = env_step + 1 if env_step else 0
+        self.events = SummaryWriter(str(self.directory / "tensorboard"), purge_step=purge_step)
 
 
 def to_cells(row: Row) -> dict[str, Any]:
@@ -155,10 +171,16 @@ def to_cells(row: Row) -> dict[str, Any]:
 
 
 def cut_rows(path: Path, env_step: int) -> None:
-    """Removes rows of later steps, and a last line that was cut short."""
+    """Removes rows of later steps, and a last line that was cut short.
+
+    Of a run that starts at step 0 nothing is kept: it tells that step again.
+    """
     if not path.exists():
         return
-    header, *lines = path.read_text().splitlines(keepends=True)
+    header, *lines = path.read_text().splitlines(keepends=True) or [""]
+    if env_step == 0 or not header.endswith("\n"):
+        path.unlink()
+        return
     column = header.strip().split(",").index("env_step")
     kept = [
         line for line in lines if line.endswith("\n") and int(line.split(",")[column]) <= env_step

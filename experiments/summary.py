@@ -50,8 +50,9 @@ def environment(experiment: Experiment, spaces: Spaces) -> str:
     library = {"gymnasium": "mujoco", "envpool": "envpool"}[experiment.backend]
     version = library_versions().get(library)
     simulator = f", {library} {version}" if version else ""
+    preset = "" if experiment.env_preset == "v5" else f"preset {experiment.env_preset}, "
     return (
-        f"{experiment.env} ({spaces.observation_size} observations, {spaces.action_size} "
+        f"{experiment.env} ({preset}{spaces.observation_size} observations, {spaces.action_size} "
         f"actions{simulator})"
     )
 
@@ -95,15 +96,17 @@ def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
         f"{'seed':>5} {'final':>9} {'last10':>9} {'LCA':>8} {'connections':>12} "
         f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}"
     )
-    lines = [header]
+    lines = [f"{experiment.algo} on {environment(experiment, spaces)}", header]
     evaluations = read_rows(directory / "evaluations.csv")
     training = read_rows(directory / "training.csv")
     for seed in experiment.seeds:
         own = [row for row in evaluations if int(row["seed"]) == seed]
         last = [row for row in training if int(row["seed"]) == seed][-1]
-        returns = [float(row["return_mean"]) for row in own]
-        steps = int(own[-1]["env_step"])
-        found = score(returns, max(steps, 1), experiment.loop.eval_period)
+        found = score(
+            [int(row["env_step"]) for row in own],
+            [float(row["return_mean"]) for row in own],
+            experiment.loop.eval_period,
+        )
         cost = actual_cost(
             spaces,
             experiment.agent,

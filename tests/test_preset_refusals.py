@@ -94,10 +94,46 @@ def test_settings_that_contradict_each_other_are_refused(algo):
             resolve("Ant-v5", algo, settings=settings)
 
 
-@pytest.mark.parametrize("name", ["sparsity", "actor_sparsity", "critic_sparsity"])
-def test_a_dense_method_has_no_sparsity(name):
-    with pytest.raises(ValueError, match=f"^{name} is of static_sac and ds_sac, sac is dense$"):
-        resolve("Ant-v5", "sac", settings={name: 0.5})
+@pytest.mark.parametrize(
+    "algo, settings, message",
+    [
+        ("sac", {"sparsity": 0.5}, "sparsity is a setting of sparse methods, sac is dense"),
+        ("td3", {"lambda1": 3.0}, "lambda1 is a setting of sparse methods, td3 is dense"),
+        ("td3", {"drop_fraction": 0.1}, "drop_fraction is a setting of sparse .*, td3 is dense"),
+        (
+            "static_sac",
+            {"adaptation_period": 10},
+            "adaptation_period is a setting of adaptations, static_sac has none",
+        ),
+        (
+            "sac",
+            {"target_entropy": -1.0},
+            "target_entropy is of a learned temperature: set learn_temperature too",
+        ),
+    ],
+)
+def test_a_setting_that_would_do_nothing_is_refused(algo, settings, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        resolve("Ant-v5", algo, settings=settings)
+
+
+@pytest.mark.parametrize(
+    "settings, message",
+    [
+        ({"steps": "5"}, "steps must be a whole number, got '5'"),
+        ({"steps": 10.0}, "steps must be a whole number, got 10.0"),
+        ({"batch_size": -5}, "batch_size must be at least 1, got -5"),
+        ({"tau": "half"}, r"tau must be in \[0, 1\], got 'half'"),
+        ({"hidden_sizes": 64}, "hidden_sizes must be one or more positive sizes, got 64"),
+    ],
+)
+def test_a_value_of_another_type_is_refused_by_its_settings_name(settings, message):
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        resolve("Ant-v5", "ds_sac", settings=settings)
+
+
+def test_one_seed_may_be_a_number():
+    assert resolve("Ant-v5", "td3", seeds=3).seeds == (3,)
 
 
 @pytest.mark.parametrize(

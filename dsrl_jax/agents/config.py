@@ -52,13 +52,13 @@ class SparseConfig:
         7.0,
         "Erdős–Rényi density of the first hidden layer: lambda (n_in + n_out) / (n_in n_out)",
         limit=POSITIVE,
-        source=SECTION + ", eq. (1)",
+        source=SECTION + " and Table 3, eq. (1)",
     )
     lambda2: float = setting(
         64.0,
         "the same of every further layer that is sparse",
         limit=POSITIVE,
-        source=SECTION + ", eq. (1)",
+        source=SECTION + " and Table 3, eq. (1)",
     )
     sparsity: float | None = setting(
         None,
@@ -92,7 +92,10 @@ class SparseConfig:
         source="paper, eq. (1)",
     )
     drop_fraction: float = setting(
-        0.05, "eta, share of connections replaced in an adaptation", limit=FRACTION, source=SECTION
+        0.05,
+        "eta, share of connections replaced in an adaptation",
+        limit=FRACTION,
+        source=SECTION + " and Appendix A",
     )
     adaptation_period: int = setting(
         1000,

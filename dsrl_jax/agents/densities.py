@@ -36,7 +36,7 @@ def network_layers(spaces: Spaces, config: AgentConfig) -> dict[str, list[Layer]
         network: {name: _lambda_density(config.sparse, name, *shape) for name, shape in own.items()}
         for network, own in shapes.items()
     }
-    for sparsity, networks in sparsity_groups(config.sparse):
+    for _, sparsity, networks in sparsity_groups(config.sparse):
         kernels = _sparse_shapes(shapes, config.sparse, networks)
         wanted = (1 - sparsity) * _weights(shapes, networks) - _dense(shapes, config, networks)
         shares = share_connections(list(kernels.values()), wanted, config.sparse.distribution)
@@ -56,13 +56,17 @@ def check_sparsity(spaces: Spaces, config: AgentConfig) -> None:
         at least one connection.
     """
     shapes, sparse = layer_shapes(spaces, config), config.sparse
-    for sparsity, networks in sparsity_groups(sparse):
+    if sparse.topology != "dense" and not _sparse_shapes(shapes, sparse, tuple(shapes)):
+        raise ValueError(
+            f"sparse_layers {','.join(sparse.sparse_layers)} names no layer of networks with "
+            f"hidden_sizes {','.join(map(str, config.hidden_sizes))}"
+        )
+    for name, sparsity, networks in sparsity_groups(sparse):
         kernels = _sparse_shapes(shapes, sparse, networks)
         fewest = fewest_connections(list(kernels.values()), sparse.distribution)
         needed = _dense(shapes, config, networks) + fewest
         largest = 1 - needed / _weights(shapes, networks)
         if sparsity > largest:
-            name = next(n for n in SPARSITIES if getattr(sparse, n) == sparsity)
             raise ValueError(
                 f"{name} must be at most {int(largest * 1e4) / 1e4} with sparse_layers "
                 f"{','.join(sparse.sparse_layers)}, got {sparsity}"
@@ -88,12 +92,12 @@ SPARSITIES = {
 }
 
 
-def sparsity_groups(sparse: SparseConfig) -> list[tuple[Any, tuple[str, ...]]]:
-    """Each sparsity that is asked for, with the networks whose weights it counts together."""
+def sparsity_groups(sparse: SparseConfig) -> list[tuple[str, Any, tuple[str, ...]]]:
+    """Each sparsity that is asked for, and the networks whose weights it counts together."""
     if sparse.topology == "dense":
         return []
-    given = [(getattr(sparse, name), networks) for name, networks in SPARSITIES.items()]
-    return [(value, networks) for value, networks in given if value is not None]
+    given = [(name, getattr(sparse, name), networks) for name, networks in SPARSITIES.items()]
+    return [group for group in given if group[1] is not None]
 
 
 def _lambda_density(sparse: SparseConfig, name: str, n_in: int, n_out: int) -> Any:

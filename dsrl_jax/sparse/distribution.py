@@ -24,7 +24,7 @@ def share_connections(
     so that it differs for convolutions alone (RigL, Evci et al. 2020). "uniform": one density.
 
     Args:
-      connections: from 0 to all weights; may be traced.
+      connections: from 0 to all weights; may be traced, and is then not checked.
     Returns:
       One density in [0, 1] for each shape; they are traced if `connections` is.
     Raises:
@@ -47,7 +47,10 @@ def share_connections(
     densities = [
         smaller(1.0, lam * weight / size) for weight, size in zip(weights, sizes, strict=True)
     ]
-    return densities if traced else [float(density) for density in densities]
+    if traced:
+        return densities
+    # A layer that is full but for rounding is full.
+    return [1.0 if density > 1 - 1e-12 else float(density) for density in densities]
 
 
 def fewest_connections(

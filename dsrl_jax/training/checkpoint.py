@@ -16,6 +16,10 @@ class Saved(NamedTuple):
     record: dict[str, Any]
 
 
+class RestoreError(ValueError):
+    """A checkpoint, or the replay that it names, that cannot be read."""
+
+
 class Checkpoints:
     """The checkpoints of one run directory, and the replay's file beside them."""
 
@@ -41,7 +45,18 @@ class Checkpoints:
         self.replay_file.close()
 
     def restore(self, like: Any) -> Saved | None:
-        """The last checkpoint, or None; `like` is a tree of arrays of the same structure."""
+        """The last checkpoint, or None; `like` is a tree of arrays of the same structure.
+
+        Raises:
+          RestoreError: says what cannot be read.
+        """
+        try:
+            return self._restore(like)
+        except (ValueError, KeyError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise RestoreError(f"the checkpoint cannot be read: {reason}") from error
+
+    def _restore(self, like: Any) -> Saved | None:
         step = self.manager.latest_step()
         if step is None:
             self.replay_file.restore(0)  # Rows of a run that was stopped before its first one.

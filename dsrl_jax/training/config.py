@@ -26,14 +26,14 @@ class LoopConfig:
     )
     start_steps: int = setting(
         25_000,
-        "uniformly random actions; 10000 for SAC",
+        "uniformly random actions",
         unit="environment steps",
         limit=NOT_NEGATIVE,
         source=SECTION + "; for SAC the code that the paper names",
     )
     update_after: int | None = setting(
         None,
-        "stored transitions before updates begin; none: start_steps; SAC: its batch size",
+        "before updates begin; none: start_steps for TD3, batch_size for SAC",
         unit="environment steps",
         limit=OPTIONAL_NOT_NEGATIVE,
         source="authors' code; for SAC the code that the paper names",

@@ -35,3 +35,13 @@ def check_losses(carry: Carry, seeds: tuple[int, ...]) -> None:
     for seed, update in zip(seeds, np.asarray(carry.bad_update).tolist(), strict=True):
         if update:
             raise NotFiniteError(f"seed {seed}, update {update}: a loss is not finite")
+
+
+def check_returns(returns: np.ndarray, progress: Progress, seeds: tuple[int, ...]) -> None:
+    """Holds the returns of an evaluation, [members, episodes], finite. Raises NotFiniteError."""
+    finite = np.isfinite(returns).all(axis=1)
+    if not finite.all():
+        seed = seeds[int(np.argmin(finite))]
+        raise NotFiniteError(
+            f"seed {seed}, evaluation at step {progress.env_step}: a return is not finite"
+        )

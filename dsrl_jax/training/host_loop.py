@@ -9,95 +9,62 @@ import gymnasium
 import jax
 import numpy as np
 
-from dsrl_jax.training.checkpoint import Checkpoints, Saved
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
-from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.program import Carry
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
+from dsrl_jax.training.setup import Setup
 
 
-def train(
-    program: Program,
-    batch_size: int,
-    loop: LoopConfig,
-    environments: list[gymnasium.Env],
-    evaluation_environments: list[list[gymnasium.Env]],
-    replay: Replay,
-    checkpoints: Checkpoints | None = None,
-) -> Iterator[Row]:
+def train(setup: Setup) -> Iterator[Row]:
     """Trains all members for `loop.steps` steps, or what is left of them after a checkpoint.
 
-    Args:
-      program: the compiled functions of the agent.
-      environments: one for each member.
-      evaluation_environments: for each member one per evaluation episode.
-      replay: empty; knows the members' seeds.
-      checkpoints: where to save, at every evaluation, and where to continue from.
     Yields:
       First a row of `kind` "start": the step of the checkpoint, or 0. Then "training" and
       "evaluation", one for each member, "topology", one for each layer, and "timing"; in this
       order at a step that has all of them.
     Raises:
       NotFiniteError: names the step, the member, and what was not finite.
+      RestoreError: if the checkpoint, or the replay that it names, cannot be read.
     """
+    program, loop, seeds = setup.program, setup.loop, setup.replay.seeds
     watch = _Watch()
-    carry, progress, first_masks = _start(program, environments, replay, checkpoints)
+    carry, progress, first_masks = _start(setup)
     masks = program.masks(carry.state)  # of the last evaluation
-
-    def evaluation(updates: int) -> list[Row]:
-        return evaluation_rows(
-            program, carry, progress, updates, evaluation_environments, replay
-        ) + topology_rows(program, carry, progress, updates, replay, batch_size, first_masks, masks)
-
     yield {"kind": "start", "env_step": progress.env_step}
     if progress.env_step == 0:
-        yield from evaluation(0)
-        _choose_action(program, carry, progress, loop, environments, replay)
+        yield from evaluation_rows(setup, carry, progress)
+        yield from topology_rows(setup, carry, progress, first_masks, masks)
+        _choose_action(setup, carry, progress)
     for env_step in range(progress.env_step + 1, loop.steps + 1):
         progress.env_step = env_step
-        update = loop.updates_at(env_step)
-        transition = _step_environments(environments, replay.seeds, progress)
-        replay.add(*transition)
-        if checkpoints:
-            checkpoints.replay_file.add(*transition)
-        if update:
-            packed = replay.sample(batch_size, env_step)
-            carry, action = program.step(
-                carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
-            )
-            progress.action = np.array(action)
-            check_action(carry, progress, replay.seeds)
-        if not update or env_step < loop.start_steps:
-            _choose_action(program, carry, progress, loop, environments, replay)
-
-        if env_step % loop.log_period == 0 or env_step == loop.steps:
-            check_losses(carry, replay.seeds)
-            yield from training_rows(program, carry, progress, loop, replay.seeds)
+        carry = _step(setup, carry, progress)
+        is_last = env_step == loop.steps
+        if env_step % loop.log_period == 0 or is_last:
+            check_losses(carry, seeds)
+            yield from training_rows(setup, carry, progress)
             carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
             progress.logged = env_step
-        if env_step % loop.eval_period == 0 or env_step == loop.steps:
+        if env_step % loop.eval_period == 0 or is_last:
+            check_losses(carry, seeds)
             with watch.measuring("evaluation_seconds"):
-                rows = evaluation(update)
+                rows = evaluation_rows(setup, carry, progress)
+                rows += topology_rows(setup, carry, progress, first_masks, masks)
+                masks = program.masks(carry.state)
             yield from rows
-            masks = program.masks(carry.state)
             with watch.measuring("checkpoint_seconds"):
-                if checkpoints:
-                    checkpoints.save(env_step, _to_saved(carry, progress))
+                if setup.checkpoints:
+                    setup.checkpoints.save(env_step, _to_saved(carry, progress))
             yield watch.row(env_step)
 
 
-def _start(
-    program: Program,
-    environments: list[gymnasium.Env],
-    replay: Replay,
-    checkpoints: Checkpoints | None,
-) -> tuple[Carry, Progress, Any]:
+def _start(setup: Setup) -> tuple[Carry, Progress, Any]:
     """The state, at the beginning or as a checkpoint has it; and the masks of the beginning."""
-    carry = program.init()
-    first_masks = program.masks(carry.state)
+    environments, replay, checkpoints = setup.environments, setup.replay, setup.checkpoints
+    carry = setup.program.init()
+    first_masks = setup.program.masks(carry.state)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
     saved = checkpoints.restore(_to_saved(carry, progress).arrays) if checkpoints else None
     if saved:
@@ -118,18 +85,33 @@ def _start(
     return carry, progress, first_masks
 
 
-def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: int) -> np.ndarray:
-    return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
+def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
+    """One step of every environment, one update, and the actions of the next step."""
+    env_step, replay = progress.env_step, setup.replay
+    update = setup.loop.updates_at(env_step)
+    transition = _step_environments(setup, progress)
+    replay.add(*transition)
+    if setup.checkpoints:
+        setup.checkpoints.replay_file.add(*transition)
+    if update:
+        packed = replay.sample(setup.batch_size, env_step)
+        carry, action = setup.program.step(
+            carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
+        )
+        progress.action = np.array(action)
+        check_action(carry, progress, replay.seeds)
+    if not update or env_step < setup.loop.start_steps:
+        _choose_action(setup, carry, progress)
+    return carry
 
 
-def _step_environments(
-    environments: list[gymnasium.Env], seeds: tuple[int, ...], progress: Progress
-) -> tuple[np.ndarray, ...]:
+def _step_environments(setup: Setup, progress: Progress) -> tuple[np.ndarray, ...]:
     """Steps every member, and starts its next episode where one ended.
 
     Returns:
       The transition, as `Replay.add` takes it.
     """
+    seeds, environments = setup.replay.seeds, setup.environments
     observation, following = progress.observation, np.empty_like(progress.observation)
     reward = np.empty(len(seeds))
     terminated, truncated = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
@@ -151,24 +133,21 @@ def _step_environments(
     return transition
 
 
-def _choose_action(
-    program: Program,
-    carry: Carry,
-    progress: Progress,
-    loop: LoopConfig,
-    environments: list[gymnasium.Env],
-    replay: Replay,
-) -> None:
-    """The action of the next step where no update gives it: random, then by the first policy."""
+def _choose_action(setup: Setup, carry: Carry, progress: Progress) -> None:
+    """The actions of the next step where no update gives them: random, then by the policy."""
     env_step = progress.env_step + 1
-    if env_step > loop.start_steps:
-        action = program.explore(carry.state, progress.observation, np.int32(env_step))
-        progress.action = np.asarray(action)
+    if env_step > setup.loop.start_steps:
+        action = setup.program.explore(carry.state, progress.observation, np.int32(env_step))
+        progress.action = np.array(action)
         return
-    for member, seed in enumerate(replay.seeds):
-        space: Any = environments[member].action_space
+    for member, seed in enumerate(setup.replay.seeds):
+        space: Any = setup.environments[member].action_space
         draw = generator(seed, Stream.RANDOM_ACTION, env_step)
         progress.action[member] = draw.uniform(space.low, space.high)
+
+
+def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: int) -> np.ndarray:
+    return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
 
 
 def _to_saved(carry: Carry, progress: Progress) -> Saved:

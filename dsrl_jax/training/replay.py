@@ -87,6 +87,11 @@ class Replay:
             packed[member, ended, -size:] = self.finals[member, final[ended] % slots]
         return packed
 
+    def empty_batch(self, batch_size: int) -> np.ndarray:
+        """Zeros in the shape of `sample`'s."""
+        width = self.rows.shape[-1] + self.observation_size
+        return np.zeros((len(self.seeds), batch_size, width), np.float32)
+
     def _add_final(self, member: int, row: int, observation: np.ndarray) -> None:
         if self.finished[member] - self.oldest_final[member] == self.finals.shape[1]:
             self._double_finals()

@@ -2,61 +2,50 @@
 
 from typing import Any
 
-import gymnasium
 import jax
 import numpy as np
 
-from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.evaluation import evaluate
-from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.finite import check_returns
+from dsrl_jax.training.program import Carry
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.setup import Setup
 
 Row = dict[str, Any]
 
 
-def evaluation_rows(
-    program: Program,
-    carry: Carry,
-    progress: Progress,
-    updates: int,
-    environments: list[list[gymnasium.Env]],
-    replay: Replay,
-) -> list[Row]:
-    """Plays the evaluation's episodes, without noise."""
+def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
+    """Plays the evaluation's episodes, without noise. Raises NotFiniteError."""
 
     def policy(observations: np.ndarray) -> np.ndarray:
-        return np.asarray(program.act(carry.state, observations))
+        return np.asarray(setup.program.act(carry.state, observations))
 
-    returns, lengths = evaluate(policy, environments, replay.seeds)
+    seeds = setup.replay.seeds
+    returns, lengths = evaluate(policy, setup.evaluation_environments, seeds)
+    check_returns(returns, progress, seeds)
     return [
         {
             "kind": "evaluation",
-            "seed": seed,
-            "env_step": progress.env_step,
-            "updates": updates,
+            **_position(setup, progress, seed),
             "return_mean": float(returns[member].mean()),
             "return_std": float(returns[member].std()),
             "returns": returns[member].tolist(),
             "lengths": lengths[member].tolist(),
         }
-        for member, seed in enumerate(replay.seeds)
+        for member, seed in enumerate(seeds)
     ]
 
 
-def training_rows(
-    program: Program, carry: Carry, progress: Progress, loop: LoopConfig, seeds: tuple[int, ...]
-) -> list[Row]:
+def training_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
     """Means since the last rows; NaN before the first update."""
+    loop = setup.loop
     updates = loop.updates_at(progress.env_step) - loop.updates_at(progress.logged)
     sums = jax.device_get(carry.sums)
-    connections = jax.device_get(program.connections(carry.state))
+    connections = jax.device_get(setup.program.connections(carry.state))
     return [
         {
             "kind": "training",
-            "seed": seed,
-            "env_step": progress.env_step,
-            "updates": loop.updates_at(progress.env_step),
+            **_position(setup, progress, seed),
             "episodes": int(progress.episode[member]),
             "episode_return": float(progress.last_return[member]),
             **{
@@ -65,39 +54,30 @@ def training_rows(
             },
             **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
         }
-        for member, seed in enumerate(seeds)
+        for member, seed in enumerate(setup.replay.seeds)
     ]
 
 
 def topology_rows(
-    program: Program,
-    carry: Carry,
-    progress: Progress,
-    updates: int,
-    replay: Replay,
-    batch_size: int,
-    first: Any,
-    earlier: Any,
+    setup: Setup, carry: Carry, progress: Progress, first: Any, earlier: Any
 ) -> list[Row]:
     """One row for each member, network and layer.
 
     Args:
       first, earlier: the masks of the first state, and of the one that churn is counted from.
     """
+    replay = setup.replay
     seen = len(replay) > 0  # Without a batch nothing is known of the units' activations.
-    width = 2 * replay.observation_size + replay.action_size + 2
     packed = (
-        replay.sample(batch_size, progress.env_step)
+        replay.sample(setup.batch_size, progress.env_step)
         if seen
-        else np.zeros((len(replay.seeds), batch_size, width), np.float32)
+        else replay.empty_batch(setup.batch_size)
     )
-    found = jax.device_get(program.inspect(carry.state, first, earlier, packed))
+    found = jax.device_get(setup.program.inspect(carry.state, first, earlier, packed))
     return [
         {
             "kind": "topology",
-            "seed": seed,
-            "env_step": progress.env_step,
-            "updates": updates,
+            **_position(setup, progress, seed),
             "network": network,
             "layer": name,
             "connections": int(layer.connections[member]),
@@ -113,3 +93,8 @@ def topology_rows(
         for network, layers in found.items()
         for name, layer in layers.items()
     ]
+
+
+def _position(setup: Setup, progress: Progress, seed: int) -> Row:
+    updates = setup.loop.updates_at(progress.env_step)
+    return {"seed": seed, "env_step": progress.env_step, "updates": updates}

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,11 @@ from dsrl_jax.envs import catalog
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training import host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
-from dsrl_jax.training.host_loop import Row
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
+from dsrl_jax.training.rows import Row
+from dsrl_jax.training.setup import Setup
 
 AGENTS = {TD3Config: td3.make_agent, SACConfig: sac.make_agent}
 
@@ -45,7 +45,7 @@ def train(
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction.
     Yields:
-      Dictionaries of `kind` "evaluation", "topology", "training" and "timing", see
+      Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
       `host_loop.train`.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
@@ -63,13 +63,17 @@ def train(
 
 
 def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
-    """Runs an experiment; with a directory it saves there, and continues from what is there."""
+    """Runs an experiment; with a directory it saves there, and continues from what is there.
+
+    Raises:
+      ValueError: if the environment cannot be made, or a sparsity cannot be met.
+    """
     seeds, loop = experiment.seeds, experiment.loop
-    make = partial(catalog.make, experiment.env, experiment.env_preset, experiment.backend)
-    training = [make() for _ in seeds]
-    evaluation = [[make() for _ in range(loop.eval_episodes)] for _ in seeds]
-    spaces = Spaces(*catalog.read_sizes(experiment.env, training[0]))
+    environment = (experiment.env, experiment.env_preset, experiment.backend)
+    spaces = Spaces(*catalog.look_up_sizes(*environment))
     check_sparsity(spaces, experiment.agent)
+    training = [catalog.make(*environment) for _ in seeds]
+    evaluation = [[catalog.make(*environment) for _ in range(loop.eval_episodes)] for _ in seeds]
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, seeds)
     capacity = min(loop.replay_size, loop.steps)
@@ -79,7 +83,7 @@ def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
         replay_file = ReplayFile(directory / "replay", replay)
         checkpoints = Checkpoints(directory / "checkpoints", replay_file)
     rows = host_loop.train(
-        program, experiment.agent.batch_size, loop, training, evaluation, replay, checkpoints
+        Setup(program, experiment.agent.batch_size, loop, training, evaluation, replay, checkpoints)
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)

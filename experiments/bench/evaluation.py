@@ -11,6 +11,7 @@ from dsrl_jax.presets import resolve
 from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.rows import evaluation_rows, topology_rows
+from dsrl_jax.training.setup import Setup
 from experiments.bench.loop import Parts, loop_side
 from experiments.bench.measure import Report, Side, in_turn, median, rates, spread, table
 
@@ -60,17 +61,19 @@ def evaluation_share(
 
 def evaluation_side(env_id: str, algo: str, episodes: int, settings: dict[str, Any]) -> Side:
     """A side that does what a run does at an evaluation; every episode has full length."""
-    parts = Parts(resolve(env_id, algo, settings=settings))
-    program, batch_size = parts.program, parts.config.batch_size
+    experiment = resolve(env_id, algo, settings=settings)
+    parts = Parts(experiment)
+    program = parts.program
     environments: Any = [[ToTimeLimit(catalog.make(env_id)) for _ in range(episodes)]]
+    setup = Setup(program, parts.config.batch_size, experiment.loop, [], environments, parts.replay)
     carry = program.init()
     masks = program.masks(carry.state)
     progress = Progress.begin(1, parts.spaces.observation_size, parts.spaces.action_size)
 
     def evaluate() -> list[dict[str, Any]]:
         return [
-            *evaluation_rows(program, carry, progress, 0, environments, parts.replay),
-            *topology_rows(program, carry, progress, 0, parts.replay, batch_size, masks, masks),
+            *evaluation_rows(setup, carry, progress),
+            *topology_rows(setup, carry, progress, masks, masks),
         ]
 
     def side() -> float:

@@ -128,6 +128,7 @@ def test_a_sparsity_is_met(capsys):
         (["--sparsity=0.999"], ["sparsity", "at most"]),
         (["--seeds=0:2"], ["--seeds"]),
         (["--all", "--sparsity=0.5"], ["--all", "--sparsity"]),
+        (["--all", "--env=ant"], ["--all", "--env"]),
     ],
 )
 def test_refuses_in_one_line(capsys, arguments, named):
