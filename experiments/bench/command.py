@@ -136,7 +136,7 @@ def main(arguments: list[str]) -> int:
     print("\n\n".join(report.tables))
     if values.json:
         what = {"benchmark": name, "settings": options, "machine": describe_machine()}
-        print(json.dumps(report.results | what | {"samples": report.samples}))
+        print(json.dumps({**report.results, **what, "samples": report.samples}))
     return 0
 
 

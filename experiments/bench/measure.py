@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
 
@@ -20,7 +20,7 @@ class Report(NamedTuple):
     """What a benchmark found."""
 
     tables: tuple[str, ...]
-    results: dict[str, float]  # medians and ratios of medians, units in the names
+    results: Mapping[str, Any]  # medians and ratios of medians, units in the names
     samples: dict[str, list[float]]  # every measurement that they are made of
 
 

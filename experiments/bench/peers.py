@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from experiments.bench.measure import (
     MeasurementError,
@@ -24,6 +25,12 @@ HOW = (
     "python3 -m venv ~/sbx && ~/sbx/bin/pip install sbx-rl 'gymnasium[mujoco]>=1.0' 'mujoco<3.16', "
     "then --python=~/sbx/bin/python"
 )
+VERSIONS = """
+from importlib import metadata
+import sbx
+names = ("sbx-rl", "stable-baselines3", "jax", "flax", "gymnasium", "mujoco", "numpy")
+print(", ".join(f"{name} {metadata.version(name)}" for name in names))
+"""
 # Ours, and the peer's that does as many updates of as many weights on as large batches.
 PAIRS = {"ds_td3": "td3", "ds_sac": "sac"}
 
@@ -34,7 +41,7 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
     Raises:
       UsageError: if there is no interpreter that has SBX; says how to make one.
     """
-    interpreter = find_interpreter(python)
+    interpreter, versions = find_interpreter(python)
     sides: dict[str, Side] = {}
     for ours, theirs in PAIRS.items():
         size = [str(warm_up), str(steps)]
@@ -46,7 +53,8 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
     seconds = in_turn(sides, repetitions)
     found = {name: rates(taken, steps) for name, taken in seconds.items()}
     samples = {f"{name}_steps_per_second": values for name, values in found.items()}
-    results = {name: median(values) for name, values in samples.items()}
+    results: dict[str, Any] = {name: median(values) for name, values in samples.items()}
+    results["peer_versions"] = versions
     rows = []
     for ours, theirs in PAIRS.items():
         of_peer = ratio(found[ours], found[f"sbx_{theirs}"])
@@ -54,21 +62,25 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
         rows.append([ours, *spread(found[ours]), f"{of_peer:.2f}"])
         rows.append([f"sbx_{theirs}", *spread(found[f"sbx_{theirs}"]), "1"])
     head = ["HalfCheetah-v5, whole loop", "steps/s", "lowest", "highest", "of SBX"]
-    return Report((table(head, rows),), results, samples)
+    return Report((table(head, rows), f"SBX's environment: {versions}"), results, samples)
 
 
-def find_interpreter(python: str | None) -> str:
-    """The interpreter, once it has imported SBX. Raises UsageError: how to make one."""
+def find_interpreter(python: str | None) -> tuple[str, str]:
+    """The interpreter, and the versions of what it computes with, once it has imported SBX.
+
+    Raises:
+      UsageError: how to make one.
+    """
     if not python:
         raise UsageError(f"--python must name an interpreter that has sbx-rl; to make one: {HOW}")
     interpreter = os.path.expanduser(python)
     try:
-        answer = subprocess.run([interpreter, "-I", "-c", "import sbx"], capture_output=True)
+        answer = subprocess.run([interpreter, "-I", "-c", VERSIONS], capture_output=True, text=True)
     except OSError as error:
         raise UsageError(f"--python={python} cannot be run: {error.strerror}") from error
     if answer.returncode:
         raise UsageError(f"--python={python} has no sbx-rl that can be imported; make one: {HOW}")
-    return interpreter
+    return interpreter, answer.stdout.splitlines()[-1]
 
 
 def process_side(command: list[str]) -> Side:

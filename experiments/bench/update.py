@@ -1,12 +1,15 @@
 """Updates a second of every algorithm, and of the best matrix product that dense ones reach."""
 
 import math
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.presets import ALGORITHMS
 from experiments.bench.flops import product_flops, update_flops
 from experiments.bench.measure import (
     Report,
@@ -14,12 +17,12 @@ from experiments.bench.measure import (
     in_turn,
     median,
     rates,
+    ratio,
     show,
     spread,
     table,
     timed,
 )
-from experiments.bench.measure import ratio as ratio_of
 from experiments.bench.workload import SPACES, agent_config, scan_side
 
 # FLOPs in one measurement of a product, and at most so many rounds: small ones take long.
@@ -38,53 +41,65 @@ def run(
     products: tuple[int, ...],
 ) -> Report:
     """Measures every algorithm, with the dense one that it is compared with, and every product."""
-    dense_algos = [name for name in DENSE if any(algo.endswith(name) for algo in algos)]
-    algos = tuple(dict.fromkeys([*dense_algos, *algos]))
-    configs = {name: agent_config(name, hidden_sizes) for name in algos}
-    own = {
-        name: (configs[name].batch_size, hidden_sizes[0], hidden_sizes[-1]) for name in dense_algos
-    }
-    found_products = dict.fromkeys([*own.values(), *((size,) * 3 for size in products)])
-    work = {product: product_flops(*product) * 2 * rounds(product) for product in found_products}
+    wanted = {*algos, *(dense_of(name) for name in algos)}
+    configs = {name: agent_config(name, hidden_sizes) for name in ALGORITHMS if name in wanted}
+    own = [own_product(config) for name, config in configs.items() if name in DENSE]
+    all_products = dict.fromkeys([*own, *((size,) * 3 for size in products)])
     sides: dict[str | Product, Side] = {
-        name: scan_side(name, updates, hidden_sizes) for name in algos
+        name: scan_side(name, updates, hidden_sizes) for name in configs
     }
-    sides |= {product: product_side(product) for product in found_products}
-
+    sides |= {product: product_side(product) for product in all_products}
     seconds = in_turn(sides, repetitions)
-    updates_per_second = {name: rates(seconds[name], updates) for name in algos}
-    gflops = {product: rates(seconds[product], work[product] / 1e9) for product in found_products}
-    best = max(gflops, key=lambda product: median(gflops[product]))
+    gflops = {
+        product: rates(seconds[product], 2 * rounds(product) * product_flops(*product) / 1e9)
+        for product in all_products
+    }
+    return tell(configs, {name: rates(seconds[name], updates) for name in configs}, gflops)
 
-    medians = {name: median(found) for name, found in updates_per_second.items()}
-    results = {f"{name}_per_second": rate for name, rate in medians.items()}
-    for name in algos:
-        dense = name.split("_")[-1]
-        results[f"{name}_over_{dense}"] = ratio_of(
-            updates_per_second[name], updates_per_second[dense]
-        )
-    results["best_product_gflops"] = median(gflops[best])
-    for name in dense_algos:
-        flops = update_flops(SPACES, configs[name])
-        results[f"{name}_flops_per_update"] = flops
-        results[f"{name}_gflops"] = reached = medians[name] * flops / 1e9
-        results[f"{name}_over_best_product"] = reached / median(gflops[best])
-        results[f"{name}_over_own_product"] = reached / median(gflops[own[name]])
+
+def tell(
+    configs: Mapping[str, AgentConfig],
+    updates_per_second: Mapping[str, list[float]],
+    gflops: Mapping[Product, list[float]],
+) -> Report:
+    """The report of what was measured: of dense, and of the best product and that of its size."""
+    best = max(median(found) for found in gflops.values())
+    results: dict[str, float] = {"best_product_gflops": best}
+    for name, found in updates_per_second.items():
+        results[f"{name}_per_second"] = rate = median(found)
+        dense = updates_per_second[dense_of(name)]
+        results[f"{name}_over_{dense_of(name)}"] = ratio(found, dense)
+        if name in DENSE:
+            results[f"{name}_flops_per_update"] = flops = update_flops(SPACES, configs[name])
+            results[f"{name}_gflops"] = reached = rate * flops / 1e9
+            results[f"{name}_over_best_product"] = reached / best
+            own = median(gflops[own_product(configs[name])])
+            results[f"{name}_over_own_product"] = reached / own
     samples = {f"{name}_per_second": found for name, found in updates_per_second.items()}
     samples |= {f"{describe(product)} gflops": found for product, found in gflops.items()}
     return Report(_tables(updates_per_second, gflops, results), results, samples)
 
 
+def dense_of(algo: str) -> str:
+    """The dense algorithm that an algorithm is compared with."""
+    return algo.split("_")[-1]
+
+
+def own_product(config: AgentConfig) -> Product:
+    """The product that weighs most in an update: the batch times a hidden layer."""
+    return config.batch_size, config.hidden_sizes[0], config.hidden_sizes[-1]
+
+
 def _tables(
-    updates_per_second: dict[str, list[float]],
-    gflops: dict[Product, list[float]],
-    results: dict[str, float],
+    updates_per_second: Mapping[str, list[float]],
+    gflops: Mapping[Product, list[float]],
+    results: Mapping[str, float],
 ) -> tuple[str, str]:
     rows = []
     for name, found in updates_per_second.items():
         shares = ("gflops", "over_own_product", "over_best_product")
         cells = [show(results[f"{name}_{share}"]) if name in DENSE else "" for share in shares]
-        of_dense = f"{results[f'{name}_over_' + name.split('_')[-1]]:.2f}"
+        of_dense = f"{results[f'{name}_over_{dense_of(name)}']:.2f}"
         rows.append([name, *spread(found), of_dense, *cells])
     head = ["method", "updates/s", "lowest", "highest", "of dense"]
     head += ["GFLOP/s", "of own product", "of best product"]
