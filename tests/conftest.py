@@ -1,6 +1,20 @@
 """What every test may ask for; and the whole suite runs with rank promotion forbidden."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from collections.abc import Callable
+
+# Compiling is what the suite does most of its time. Programs that run for milliseconds need not be
+# optimized, and no program is compiled twice, by whatever worker: all inherit these.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    _compiled = tempfile.mkdtemp(prefix="dsrl_jax_tests_")
+    atexit.register(shutil.rmtree, _compiled, ignore_errors=True)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax
 import numpy as np
