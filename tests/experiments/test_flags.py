@@ -48,7 +48,10 @@ WRONG = [
     (["--algo=ds_sac", "--policy_delay=3"], ["setting of ds_sac", "'policy_delay'"]),
     (["--preset=figure1"], ["figure1", "ds_sac", "'ds_td3'"]),
     (["--algo=sac", "--learn_temperature=1"], ["--learn_temperature", "true or false", "'1'"]),
-    (["--algo=sac", "--target_entropy=nan"], ["target_entropy", "finite, or none", "nan"]),
+    (
+        ["--algo=sac", "--learn_temperature=true", "--target_entropy=nan"],
+        ["target_entropy", "finite, or none", "nan"],
+    ),
     (["--sparsity=0.995"], ["sparsity", "at most 0.990", "0.995"]),
     (["--sparsity=1"], ["sparsity", "below 1", "1.0"]),
     (["--sparsity=0.5", "--lambda1=7"], ["lambda1", "sparsity", "give one"]),
