@@ -53,4 +53,5 @@ def test_an_evaluation_between_two_periods_has_no_part_in_the_area():
     stopped = score([0, 5_000, 7_000, 10_000], [1.0, 2.0, 9.0, 3.0], 5_000)
     assert stopped.learning_curve_area == whole.learning_curve_area
     assert score([0, 5_000, 7_000], [1.0, 2.0, 9.0], 5_000).final == 9
-    assert score([0], [4.0], 5_000).learning_curve_area == 4
+    # Shorter than a period: as if there were one.
+    assert score([0, 3_000], [4.0, 9.0], 5_000).learning_curve_area == 4 / 5_000
