@@ -9,7 +9,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
@@ -24,7 +23,7 @@ from dsrl_jax.agents.networks import (
 )
 from dsrl_jax.agents.sparsity import init_nets, make_sparsity, train_net
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, Transition
-from dsrl_jax.sparse import SparseNet
+from dsrl_jax.sparse import SparseNet, Target
 from dsrl_jax.sparse.masks import Params
 
 # Of the policy's deviation before tanh, and what keeps the logarithm of its correction finite:
@@ -45,7 +44,7 @@ class SACState(NamedTuple):
 
     actor: SparseNet
     critic: SparseNet
-    target_critic: Params
+    target_critic: Target
     temperature: Temperature
 
 
@@ -66,7 +65,8 @@ def init(spaces: Spaces, key: PRNGKeyArray, config: SACConfig) -> SACState:
     actor, critic = init_nets(key, spaces, config, *networks)
     log_temperature = jnp.log(jnp.asarray(config.temperature, jnp.result_type(float)))
     temperature = Temperature(log_temperature, _temperature_optimizer(config).init(log_temperature))
-    return SACState(actor, critic, critic.params, temperature)
+    target_critic = sparse.init_target(critic, make_sparsity(config))
+    return SACState(actor, critic, target_critic, temperature)
 
 
 def explore(
@@ -124,12 +124,9 @@ def update(
     actor = train_net(key_actor, config, state.actor, gradients, step)  # lines 17 to 20
     temperature = _train_temperature(config, state.temperature, entropy, spaces)
 
-    target_critic = lax.cond(  # lines 21, 22
-        step % config.target_period == 0,
-        lambda: sparse.average_target(
-            state.target_critic, critic, config.tau, make_sparsity(config)
-        ),
-        lambda: state.target_critic,
+    due = step % config.target_period == 0
+    target_critic = sparse.average_target(  # lines 21, 22
+        due, state.target_critic, critic, config.tau, make_sparsity(config)
     )
     metrics = {
         "critic_loss": loss,
@@ -148,7 +145,9 @@ def soft_target(
     action, log_probability = sample(
         key, state.actor.params, spaces, config, batch.next_observation
     )
-    next_q = q_values(critic_network(config), state.target_critic, batch.next_observation, action)
+    next_q = q_values(
+        critic_network(config), state.target_critic.params, batch.next_observation, action
+    )
     soft_q = next_q.min(axis=0) - jnp.exp(state.temperature.log) * log_probability
     return batch.reward + config.discount * (1 - batch.terminated) * soft_q
 

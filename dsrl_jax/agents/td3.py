@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
@@ -23,7 +22,7 @@ from dsrl_jax.agents.networks import (
 )
 from dsrl_jax.agents.sparsity import init_nets, make_sparsity, train_net
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, Transition
-from dsrl_jax.sparse import SparseNet
+from dsrl_jax.sparse import SparseNet, Target, run_if
 from dsrl_jax.sparse.masks import Params
 
 
@@ -32,8 +31,8 @@ class TD3State(NamedTuple):
 
     actor: SparseNet
     critic: SparseNet
-    target_actor: Params
-    target_critic: Params
+    target_actor: Target
+    target_critic: Target
 
 
 def make_agent(spaces: Spaces) -> Agent:
@@ -51,7 +50,9 @@ def init(spaces: Spaces, key: PRNGKeyArray, config: TD3Config) -> TD3State:
     """Sparse actor and critics, and targets equal to them (Algorithm 1, lines 1 to 4)."""
     networks = actor_network(spaces, config), critic_network(config)
     actor, critic = init_nets(key, spaces, config, *networks)
-    return TD3State(actor, critic, actor.params, critic.params)
+    sparsity = make_sparsity(config)
+    targets = (sparse.init_target(net, sparsity) for net in (actor, critic))
+    return TD3State(actor, critic, *targets)
 
 
 def explore(
@@ -102,22 +103,19 @@ def update(
     )
     critic = train_net(key_critic, config, state.critic, gradients, step)  # lines 13 to 16
 
-    def train_actor() -> tuple[SparseNet, Params, Params, Array]:
+    due = step % config.policy_delay == 0  # line 17
+
+    def train_actor(last: tuple[SparseNet, Array]) -> tuple[SparseNet, Array]:
         loss, gradients = jax.value_and_grad(actor_loss)(
-            state.actor.params, spaces, config, critic.params, batch
+            last[0].params, spaces, config, critic.params, batch
         )
-        actor = train_net(key_actor, config, state.actor, gradients, step)  # lines 18 to 22
-        average = partial(sparse.average_target, tau=config.tau, sparsity=make_sparsity(config))
-        target_critic = average(state.target_critic, critic)  # lines 24, 26
-        target_actor = average(state.target_actor, actor)  # lines 25, 27
-        return actor, target_actor, target_critic, config.policy_delay * loss
+        actor = train_net(key_actor, config, last[0], gradients, step)  # lines 18 to 22
+        return actor, config.policy_delay * loss
 
-    def wait() -> tuple[SparseNet, Params, Params, Array]:
-        return state.actor, state.target_actor, state.target_critic, jnp.zeros_like(loss)
-
-    actor, target_actor, target_critic, policy_loss = lax.cond(  # line 17
-        step % config.policy_delay == 0, train_actor, wait
-    )
+    actor, policy_loss = run_if(due, train_actor, (state.actor, jnp.zeros_like(loss)))
+    average = partial(sparse.average_target, due, tau=config.tau, sparsity=make_sparsity(config))
+    target_critic = average(state.target_critic, critic)  # lines 24, 26
+    target_actor = average(state.target_actor, actor)  # lines 25, 27
     metrics = {"critic_loss": loss, "q_mean": q_mean, "actor_loss": policy_loss}
     return TD3State(actor, critic, target_actor, target_critic), metrics
 
@@ -126,11 +124,13 @@ def td_target(
     key: PRNGKeyArray, spaces: Spaces, config: TD3Config, state: TD3State, batch: Transition
 ) -> Float[Array, " batch"]:
     """y = r + γ min Q'(s', ã) with a smoothed target action (eq. 3; lines 11 and 12)."""
-    action = policy(state.target_actor, spaces, config, batch.next_observation)
+    action = policy(state.target_actor.params, spaces, config, batch.next_observation)
     noise = config.target_noise * jax.random.normal(key, action.shape)
     noise = jnp.clip(noise, -config.target_noise_clip, config.target_noise_clip)
     action = _add_noise(action, noise, spaces)
-    next_q = q_values(critic_network(config), state.target_critic, batch.next_observation, action)
+    next_q = q_values(
+        critic_network(config), state.target_critic.params, batch.next_observation, action
+    )
     return batch.reward + config.discount * (1 - batch.terminated) * next_q.min(axis=0)
 
 

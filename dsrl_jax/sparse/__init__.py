@@ -4,6 +4,7 @@ Needs JAX and optax only. `topology` works on one kernel, `masks` on a tree of t
 optimizer, `distribution` shares a total among layers, `costs` counts.
 """
 
+from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.costs import (
     Layer,
     count_weights,
@@ -25,10 +26,12 @@ from dsrl_jax.sparse.masks import (
 from dsrl_jax.sparse.net import (
     SparseNet,
     Sparsity,
+    Target,
     adapt_net,
     average_target,
     gradient_step,
     init_net,
+    init_target,
     step_and_adapt,
 )
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
@@ -52,6 +55,7 @@ __all__ = [
     "Rules",
     "SparseNet",
     "Sparsity",
+    "Target",
     "adapt",
     "adapt_net",
     "apply_masks",
@@ -69,10 +73,12 @@ __all__ = [
     "gradient_step",
     "inference_flops",
     "init_net",
+    "init_target",
     "is_kernel",
     "keep_largest",
     "maintain_sparsity",
     "random_mask",
+    "run_if",
     "select_largest",
     "select_random",
     "select_smallest",

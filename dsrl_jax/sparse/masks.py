@@ -13,9 +13,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import topology
+from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.selection import count_true
 
 Params = Any  # a tree of arrays
@@ -137,6 +138,57 @@ def maintain_sparsity(
         masks,
         is_sparse=is_sparse,
         stacked_axes=stacked_axes,
+    )
+
+
+def average_and_maintain(
+    due: bool | Bool[Array, ""],
+    average: Callable[[Array, Array], Array],
+    params: Params,
+    masks: Masks,
+    target: Params,
+    near: Any,
+    *,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: int = 0,
+    ties: topology.TargetTies = "exact",
+) -> tuple[Params, Any]:
+    """A target's average with its online network, and then `maintain_sparsity`, where `due`.
+
+    Leaf by leaf: between the two, a kernel does not leave the cache.
+
+    Args:
+      due: must not be batched, see `run_if`.
+      average: of an online leaf and a leaf of the target.
+      params, masks: the online network's.
+      target: params of the target network.
+      near: a tree like `target`, one number for each network of a leaf: where the searches
+        ended last time, see `topology.keep_largest_from`.
+    Returns:
+      The target, and where the searches ended.
+    """
+
+    def keep(near: Array, leaf: Array, mask: Array) -> tuple[Array, Array]:
+        return topology.keep_largest_from(near, leaf, count_true(mask), ties=ties)
+
+    def follow_leaf(path: str, old: Array, near: Array, new: Array, mask: Array) -> Any:
+        def follow(leaf: tuple[Array, Array]) -> tuple[Array, Array]:
+            old, near = leaf
+            averaged = average(new, old)
+            if not is_sparse(path, old.shape[stacked_axes:]):
+                return averaged, near
+            return _per_network(keep, stacked_axes)(near, averaged, mask)
+
+        return run_if(due, follow, (old, near))
+
+    named, structure = _named_leaves(target)
+    others = [structure.flatten_up_to(tree) for tree in (near, params, masks)]
+    followed = [
+        follow_leaf(path, old, *rest) for (path, old), *rest in zip(named, *others, strict=True)
+    ]
+    return (
+        structure.unflatten([leaf for leaf, _ in followed]),
+        structure.unflatten([near for _, near in followed]),
     )
 
 

@@ -5,10 +5,10 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
+from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, is_kernel
 from dsrl_jax.sparse.topology import PAPER, Rules, TargetTies
 
@@ -21,6 +21,16 @@ class SparseNet(NamedTuple):
     params: Params
     masks: Masks
     opt_state: optax.OptState
+
+
+class Target(NamedTuple):
+    """A slow copy of a network, with at most as many connections in each layer.
+
+    It keeps no masks: what is connected is not 0.
+    """
+
+    params: Params
+    weakest: Any  # by leaf; about the smallest magnitude, where the next search begins
 
 
 class Sparsity(NamedTuple):
@@ -114,40 +124,54 @@ def step_and_adapt(
 ) -> SparseNet:
     """One optimizer step (Algorithm 1, line 13), then an adaptation where `due` (14 to 16).
 
-    `due` must not be batched, or the branch becomes a select and every step pays for an
-    adaptation. The step stands in both branches: one that only passed its network on would copy
-    it.
+    `due` must not be batched, see `run_if`.
     """
 
-    def step() -> SparseNet:
-        return gradient_step(net, gradients, optimizer, sparsity)
+    def change(stepped: SparseNet) -> SparseNet:
+        return adapt_net(key, stepped, drop_fraction, optimizer, sparsity, grow=grow)
 
-    def change() -> SparseNet:
-        return adapt_net(key, step(), drop_fraction, optimizer, sparsity, grow=grow)
+    adapted = run_if(due, change, gradient_step(net, gradients, optimizer, sparsity))
+    if sparsity.moments == "sparse":
+        return adapted  # No step has left the mask.
+    return adapted._replace(params=_apply_masks(adapted.params, adapted.masks, sparsity))
 
-    def keep() -> SparseNet:
-        stepped = step()
-        if sparsity.moments == "sparse":
-            return stepped  # No step has left the mask.
-        return stepped._replace(params=_apply_masks(stepped.params, net.masks, sparsity))
 
-    if due is False:
-        return keep()
-    return lax.cond(due, change, keep)
+def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
+    """The network itself (Algorithm 1, line 4)."""
+
+    def unknown(leaf: Array) -> Array:
+        return jnp.zeros(leaf.shape[: sparsity.stacked_axes], leaf.dtype)
+
+    return Target(net.params, jax.tree.map(unknown, net.params))
 
 
 def average_target(
-    target: Params, net: SparseNet, tau: float | Float[Array, ""], sparsity: Sparsity
-) -> Params:
-    """τ θ + (1 - τ) θ', then as many connections as the online network's (lines 24 to 27)."""
-    averaged = jax.tree.map(lambda new, old: tau * new + (1 - tau) * old, net.params, target)
-    return masks_lib.maintain_sparsity(
-        averaged,
+    due: bool | Bool[Array, ""],
+    target: Target,
+    net: SparseNet,
+    tau: float | Float[Array, ""],
+    sparsity: Sparsity,
+) -> Target:
+    """τ θ + (1 - τ) θ', then as many connections as the online network's (lines 24 to 27).
+
+    Where `due`, which must not be batched (see `run_if`); else the target as it is.
+    """
+
+    def average(new: Array, old: Array) -> Array:
+        return tau * new + (1 - tau) * old
+
+    params, weakest = masks_lib.average_and_maintain(
+        due,
+        average,
+        net.params,
         net.masks,
+        target.params,
+        target.weakest,
         is_sparse=sparsity.is_sparse,
         stacked_axes=sparsity.stacked_axes,
         ties=sparsity.target_ties,
     )
+    return Target(params, weakest)
 
 
 def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:

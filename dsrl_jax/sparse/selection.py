@@ -2,20 +2,20 @@
 
 A full sort of one 256x256 kernel costs ten times a whole TD3 update on a CPU. Here the
 threshold between chosen and not chosen is searched for: each pass counts the entries above a
-guess, and the search stops as soon as the count is the one asked for.
+guess, and the search (`threshold.py`) stops as soon as the count is the one asked for.
 """
 
-from collections.abc import Callable
+import math
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num
+
+from dsrl_jax.sparse.threshold import Bracket, Marks, search, surround
 
 # A partial count of this many booleans fits an int8: summing bytes is several times faster on a
 # CPU than widening every boolean to 32 bits first.
-_BYTE_SUM_LENGTH = 64
-
-Bracket = tuple[Array, Array, Array]  # low, high, how many entries `low` marks
+_COLUMN_LENGTH = 64
 
 
 def select_largest(
@@ -35,8 +35,7 @@ def select_largest(
     Raises:
       ValueError: if the shapes differ. TypeError: if scores are neither float nor signed.
     """
-    keys = _order_keys(_checked(scores, candidates))
-    return _select(keys, candidates, count)
+    return _select_by_key(_order_keys(_checked(scores, candidates)), candidates, count)
 
 
 def select_smallest(
@@ -46,18 +45,59 @@ def select_smallest(
 
     As `select_largest`, in the opposite order of scores; equal scores: lowest flat index first.
     """
-    keys = ~_order_keys(_checked(scores, candidates))
-    return _select(keys, candidates, count)
+    return _select_by_key(~_order_keys(_checked(scores, candidates)), candidates, count)
+
+
+def select_strongest(
+    weights: Float[Array, "..."],
+    count: Int[Array, ""] | int,
+    near: Float[Array, ""] | None = None,
+) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
+    """Marks exactly `count` weights of the largest magnitude; all that are not 0, if fewer.
+
+    Equal magnitudes: the lowest flat index first. NaN counts as larger than infinity.
+
+    Args:
+      weights: floating point, any shape.
+      count: a whole number, may be traced; below 0 counts as 0.
+      near: a guess at the smallest magnitude that is chosen, of the type of `weights`. A good one
+        saves most of the time; none changes what is marked.
+    Returns:
+      bool, the shape of `weights`; and a magnitude that parts the marked from the others, the
+      guess for weights that have changed a little.
+    """
+    bits = _bits(weights)
+    largest = jnp.iinfo(bits.dtype).max
+    lowest, highest = jnp.ones((), bits.dtype), jnp.asarray(largest, bits.dtype)
+
+    # Without the sign a float's bits are in the order of magnitudes. A key has no sign, so that
+    # `key |` changes nothing; but with it no compiler moves the magnitudes out of the search and
+    # writes them to an array of their own, which would cost more than a pass.
+    def at_least(key: Array) -> Array:
+        return (bits & (key | largest)) >= key
+
+    def above(key: Array) -> Array:
+        return (bits & (key | largest)) > key
+
+    available = count_true(at_least(lowest))
+    count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
+    guess = lowest if near is None else jnp.clip(_bits(near), lowest, highest)
+    first = jnp.where(available > count, guess, lowest)
+    everything = Bracket.between(lowest, highest, available)
+    keys_per_double = 1 << jnp.finfo(weights.dtype).nmant
+    bracket = surround(_counted(at_least), everything, first, count, keys_per_double)
+    found = search(_counted(at_least), bracket, count)
+    marks = _split_ties(at_least, above, found, weights.shape, count)
+    # Where all are marked, the guess stays for the time when they are not.
+    threshold = jnp.where(available > count, found.low, guess)
+    return marks, lax.bitcast_convert_type(threshold, weights.dtype)
 
 
 def count_true(marks: Bool[Array, "..."]) -> Int[Array, ""]:
     """How many entries are True, int32; much faster on a CPU than `marks.sum()`."""
-    marks = marks.ravel()
-    whole = marks.size // _BYTE_SUM_LENGTH * _BYTE_SUM_LENGTH
-    columns = marks[:whole].reshape(_BYTE_SUM_LENGTH, -1).astype(jnp.int8)
+    columns, rest = _columns(marks)
     partial = jnp.sum(columns, axis=0, dtype=jnp.int8)
-    rest = jnp.sum(marks[whole:], dtype=jnp.int32)
-    return jnp.sum(partial, dtype=jnp.int32) + rest
+    return jnp.sum(partial, dtype=jnp.int32) + jnp.sum(rest, dtype=jnp.int32)
 
 
 def _checked(scores: Array, candidates: Array) -> Array:
@@ -74,64 +114,56 @@ def _order_keys(scores: Array) -> Array:
         return scores
     if not jnp.issubdtype(scores.dtype, jnp.floating):
         raise TypeError(f"scores must be floating point or signed integers, got {scores.dtype}")
-    width = jnp.finfo(scores.dtype).bits
-    integer = jnp.dtype(f"int{width}")
-    bits = lax.bitcast_convert_type(scores, integer)
-    bits = jnp.where(jnp.isnan(scores), jnp.iinfo(integer).max, bits)
-    return bits ^ ((bits >> (width - 1)) & jnp.iinfo(integer).max)
+    bits = _bits(scores)
+    largest = jnp.iinfo(bits.dtype).max
+    bits = jnp.where(jnp.isnan(scores), largest, bits)
+    return bits ^ ((bits >> (jnp.finfo(scores.dtype).bits - 1)) & largest)
 
 
-def _select(keys: Array, candidates: Array, count: Array | int) -> Array:
-    """Two searches: for the threshold among keys, then among positions for ties at it."""
-    info = jnp.iinfo(keys.dtype)
-    available = count_true(candidates)
-    count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
+def _bits(scores: Array) -> Array:
+    """Of a float, as a signed integer of its width."""
+    return lax.bitcast_convert_type(scores, jnp.dtype(f"int{jnp.finfo(scores.dtype).bits}"))
 
+
+def _select_by_key(keys: Array, candidates: Array, count: Array | int) -> Array:
     def at_least(key: Array) -> Array:
         return candidates & (keys >= key)
 
-    lowest, highest = jnp.asarray(info.min, keys.dtype), jnp.asarray(info.max, keys.dtype)
-    threshold, marked = _bisect(at_least, lowest, highest, count, available)
+    def above(key: Array) -> Array:
+        return candidates & (keys > key)
 
-    position = jnp.arange(keys.size, dtype=jnp.int32).reshape(keys.shape)
-
-    def at_least_with_ties_after(start: Array) -> Array:
-        return candidates & ((keys > threshold) | ((keys == threshold) & (position < -start)))
-
-    all_ties = jnp.int32(-keys.size)
-    start = lax.cond(
-        marked > count,
-        lambda: _bisect(at_least_with_ties_after, all_ties, jnp.int32(0), count, marked)[0],
-        lambda: all_ties,
-    )
-    return at_least_with_ties_after(start)
+    info, available = jnp.iinfo(keys.dtype), count_true(candidates)
+    count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
+    lowest, highest = (jnp.asarray(end, keys.dtype) for end in (info.min, info.max))
+    found = search(_counted(at_least), Bracket.between(lowest, highest, available), count)
+    return _split_ties(at_least, above, found, keys.shape, count)
 
 
-def _bisect(
-    marks: Callable[[Array], Array], low: Array, high: Array, count: Array, marked: Array
-) -> tuple[Array, Array]:
-    """The `low` whose `marks(low)` has exactly `count` True, and how many it has.
+def _split_ties(
+    at_least: Marks, above: Marks, found: Bracket, shape: tuple[int, ...], count: Array
+) -> Array:
+    """What the threshold marks; too many tie at it: those at the lowest positions."""
+    threshold, size = found.low, math.prod(shape)
+    position = jnp.arange(size, dtype=jnp.int32).reshape(shape)
 
-    `marks` shrinks as its argument grows. Where no argument marks exactly `count` (ties): the
-    largest one up to `high` that marks at least `count`. `marked` is how many `marks(low)` has at
-    the start. Invariant: `low` marks at least `count`, and whatever is above `high` fewer.
-    """
+    def with_ties_before(end: Array) -> Array:
+        return above(threshold) | (at_least(threshold) & (position < -end))
 
-    def undecided(bracket: Bracket) -> Array:
-        low, high, marked = bracket
-        return (marked > count) & (low < high)
+    every_tie = jnp.int32(-size)
 
-    def halve(bracket: Bracket) -> Bracket:
-        low, high, marked = bracket
-        # Rounded up, so that it is above `low`; (low + high + 1) // 2 would overflow.
-        middle = (low | high) - ((low ^ high) >> 1)
-        marked_at_middle = count_true(marks(middle))
-        enough = marked_at_middle >= count
-        return (
-            jnp.where(enough, middle, low),
-            jnp.where(enough, high, middle - 1),
-            jnp.where(enough, marked_at_middle, marked),
-        )
+    def split() -> Array:
+        ties = Bracket.between(every_tie, jnp.int32(0), found.marked, found.above)
+        return search(_counted(with_ties_before), ties, count).low
 
-    low, _, marked = lax.while_loop(undecided, halve, (low, high, marked))
-    return low, marked
+    return with_ties_before(lax.cond(found.marked > count, split, lambda: every_tie))
+
+
+def _counted(marks: Marks) -> Marks:
+    return lambda key: count_true(marks(key))
+
+
+def _columns(array: Array) -> tuple[Array, Array]:
+    """All entries as columns, which a CPU reduces many at a time, and the few left over."""
+    flat = array.ravel()
+    whole = flat.size // _COLUMN_LENGTH * _COLUMN_LENGTH
+    return flat[:whole].reshape(_COLUMN_LENGTH, -1), flat[whole:]

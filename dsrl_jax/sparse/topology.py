@@ -10,7 +10,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
+from dsrl_jax.sparse.selection import (
+    count_true,
+    select_largest,
+    select_smallest,
+    select_strongest,
+)
 
 DropRule = Literal["balanced", "per_sign"]
 GrowRule = Literal["empty_before_drop", "empty_after_drop"]
@@ -167,13 +172,27 @@ def keep_largest(
     border: the lowest flat index stays, so that exactly `count` are left; with ties="strict"
     (the authors' code) all that equal the largest one to go, go with it.
     """
-    magnitude = jnp.abs(kernel)
-    nonzero = kernel != 0
-    kept = select_largest(magnitude, nonzero, count)
+    return keep_largest_from(None, kernel, count, ties=ties)[0]
+
+
+def keep_largest_from(
+    near: Float[Array, ""] | None,
+    kernel: Float[Array, "*shape"],
+    count: int | Int[Array, ""],
+    *,
+    ties: TargetTies = "exact",
+) -> tuple[Float[Array, "*shape"], Float[Array, ""]]:
+    """`keep_largest`, and where to begin next time; `near` is what the last time gave.
+
+    In a kernel that has changed a little the search then ends after a few passes; the result is
+    the same from any beginning (see `selection.select_strongest`).
+    """
+    kept, threshold = select_strongest(kernel, count, near)
     if ties == "strict":
-        removed = nonzero & ~kept
+        magnitude = jnp.abs(kernel)
+        removed = (kernel != 0) & ~kept
         kept &= magnitude > jnp.max(jnp.where(removed, magnitude, 0), initial=0)
-    return jnp.where(kept, kernel, 0)
+    return jnp.where(kept, kernel, 0), threshold
 
 
 def select_random(

@@ -107,7 +107,7 @@ def random_state(rng, config):
         actor=state.actor._replace(params=random_params(rng, state.actor.params)),
         critic=state.critic._replace(params=random_params(rng, state.critic.params)),
         **{
-            name: random_params(rng, target)
+            name: target._replace(params=random_params(rng, target.params))
             for name, target in state._asdict().items()
             if name.startswith("target")
         },
@@ -150,8 +150,10 @@ def q_values(critics, observation, action):
 
 def targets_of(state):
     """(params of a target, the net that it follows), of every target that the agent has."""
-    found = [(state.target_critic, state.critic)]
-    return found + ([(state.target_actor, state.actor)] if "target_actor" in state._fields else [])
+    found = [(state.target_critic.params, state.critic)]
+    if "target_actor" in state._fields:
+        found.append((state.target_actor.params, state.actor))
+    return found
 
 
 def leaves(tree):

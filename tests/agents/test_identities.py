@@ -26,6 +26,7 @@ from tests.agents.cases import (
     quick_jit,
     random_batch,
     small_config,
+    targets_of,
     train,
     update,
 )
@@ -36,7 +37,8 @@ both_agents = pytest.mark.parametrize("agent", CONFIGS)
 def assert_equal(actual, expected, part=...):
     actual, expected = leaves(actual), leaves(expected)
     assert actual.keys() == expected.keys()
-    for path in actual:
+    # Where the search in a target's layer begins changes its time alone, and dense ones have none.
+    for path in (path for path in actual if "/weakest/" not in path):
         np.testing.assert_array_equal(
             actual[path][part], expected[path][part], err_msg=path, strict=True
         )
@@ -152,17 +154,25 @@ def assert_same_run(actual, expected):
     assert_equal(states.critic.masks, expected_states.critic.masks)
     actual, expected = leaves(actual), leaves(expected)
     assert actual.keys() == expected.keys()
-    for path in actual:
+    # Where the search in a target's layer begins changes its time alone, and dense ones have none.
+    for path in (path for path in actual if "/weakest/" not in path):
         np.testing.assert_allclose(actual[path], expected[path], rtol=1e-9, atol=1e-9, err_msg=path)
 
 
-def conditions(jaxpr):
-    """How many branches a program has, those inside others included."""
-    return sum(
-        (equation.primitive.name == "cond")
-        + sum(map(conditions, jax.extend.core.jaxprs_in_params(equation.params)))
-        for equation in jaxpr.eqns
-    )
+def branches_of(jaxpr):
+    """The shape of the condition of every branch (`run_if`), those inside others included.
+
+    A branch ends after one pass: its next condition is a constant, as no search's is.
+    """
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "while":
+            condition = equation.params["cond_jaxpr"].jaxpr
+            if not condition.eqns:
+                found.append(condition.outvars[0].aval.shape)
+        for inner in jax.extend.core.jaxprs_in_params(equation.params):
+            found += branches_of(inner)
+    return found
 
 
 @both_agents
@@ -175,12 +185,14 @@ def test_members_share_the_branches_of_an_update(agent, key, rng):
     def branches(step, axis):
         one = partial(MODULES[type(config)].update, SPACES)
         members = jax.vmap(one, in_axes=(0, None, 0, 0, axis))
-        return conditions(jax.make_jaxpr(members)(keys, config, states, batches, step).jaxpr)
+        return branches_of(jax.make_jaxpr(members)(keys, config, states, batches, step).jaxpr)
 
-    # Lines 14, 17 and 20 of Algorithm 1; lines 14 and 18 of Algorithm 4, and the targets' period.
-    # What is inside them differs between members.
-    assert branches(jnp.int32(1), None) == 3
-    assert branches(jnp.arange(1, 4), 0) == 0
+    # Lines 14, 17 and 20 of Algorithm 1; lines 14 and 18 of Algorithm 4. And every leaf of a
+    # target. What is inside them differs between members.
+    leaves_of_targets = len(jax.tree.leaves([target for target, _ in targets_of(states)]))
+    adaptations = {"td3": 3, "sac": 2}[agent]
+    assert branches(jnp.int32(1), None) == [()] * (adaptations + leaves_of_targets)
+    assert () not in branches(jnp.arange(1, 4), 0)
 
 
 # --- Randomness ----------------------------------------------------------------------------------

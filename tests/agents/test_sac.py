@@ -80,7 +80,7 @@ def test_soft_target_is_the_references(cases, key):
         action, log_probability = reference_sample(
             state.actor.params, batch.next_observation, draws(key)
         )
-        next_q = q_values(state.target_critic, batch.next_observation, action)
+        next_q = q_values(state.target_critic.params, batch.next_observation, action)
         expected = reference.soft_target(
             batch.reward,
             batch.terminated,

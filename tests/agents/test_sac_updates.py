@@ -115,7 +115,8 @@ def with_biases(rng, state):
         net._replace(params=jax.tree_util.tree_map_with_path(draw, net.params))
         for net in (state.actor, state.critic)
     )
-    return state._replace(actor=actor, critic=critic, target_critic=critic.params)
+    target_critic = state.target_critic._replace(params=critic.params)
+    return state._replace(actor=actor, critic=critic, target_critic=target_critic)
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -158,7 +159,7 @@ def test_updates_are_the_references(topology, preset, learned, tau, seed):
             assert_trees_close(metrics, expected, atol=1e-6)
             assert_net_is(state.actor, actor)
             assert_net_is(state.critic, critic)
-            assert_trees_close(state.target_critic, critic.target, atol=1e-6)
+            assert_trees_close(state.target_critic.params, critic.target, atol=1e-6)
             np.testing.assert_allclose(state.temperature.log, temperature.log, rtol=0, atol=1e-6)
 
 
@@ -191,7 +192,7 @@ def test_with_tau_1_targets_are_copies_of_the_critics(preset, copying_states):
     assert any(moved) and len(copies) > 1
 
     online = leaves(copying_states.critic.params)
-    for path, target in leaves(copying_states.target_critic).items():
+    for path, target in leaves(copying_states.target_critic.params).items():
         for step in range(UPDATES + 1):
             copied = step - step % COPY_PERIOD[preset]
             assert np.array_equal(target[step], online[path][copied]), (path, step)

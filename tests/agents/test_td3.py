@@ -68,13 +68,13 @@ def test_td_target_is_the_references(rng, key):
     draws = np.asarray(jax.random.normal(key, (5, 2)))
     for config, state, batch in cases(rng):
         action = reference.smoothed_target_action(
-            policy(state.target_actor, batch.next_observation),
+            policy(state.target_actor.params, batch.next_observation),
             config.target_noise * HALF_RANGE * draws,
             config.target_noise_clip * HALF_RANGE,
             LOW,
             HIGH,
         )
-        next_q = q_values(state.target_critic, batch.next_observation, action)
+        next_q = q_values(state.target_critic.params, batch.next_observation, action)
         expected = reference.td_target(batch.reward, batch.terminated, *next_q, config.discount)
         np.testing.assert_allclose(td_target(key, config, state, batch), expected, **CLOSE)
 
@@ -130,7 +130,11 @@ def smoothed_actions(key, config, state, next_observation):
             td_target(
                 key,
                 config,
-                state._replace(target_critic=reading_critics(state.target_critic, dimension)),
+                state._replace(
+                    target_critic=state.target_critic._replace(
+                        params=reading_critics(state.target_critic.params, dimension)
+                    )
+                ),
                 batch,
             )
             for dimension in range(SPACES.action_size)
@@ -261,5 +265,5 @@ def test_updates_are_the_references(topology, preset, seed):
             assert_trees_close(metrics, expected, atol=1e-6)
             for net, known in [(state.actor, actor), (state.critic, critic)]:
                 assert_net_is(net, known)
-            assert_trees_close(state.target_actor, actor.target, atol=1e-6)
-            assert_trees_close(state.target_critic, critic.target, atol=1e-6)
+            assert_trees_close(state.target_actor.params, actor.target, atol=1e-6)
+            assert_trees_close(state.target_critic.params, critic.target, atol=1e-6)
