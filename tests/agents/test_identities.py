@@ -3,6 +3,7 @@
 And randomness: what is drawn follows from key and step alone.
 """
 
+import re
 from functools import partial
 
 import jax
@@ -193,6 +194,21 @@ def test_members_share_the_branches_of_an_update(agent, key, rng):
     adaptations = {"td3": 3, "sac": 2}[agent]
     assert branches(jnp.int32(1), None) == [()] * (adaptations + leaves_of_targets)
     assert () not in branches(jnp.arange(1, 4), 0)
+
+
+@both_agents
+def test_no_compiled_update_sorts(agent, key, rng):
+    """A sort of one layer would take longer than all the rest of an update."""
+
+    def sorts(compiled):
+        return bool(re.search(r"\bsort\(|TopK|topk", compiled.as_text()))
+
+    config = small_config(agent=agent)
+    arguments = key, config, first_state(key, config), random_batch(rng), 1
+    assert not sorts(update.lower(*arguments).compile())
+    # What it looks for is there in programs that do:
+    for function in (jnp.sort, jnp.median, lambda x: jax.lax.top_k(x, 3)):
+        assert sorts(quick_jit(function).lower(jnp.arange(99.0)).compile())
 
 
 # --- Randomness ----------------------------------------------------------------------------------
