@@ -19,10 +19,10 @@ def make_sparsity(config: AgentConfig) -> Sparsity:
     """How an agent's networks are sparse: which kernels, and by which rules; biases are dense."""
     settings = config.sparse
 
-    def is_sparse(path: str, shape: tuple[int, ...]) -> bool:
-        del shape
-        layer, leaf = path.split("/")[-2:]
-        return leaf == "kernel" and is_sparse_layer(settings, layer)
+    def is_sparse(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
+        del leaf
+        layer, name = path.split("/")[-2:]
+        return name == "kernel" and is_sparse_layer(settings, layer)
 
     return Sparsity(
         is_sparse=is_sparse,
@@ -33,9 +33,9 @@ def make_sparsity(config: AgentConfig) -> Sparsity:
     )
 
 
-def is_any_kernel(path: str, shape: tuple[int, ...]) -> bool:
+def is_any_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
     """What counts as a weight: every kernel, dense ones included (paper, eq. 10)."""
-    del shape
+    del leaf
     return path.endswith("kernel")
 
 

@@ -14,7 +14,10 @@ from dsrl_jax.sparse.costs import (
     stored_bytes,
     training_flops,
 )
+from dsrl_jax.sparse.densities import erdos_renyi, find_densities
 from dsrl_jax.sparse.distribution import fewest_connections, share_connections
+from dsrl_jax.sparse.groups import Groups, constant_fan_in, n_of_m
+from dsrl_jax.sparse.inspection import check, layer_rows, summary
 from dsrl_jax.sparse.masks import (
     adapt,
     apply_masks,
@@ -22,6 +25,7 @@ from dsrl_jax.sparse.masks import (
     draw_masks,
     is_kernel,
     maintain_sparsity,
+    prune,
 )
 from dsrl_jax.sparse.net import (
     SparseNet,
@@ -34,49 +38,85 @@ from dsrl_jax.sparse.net import (
     init_target,
     step_and_adapt,
 )
-from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
-from dsrl_jax.sparse.topology import (
+from dsrl_jax.sparse.rules import (
     OFFICIAL,
     PAPER,
+    RIGL,
+    SET,
+    SNFS,
+    STATIC,
     Rules,
-    drop_and_grow,
     drop_balanced,
+    drop_insensitive,
+    drop_nothing,
     drop_per_sign,
+    drop_smallest,
+    grow_random,
+    grow_strongest,
+    select_random,
+)
+from dsrl_jax.sparse.schedules import Gradual, cosine_fraction, gradual_sparsity, linear_fraction
+from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
+from dsrl_jax.sparse.topology import (
+    drop_and_grow,
     erdos_renyi_density,
     keep_largest,
     random_mask,
-    select_random,
 )
+from dsrl_jax.sparse.transformation import SparsifyState, get_masks, sparsify
 
 __all__ = [
     "OFFICIAL",
     "PAPER",
+    "RIGL",
+    "SET",
+    "SNFS",
+    "STATIC",
+    "Gradual",
+    "Groups",
     "Layer",
     "Rules",
     "SparseNet",
+    "SparsifyState",
     "Sparsity",
     "Target",
     "adapt",
     "adapt_net",
     "apply_masks",
     "average_target",
+    "check",
+    "constant_fan_in",
+    "cosine_fraction",
     "count_connections",
     "count_true",
     "count_weights",
     "draw_masks",
     "drop_and_grow",
     "drop_balanced",
+    "drop_insensitive",
+    "drop_nothing",
     "drop_per_sign",
+    "drop_smallest",
+    "erdos_renyi",
     "erdos_renyi_density",
     "expected_connections",
     "fewest_connections",
+    "find_densities",
+    "get_masks",
     "gradient_step",
+    "gradual_sparsity",
+    "grow_random",
+    "grow_strongest",
     "inference_flops",
     "init_net",
     "init_target",
     "is_kernel",
     "keep_largest",
+    "layer_rows",
+    "linear_fraction",
     "maintain_sparsity",
+    "n_of_m",
+    "prune",
     "random_mask",
     "run_if",
     "select_largest",
@@ -84,7 +124,9 @@ __all__ = [
     "select_smallest",
     "share_connections",
     "sparse_bytes",
+    "sparsify",
     "step_and_adapt",
     "stored_bytes",
+    "summary",
     "training_flops",
 ]

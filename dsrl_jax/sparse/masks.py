@@ -2,33 +2,72 @@
 
 A mask tree has the structure of its params and a full boolean array for every leaf, all True
 where the leaf is dense. Which leaves are sparse is static: a predicate on a leaf's path (keys
-joined by "/") and shape. The `stacked_axes` leading axes of every leaf count networks of one
-shape (twin critics: 1); each of those has a topology of its own, and the predicate and the
-density see the shape of one.
+joined by "/") and on its shape and dtype. The `stacked_axes` leading axes of a leaf count networks
+of one shape (twin critics, or scanned layers: 1); each of those has a topology of its own, and the
+predicate and the density see the shape of one.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import topology
 from dsrl_jax.sparse.branch import run_if
+from dsrl_jax.sparse.choice import zero_unless
+from dsrl_jax.sparse.groups import Groups
+from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.selection import count_true
 
 Params = Any  # a tree of arrays
 Masks = Any  # a tree of boolean arrays with the structure of its params
-IsSparse = Callable[[str, tuple[int, ...]], bool]
+IsSparse = Callable[[str, jax.ShapeDtypeStruct], bool]
 Density = float | Array | Callable[[str, tuple[int, ...]], float | Array]
+# One number for all leaves, or a function of a leaf's path and its own shape.
+StackedAxes = int | Callable[[str, tuple[int, ...]], int]
+
+# What layers call their vectors: stacked in one array, these have two dimensions too.
+_VECTORS = {"bias", "b", "scale", "offset", "beta", "gamma"}
 
 
-def is_kernel(path: str, shape: tuple[int, ...]) -> bool:
-    """The default predicate: leaves of two or more dimensions; biases and norms stay dense."""
-    del path  # The shape alone decides.
-    return len(shape) >= 2
+class Leaf(NamedTuple):
+    """One array of a tree. `one` is the shape and dtype of a single network of its stack."""
+
+    path: str
+    value: Array
+    one: jax.ShapeDtypeStruct
+    stacked: int  # leading axes that count networks
+    sparse: bool
+
+
+def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
+    """The default predicate: floating-point leaves of two or more dimensions (and their masks).
+
+    Biases and norms stay dense, stacked ones too: what is called so, or lies in a layer whose name
+    has "norm" in it.
+    """
+    parts = path.lower().split("/")
+    if _VECTORS & set(parts[-2:]) or any("norm" in part for part in parts):
+        return False
+    numbers = leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.floating)
+    return len(leaf.shape) >= 2 and bool(numbers)
+
+
+def find_leaves(
+    tree: Any, *, is_sparse: IsSparse = is_kernel, stacked_axes: StackedAxes = 0
+) -> list[Leaf]:
+    """All leaves in the tree's order, and which are sparse."""
+
+    def find(path: str, value: Array) -> Leaf:
+        stacked = stacked_axes(path, value.shape) if callable(stacked_axes) else stacked_axes
+        one = jax.ShapeDtypeStruct(value.shape[stacked:], value.dtype)
+        return Leaf(path, value, one, stacked, is_sparse(path, one))
+
+    return [find(path, value) for path, value in named_leaves(tree)]
 
 
 def draw_masks(
@@ -37,8 +76,9 @@ def draw_masks(
     density: Density,
     *,
     is_sparse: IsSparse = is_kernel,
-    stacked_axes: int = 0,
+    stacked_axes: StackedAxes = 0,
     exact: bool = False,
+    groups: Groups | None = None,
 ) -> Masks:
     """Draws a random topology for every sparse leaf (Algorithm 1, line 2; eq. 1).
 
@@ -46,34 +86,37 @@ def draw_masks(
       density: share of connections in [0, 1], or a function of path and shape that gives it,
         for instance by `erdos_renyi_density`.
       exact: round(density * size) connections exactly, instead of independent draws.
+      groups: where connections may be, see `groups.py`.
     Raises:
       ValueError: if a density is outside [0, 1].
     """
 
-    def draw(index: int, path: str, leaf: Array) -> Array:
-        shape = leaf.shape[stacked_axes:]
-        if not is_sparse(path, shape):
-            return jnp.ones(leaf.shape, bool)
-        share = density(path, shape) if callable(density) else density
-        one = partial(topology.random_mask, shape=shape, density=share, exact=exact)
-        keys = jax.random.split(jax.random.fold_in(key, index), leaf.shape[:stacked_axes])
-        return _per_network(one, stacked_axes)(keys)
+    def draw(index: int, leaf: Leaf) -> Array:
+        if not leaf.sparse:
+            return jnp.ones(leaf.value.shape, bool)
+        shape = leaf.one.shape
+        share = density(leaf.path, shape) if callable(density) else density
+        one = partial(topology.random_mask, shape=shape, density=share, exact=exact, groups=groups)
+        return _per_network(one, leaf.stacked)(_keys(key, index, leaf))
 
-    named, structure = _named_leaves(params)
-    return structure.unflatten(
-        [draw(index, path, leaf) for index, (path, leaf) in enumerate(named)]
-    )
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(params)
+    return structure.unflatten([draw(index, leaf) for index, leaf in enumerate(leaves)])
 
 
 def apply_masks(
-    params: Params, masks: Masks, *, is_sparse: IsSparse = is_kernel, stacked_axes: int = 0
+    params: Params,
+    masks: Masks,
+    *,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
 ) -> Params:
     """Sets every absent weight to exactly 0; connected weights and dense leaves pass unchanged."""
 
     def apply(leaf: Array, mask: Array) -> Array:
-        return jnp.where(mask, leaf, 0)
+        return zero_unless(mask, leaf)
 
-    return _map_sparse(apply, params, masks, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    return map_sparse(apply, params, masks, is_sparse=is_sparse, stacked_axes=stacked_axes)
 
 
 def adapt(
@@ -83,34 +126,74 @@ def adapt(
     drop_fraction: float | Float[Array, ""],
     *,
     is_sparse: IsSparse = is_kernel,
-    stacked_axes: int = 0,
-    rules: topology.Rules = topology.PAPER,
+    stacked_axes: StackedAxes = 0,
+    rules: Rules = PAPER,
     grow: bool | Array = True,
+    gradients: Params | None = None,
+    momentum: Params | None = None,
 ) -> tuple[Params, Masks]:
     """Topological adaptation (Algorithm 2) of every sparse leaf, each on its own.
 
-    Args and errors as in `topology.drop_and_grow`.
+    Args and errors as in `topology.drop_and_grow`; `gradients` and `momentum` are trees like
+    params, whose values for dense leaves do not matter.
     Returns:
       params, exactly 0 off the new masks, and the new masks.
     """
-    change = partial(topology.drop_and_grow, drop_fraction=drop_fraction, rules=rules, grow=grow)
+    signals = {"gradient": gradients, "momentum": momentum}
+    signals = {name: tree for name, tree in signals.items() if tree is not None}
 
-    def change_leaf(index: int, path: str, leaf: Array, mask: Array) -> tuple[Array, Array]:
-        if not is_sparse(path, leaf.shape[stacked_axes:]):
-            return leaf, mask
-        keys = jax.random.split(jax.random.fold_in(key, index), leaf.shape[:stacked_axes])
-        return _per_network(change, stacked_axes)(keys, leaf, mask)
-
-    named, structure = _named_leaves(params)
-    changed = [
-        change_leaf(index, path, leaf, mask)
-        for index, ((path, leaf), mask) in enumerate(
-            zip(named, structure.flatten_up_to(masks), strict=True)
+    def change(key: Array, kernel: Array, mask: Array, *more: Array) -> tuple[Array, Array]:
+        named = dict(zip(signals, more, strict=True))
+        return topology.drop_and_grow(
+            key, kernel, mask, drop_fraction, rules=rules, grow=grow, **named
         )
-    ]
+
+    def change_leaf(index: int, leaf: Leaf, mask: Array, *more: Array) -> tuple[Array, Array]:
+        if not leaf.sparse:
+            return leaf.value, mask
+        each = _per_network(change, leaf.stacked)
+        return each(_keys(key, index, leaf), leaf.value, mask, *more)
+
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(params)
+    others = [structure.flatten_up_to(tree) for tree in (masks, *signals.values())]
+    changed = [change_leaf(*case) for case in zip(range(len(leaves)), leaves, *others, strict=True)]
     return (
         structure.unflatten([leaf for leaf, _ in changed]),
         structure.unflatten([mask for _, mask in changed]),
+    )
+
+
+def prune(
+    params: Params,
+    masks: Masks,
+    density: Callable[[str, tuple[int, ...]], float | Array],
+    *,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
+) -> tuple[Params, Masks]:
+    """Keeps round(density * size) connections of every sparse leaf, the largest ones.
+
+    Returns:
+      params, exactly 0 off the new masks, and the new masks.
+    """
+
+    def prune_leaf(leaf: Leaf, mask: Array) -> tuple[Array, Array]:
+        if not leaf.sparse:
+            return leaf.value, mask
+        size = leaf.value[(0,) * leaf.stacked].size
+        count = jnp.round(density(leaf.path, leaf.one.shape) * size).astype(jnp.int32)
+        return _per_network(partial(topology.prune, count=count), leaf.stacked)(leaf.value, mask)
+
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(params)
+    pruned = [
+        prune_leaf(leaf, mask)
+        for leaf, mask in zip(leaves, structure.flatten_up_to(masks), strict=True)
+    ]
+    return (
+        structure.unflatten([leaf for leaf, _ in pruned]),
+        structure.unflatten([mask for _, mask in pruned]),
     )
 
 
@@ -119,7 +202,7 @@ def maintain_sparsity(
     masks: Masks,
     *,
     is_sparse: IsSparse = is_kernel,
-    stacked_axes: int = 0,
+    stacked_axes: StackedAxes = 0,
     ties: topology.TargetTies = "exact",
 ) -> Params:
     """Algorithm 3 on every sparse leaf: at most as many weights as the online layer connects.
@@ -132,12 +215,13 @@ def maintain_sparsity(
     def keep(leaf: Array, mask: Array) -> Array:
         return topology.keep_largest(leaf, count_true(mask), ties=ties)
 
-    return _map_sparse(
-        _per_network(keep, stacked_axes),
-        target,
-        masks,
-        is_sparse=is_sparse,
-        stacked_axes=stacked_axes,
+    leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(target)
+    return structure.unflatten(
+        [
+            _per_network(keep, leaf.stacked)(leaf.value, mask) if leaf.sparse else leaf.value
+            for leaf, mask in zip(leaves, structure.flatten_up_to(masks), strict=True)
+        ]
     )
 
 
@@ -150,7 +234,7 @@ def average_and_maintain(
     near: Any,
     *,
     is_sparse: IsSparse = is_kernel,
-    stacked_axes: int = 0,
+    stacked_axes: StackedAxes = 0,
     ties: topology.TargetTies = "exact",
 ) -> tuple[Params, Any]:
     """A target's average with its online network, and then `maintain_sparsity`, where `due`.
@@ -171,21 +255,20 @@ def average_and_maintain(
     def keep(near: Array, leaf: Array, mask: Array) -> tuple[Array, Array]:
         return topology.keep_largest_from(near, leaf, count_true(mask), ties=ties)
 
-    def follow_leaf(path: str, old: Array, near: Array, new: Array, mask: Array) -> Any:
-        def follow(leaf: tuple[Array, Array]) -> tuple[Array, Array]:
-            old, near = leaf
+    def follow_leaf(leaf: Leaf, near: Array, new: Array, mask: Array) -> Any:
+        def follow(both: tuple[Array, Array]) -> tuple[Array, Array]:
+            old, near = both
             averaged = average(new, old)
-            if not is_sparse(path, old.shape[stacked_axes:]):
+            if not leaf.sparse:
                 return averaged, near
-            return _per_network(keep, stacked_axes)(near, averaged, mask)
+            return _per_network(keep, leaf.stacked)(near, averaged, mask)
 
-        return run_if(due, follow, (old, near))
+        return run_if(due, follow, (leaf.value, near))
 
-    named, structure = _named_leaves(target)
+    leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(target)
     others = [structure.flatten_up_to(tree) for tree in (near, params, masks)]
-    followed = [
-        follow_leaf(path, old, *rest) for (path, old), *rest in zip(named, *others, strict=True)
-    ]
+    followed = [follow_leaf(*case) for case in zip(leaves, *others, strict=True)]
     return (
         structure.unflatten([leaf for leaf, _ in followed]),
         structure.unflatten([near for _, near in followed]),
@@ -193,36 +276,46 @@ def average_and_maintain(
 
 
 def count_connections(
-    masks: Masks, *, is_counted: IsSparse = is_kernel, stacked_axes: int = 0
+    masks: Masks, *, is_counted: IsSparse = is_kernel, stacked_axes: StackedAxes = 0
 ) -> Int[Array, ""]:
     """Connections of all kernels, dense ones included, biases not (eq. 10), int32."""
-    named, _ = _named_leaves(masks)
-    counted = [leaf for path, leaf in named if is_counted(path, leaf.shape[stacked_axes:])]
+    leaves = find_leaves(masks, is_sparse=is_counted, stacked_axes=stacked_axes)
+    counted = [leaf.value for leaf in leaves if leaf.sparse]
     return sum((count_true(leaf) for leaf in counted), start=jnp.int32(0))
 
 
-def _map_sparse(
+def map_sparse(
     function: Callable[..., Array],
     tree: Any,
     *rest: Any,
-    is_sparse: IsSparse,
-    stacked_axes: int,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
 ) -> Any:
     """`function` of the sparse leaves of all trees; dense leaves of the first as they are."""
-    named, structure = _named_leaves(tree)
+    leaves = find_leaves(tree, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(tree)
     others = [structure.flatten_up_to(other) for other in rest]
     return structure.unflatten(
         [
-            function(leaf, *more) if is_sparse(path, leaf.shape[stacked_axes:]) else leaf
-            for (path, leaf), *more in zip(named, *others, strict=True)
+            function(leaf.value, *more) if leaf.sparse else leaf.value
+            for leaf, *more in zip(leaves, *others, strict=True)
         ]
     )
 
 
-def _named_leaves(tree: Any) -> tuple[list[tuple[str, Array]], Any]:
-    flat, structure = jax.tree_util.tree_flatten_with_path(tree)
+def _structure(tree: Any) -> Any:
+    return jax.tree.structure(tree)
+
+
+def named_leaves(tree: Any) -> list[tuple[str, Array]]:
+    """Every leaf with its path, keys joined by "/"."""
     name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    return [(name(path), leaf) for path, leaf in flat], structure
+    return [(name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
+
+
+def _keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:
+    """A key for each network of a leaf's stack; the leaf's place in the tree decides."""
+    return jax.random.split(jax.random.fold_in(key, index), leaf.value.shape[: leaf.stacked])
 
 
 def _per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..., Any]:
@@ -230,9 +323,4 @@ def _per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..
     if not stacked_axes:
         return function
     inner = _per_network(function, stacked_axes - 1)
-
-    def each(*leaves: Array) -> Any:
-        results = [inner(*(leaf[i] for leaf in leaves)) for i in range(leaves[0].shape[0])]
-        return jax.tree.map(lambda *parts: jnp.stack(parts), *results)
-
-    return each
+    return lambda *leaves: lax.map(lambda each: inner(*each), leaves)

@@ -9,8 +9,10 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.branch import run_if
-from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, is_kernel
-from dsrl_jax.sparse.topology import PAPER, Rules, TargetTies
+from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, StackedAxes, is_kernel
+from dsrl_jax.sparse.moments import mask_moments
+from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.topology import TargetTies
 
 Moments = Literal["sparse", "dense"]
 
@@ -43,7 +45,7 @@ class Sparsity(NamedTuple):
     """
 
     is_sparse: IsSparse = is_kernel
-    stacked_axes: int = 0
+    stacked_axes: StackedAxes = 0
     rules: Rules = PAPER
     moments: Moments = "sparse"
     target_ties: TargetTies = "exact"
@@ -65,6 +67,7 @@ def init_net(
         is_sparse=sparsity.is_sparse,
         stacked_axes=sparsity.stacked_axes,
         exact=sparsity.exact_count,
+        groups=sparsity.rules.groups,
     )
     params = _apply_masks(params, masks, sparsity)
     return SparseNet(params, masks, optimizer.init(params))
@@ -77,10 +80,21 @@ def gradient_step(
     sparsity: Sparsity,
 ) -> SparseNet:
     """One optimizer step. With dense moments the result is dense, and still to be masked."""
+    updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
+    return SparseNet(optax.apply_updates(net.params, updates), net.masks, opt_state)
+
+
+def optimizer_updates(
+    net: SparseNet,
+    gradients: Params,
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+) -> tuple[Params, optax.OptState]:
+    """What the optimizer would add to the params, and its next state."""
     if sparsity.moments == "sparse":
         gradients = _apply_masks(gradients, net.masks, sparsity)
     updates, opt_state = optimizer.update(gradients, net.opt_state, net.params)
-    return SparseNet(optax.apply_updates(net.params, updates), net.masks, opt_state)
+    return updates, opt_state
 
 
 def adapt_net(
@@ -91,13 +105,19 @@ def adapt_net(
     sparsity: Sparsity,
     *,
     grow: bool | Bool[Array, ""] = True,
+    gradients: Params | None = None,
+    momentum: Params | None = None,
 ) -> SparseNet:
     """Topological adaptation (Algorithm 2) of every sparse layer.
 
     With sparse moments the optimizer's state of every absent connection is cleared, and one that
     grows where none was starts from none. (A connection that is dropped and comes back at once,
     which the paper's rules do not allow, keeps its state.)
+
+    Args:
+      gradients, momentum: dense trees, for the rules that look at them.
     """
+    del optimizer  # Its state's arrays are told by their paths.
     params, masks = masks_lib.adapt(
         key,
         net.params,
@@ -107,8 +127,11 @@ def adapt_net(
         stacked_axes=sparsity.stacked_axes,
         rules=sparsity.rules,
         grow=grow,
+        gradients=gradients,
+        momentum=momentum,
     )
-    return SparseNet(params, masks, _mask_moments(net.opt_state, masks, optimizer, sparsity))
+    changed = SparseNet(params, masks, net.opt_state)
+    return changed._replace(opt_state=_mask_moments(changed, sparsity))
 
 
 def step_and_adapt(
@@ -128,7 +151,9 @@ def step_and_adapt(
     """
 
     def change(stepped: SparseNet) -> SparseNet:
-        return adapt_net(key, stepped, drop_fraction, optimizer, sparsity, grow=grow)
+        return adapt_net(
+            key, stepped, drop_fraction, optimizer, sparsity, grow=grow, gradients=gradients
+        )
 
     adapted = run_if(due, change, gradient_step(net, gradients, optimizer, sparsity))
     if sparsity.moments == "sparse":
@@ -139,10 +164,11 @@ def step_and_adapt(
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     """The network itself (Algorithm 1, line 4)."""
 
-    def unknown(leaf: Array) -> Array:
-        return jnp.zeros(leaf.shape[: sparsity.stacked_axes], leaf.dtype)
-
-    return Target(net.params, jax.tree.map(unknown, net.params))
+    leaves = masks_lib.find_leaves(
+        net.params, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
+    )
+    unknown = [jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype) for leaf in leaves]
+    return Target(net.params, jax.tree.unflatten(jax.tree.structure(net.params), unknown))
 
 
 def average_target(
@@ -180,15 +206,14 @@ def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
     )
 
 
-def _mask_moments(
-    opt_state: optax.OptState,
-    masks: Masks,
-    optimizer: optax.GradientTransformation,
-    sparsity: Sparsity,
-) -> Any:
+def _mask_moments(net: SparseNet, sparsity: Sparsity) -> optax.OptState:
     """A connection that came was empty before, so its moments are 0 already: masking suffices."""
     if sparsity.moments == "dense":
-        return opt_state
-    return optax.tree_map_params(
-        optimizer, lambda moment, mask: jnp.where(mask, moment, 0), opt_state, masks
+        return net.opt_state
+    return mask_moments(
+        net.opt_state,
+        net.params,
+        net.masks,
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
     )

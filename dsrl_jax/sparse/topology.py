@@ -4,41 +4,30 @@ A mask is boolean, True = connected, in the shape of its kernel. Functions here 
 of any shape; `masks.py` applies them to a whole tree of parameters.
 """
 
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from dsrl_jax.sparse.selection import (
-    count_true,
-    select_largest,
-    select_smallest,
-    select_strongest,
+from dsrl_jax.sparse.groups import (
+    Groups,
+    cap_by_group,
+    group_connections,
+    mark_by_group,
+    split_groups,
 )
+from dsrl_jax.sparse.rules import (
+    DROP_RULES,
+    PAPER,
+    Rules,
+    grow_random,
+    grow_strongest,
+    select_random,
+)
+from dsrl_jax.sparse.selection import count_true, select_largest, select_strongest
 
-DropRule = Literal["balanced", "per_sign"]
-GrowRule = Literal["empty_before_drop", "empty_after_drop"]
-GrownWeight = Literal["zero", "stepped"]
 TargetTies = Literal["exact", "strict"]
-
-
-class Rules(NamedTuple):
-    """Where the paper's text and the authors' code differ; the defaults are the text's.
-
-    drop: how many leave from which side, see `drop_balanced` and `drop_per_sign`.
-    grow: where connections may appear: positions empty before the drop, or after it, which
-      lets a connection that was just dropped come back.
-    grown_weight: "zero", or "stepped": what the kernel that was handed in holds there.
-    """
-
-    drop: DropRule = "balanced"
-    grow: GrowRule = "empty_before_drop"
-    grown_weight: GrownWeight = "zero"
-
-
-PAPER = Rules()
-OFFICIAL = Rules(drop="per_sign", grow="empty_after_drop", grown_weight="stepped")
 
 
 def erdos_renyi_density(n_in: int, n_out: int, lam: float | Array) -> float | Array:
@@ -60,11 +49,17 @@ def erdos_renyi_density(n_in: int, n_out: int, lam: float | Array) -> float | Ar
 
 
 def random_mask(
-    key: PRNGKeyArray, shape: tuple[int, ...], density: float | Array, *, exact: bool = False
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    density: float | Array,
+    *,
+    exact: bool = False,
+    groups: Groups | None = None,
 ) -> Bool[Array, "..."]:
     """A random topology: every position is connected with probability `density` (eq. 1).
 
     With `exact`, the same uniform choice of positions, but exactly round(density * size) of them.
+    With `groups`, exactly as many in each group; where these say how many, density has no effect.
 
     Args:
       density: in [0, 1]; may be traced, and is then not checked.
@@ -72,9 +67,13 @@ def random_mask(
       ValueError: if `density` is outside [0, 1].
     """
     _check_fraction("density", density)
+    everywhere = jnp.ones(shape, bool)
+    if groups is not None:
+        size = split_groups(everywhere, groups).shape[1]
+        counts = group_connections(groups, density, size)
+        return mark_by_group(select_random, key, everywhere, counts, groups)
     if not exact:
         return jax.random.bernoulli(key, density, shape)
-    everywhere = jnp.ones(shape, bool)
     return select_random(key, everywhere, jnp.round(density * everywhere.size).astype(jnp.int32))
 
 
@@ -86,81 +85,58 @@ def drop_and_grow(
     *,
     rules: Rules = PAPER,
     grow: bool | Bool[Array, ""] = True,
+    gradient: Float[Array, "*shape"] | None = None,
+    momentum: Float[Array, "*shape"] | None = None,
 ) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
     """Topological adaptation (Algorithm 2): drops the weakest connections, grows as many.
 
-    The count of connections stays; growth is uniform among the empty positions. Where they are
-    fewer than what would be dropped, the drop is capped by them.
+    The count of connections stays, in each group where rules have groups. By the paper's rules
+    growth is uniform among the empty positions. Where they are fewer than what would be dropped,
+    the drop is capped by them.
 
     Args:
       key: consumed by the growth.
       kernel: weights; with rules.grown_weight "stepped" also those of absent positions.
       mask: the connections.
       drop_fraction: η in [0, 1]; may be traced, and is then not checked.
-      rules: which of the paper's text and the authors' code to follow.
+      rules: which connections leave and come; the paper's text, the authors' code, or others.
       grow: False drops without growing, the authors' last change of topology; may be traced.
+      gradient, momentum: dense, of all positions; for the rules that look at them.
     Returns:
       The kernel, exactly 0 off the new mask, and the new mask.
     Raises:
-      ValueError: if shapes differ or `drop_fraction` is outside [0, 1].
+      ValueError: if shapes differ, `drop_fraction` is outside [0, 1], or a rule lacks what it
+        looks at.
     """
     if kernel.shape != mask.shape:
         raise ValueError(f"mask must have the kernel's shape, {kernel.shape}, got {mask.shape}")
     _check_fraction("drop_fraction", drop_fraction)
-    drop = {"balanced": drop_balanced, "per_sign": drop_per_sign}[rules.drop]
     before = rules.grow == "empty_before_drop"
     room = count_true(~mask) if before else mask.size
 
-    dropped = drop(kernel, mask, drop_fraction, room)
+    drop = rules.drop if callable(rules.drop) else DROP_RULES[rules.drop]
+    dropped = drop(kernel, mask, drop_fraction, room, gradient)
+    if before and rules.groups is not None:
+        dropped = cap_by_group(kernel, dropped, ~mask, rules.groups)
     kept = mask & ~dropped
-    count = jnp.where(grow, count_true(dropped), 0)
-    grown = select_random(key, ~mask if before else ~kept, count)
+    signal = {"random": None, "gradient": gradient, "momentum": momentum}[rules.grow_by]
+    grown = _grow(key, ~mask if before else ~kept, dropped, grow, rules, signal)
     valued = kept if rules.grown_weight == "zero" else kept | grown
     return jnp.where(valued, kernel, 0), kept | grown
 
 
-def drop_balanced(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
-) -> Bool[Array, "*shape"]:
-    """The connections to drop by the paper's text (Algorithm 2, lines 1 to 5; eq. 4).
+def prune(
+    kernel: Float[Array, "*shape"], mask: Bool[Array, "*shape"], count: int | Int[Array, ""]
+) -> tuple[Float[Array, "*shape"], Bool[Array, "*shape"]]:
+    """Keeps the `count` connections of largest magnitude, or all if there are fewer.
 
-    c = floor(η connections), at most `room`. Connections that are exactly 0 go first: eq. (4)
-    read literally would keep a connection without a gradient for ever. Of the rest, half (rounded
-    down) are the smallest positive weights and the others the negative ones nearest zero; a side
-    with too few leaves the rest to the other.
+    A step of gradual magnitude pruning (Zhu & Gupta 2017): what has gone does not come back.
+
+    Returns:
+      The kernel, exactly 0 off the new mask, and the new mask.
     """
-    zero, positive, negative = _sides(kernel, mask)
-    n_zero, n_positive, n_negative = map(count_true, (zero, positive, negative))
-    count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
-    drop_zero = jnp.minimum(count, n_zero)
-    rest = count - drop_zero
-    drop_negative = jnp.minimum(rest - jnp.minimum(rest // 2, n_positive), n_negative)
-    drop_positive = rest - drop_negative
-    return _weakest(kernel, (zero, positive, negative), (drop_zero, drop_positive, drop_negative))
-
-
-def drop_per_sign(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
-) -> Bool[Array, "*shape"]:
-    """The connections to drop by the authors' code: η of each sign, and whatever is exactly 0.
-
-    floor(η positives) + 1 of the positive weights and negatives - floor((1 - η) negatives) of
-    the negative ones, at most `room` in all.
-    """
-    zero, positive, negative = _sides(kernel, mask)
-    n_zero, n_positive, n_negative = map(count_true, (zero, positive, negative))
-    drop_zero = jnp.minimum(n_zero, room)
-    share_positive = jnp.minimum(_floor_share(drop_fraction, n_positive) + 1, n_positive)
-    drop_positive = jnp.minimum(share_positive, room - drop_zero)
-    share_negative = n_negative - _floor_share(1 - drop_fraction, n_negative)
-    drop_negative = jnp.minimum(share_negative, room - drop_zero - drop_positive)
-    return _weakest(kernel, (zero, positive, negative), (drop_zero, drop_positive, drop_negative))
+    kept = select_largest(jnp.abs(kernel), mask, count)
+    return jnp.where(kept, kernel, 0), kept
 
 
 def keep_largest(
@@ -195,32 +171,23 @@ def keep_largest_from(
     return jnp.where(kept, kernel, 0), threshold
 
 
-def select_random(
-    key: PRNGKeyArray, candidates: Bool[Array, "*shape"], count: int | Int[Array, ""]
-) -> Bool[Array, "*shape"]:
-    """Marks exactly `min(count, candidates.sum())` candidates, every subset equally likely.
-
-    Up to ties between 31-bit random numbers, which fall to the lower flat index.
-    """
-    scores = jax.random.bits(key, candidates.shape, jnp.uint32) >> 1
-    return select_largest(scores.astype(jnp.int32), candidates, count)
-
-
-def _sides(kernel: Array, mask: Array) -> tuple[Array, Array, Array]:
-    return mask & (kernel == 0), mask & (kernel > 0), mask & (kernel < 0)
-
-
-def _weakest(kernel: Array, sides: tuple[Array, ...], counts: tuple[Array, ...]) -> Array:
-    magnitude = jnp.abs(kernel)
-    dropped = jnp.zeros(kernel.shape, bool)
-    for side, count in zip(sides, counts, strict=True):
-        dropped |= select_smallest(magnitude, side, count)
-    return dropped
-
-
-def _floor_share(fraction: float | Array, count: Array) -> Array:
-    """floor(fraction * count) in float32: its rounding makes 0.7 of 10 seven, as it should be."""
-    return jnp.floor(jnp.float32(fraction) * count.astype(jnp.float32)).astype(jnp.int32)
+def _grow(
+    key: PRNGKeyArray,
+    candidates: Array,
+    dropped: Array,
+    grow: bool | Array,
+    rules: Rules,
+    signal: Array | None,
+) -> Array:
+    """As many of the candidates as were dropped, in each group if there are groups."""
+    if rules.grow_by != "random" and signal is None:
+        raise ValueError(f"rules.grow_by {rules.grow_by!r} needs the kernel's, got none")
+    rule = grow_random if rules.grow_by == "random" else grow_strongest
+    signals = () if signal is None else (signal,)
+    if rules.groups is None:
+        return rule(key, candidates, jnp.where(grow, count_true(dropped), 0), *signals)
+    counts = jax.vmap(count_true)(split_groups(dropped, rules.groups))
+    return mark_by_group(rule, key, candidates, jnp.where(grow, counts, 0), rules.groups, *signals)
 
 
 def _check_fraction(name: str, fraction: float | Array) -> None:

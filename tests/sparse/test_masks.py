@@ -11,8 +11,8 @@ from dsrl_jax import sparse
 from tests import reference
 
 
-def is_hidden_kernel(path, shape):
-    return len(shape) == 2 and not path.startswith("output")
+def is_hidden_kernel(path, leaf):
+    return len(leaf.shape) == 2 and not path.startswith("output")
 
 
 # Two critics on the leading axis; their output layer is dense.
@@ -89,12 +89,32 @@ def test_an_exact_draw_gives_every_network_the_same_count(key, params):
     assert [mask.sum() for (mask,) in hidden_kernels(masks)] == [25] * 4  # round(0.4 * 63)
 
 
-def test_by_default_matrices_are_sparse_and_vectors_are_dense(key, params):
-    # Unstacked, a pair of biases is a matrix like any other.
-    for stacked_axes, bias_is_dense in [(1, True), (0, False)]:
+def test_by_default_matrices_are_sparse_and_vectors_are_dense_stacked_or_not(key, params):
+    for stacked_axes in (0, 1):
         masks = draw(key, params, 0.0, stacked_axes=stacked_axes)
-        assert masks["hidden_1"]["bias"].all() == bias_is_dense
+        assert masks["hidden_1"]["bias"].all()
         assert not masks["output"]["kernel"].any()
+
+
+def test_by_default_norms_and_whole_numbers_are_dense(key):
+    dense = {
+        "LayerNorm_0": {"scale": (3, 4), "anything": (3, 4)},
+        "layer": {"b": (3, 4)},
+        "vector": (12,),
+    }
+    params = jax.tree.map(jnp.zeros, dense, is_leaf=lambda node: isinstance(node, tuple))
+    params |= {"indices": jnp.zeros((3, 4), jnp.int32), "table": jnp.zeros((3, 4), jnp.bfloat16)}
+    masks = draw(key, params, 0.0)
+    assert not masks.pop("table").any()
+    assert all(mask.all() for mask in jax.tree.leaves(masks))
+
+
+def test_leaves_may_differ_in_how_many_axes_are_stacked(key):
+    params = {"scanned": jnp.zeros((3, 9, 8)), "head": jnp.zeros((8, 9))}
+    stacked_axes = lambda path, shape: int(path == "scanned")  # noqa: E731
+    masks = draw(key, params, 0.5, stacked_axes=stacked_axes, exact=True)
+    assert [int(mask.sum()) for mask in masks["scanned"]] == [36] * 3
+    assert len(np.unique(np.reshape(masks["scanned"], (3, 72)), axis=0)) == 3
 
 
 def test_networks_may_be_stacked_twice(key):

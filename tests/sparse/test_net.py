@@ -12,8 +12,8 @@ from dsrl_jax import sparse
 from tests import reference
 
 
-def is_hidden_kernel(path, shape):
-    return path == "hidden/kernel" and len(shape) == 2
+def is_hidden_kernel(path, leaf):
+    return path == "hidden/kernel" and len(leaf.shape) == 2
 
 
 SHAPES = {
@@ -190,7 +190,7 @@ def test_the_last_adaptation_may_drop_without_growing(key):
 def test_all_true_masks_train_as_plain_optax_does(key, sparsity):
     # Everything is sparse and everything connected. The steps are not jitted, so that they are
     # equal to the last bit; the adaptation in their midst only moves numbers.
-    sparsity = sparsity._replace(is_sparse=lambda path, shape: True)
+    sparsity = sparsity._replace(is_sparse=lambda path, leaf: True)
     adapt = jax.jit(partial(sparse.adapt_net, optimizer=ADAM, sparsity=sparsity))
     params = random_tree(key)["hidden"]
     opt_state = ADAM.init(params)

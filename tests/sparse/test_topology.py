@@ -131,7 +131,7 @@ def test_adapts_a_whole_layer_as_the_reference(rng, key, random_layer):
         sparse.Rules("balanced", "empty_after_drop", "zero"),
         sparse.Rules("per_sign", "empty_before_drop", "stepped"),  # the room caps each sign
     ],
-    ids="-".join,
+    ids=lambda rules: "-".join(rules[:3]),
 )
 def test_mixed_rules_conserve_connections(rng, key, rules):
     for case in cases(rng, key, (1, 13)):

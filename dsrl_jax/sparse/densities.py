@@ -1,0 +1,111 @@
+"""The density of each leaf of a tree, from a sparsity of the whole tree or of paths."""
+
+import math
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+import jax
+from jaxtyping import Array
+
+from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
+from dsrl_jax.sparse.masks import (
+    Density,
+    IsSparse,
+    Leaf,
+    Params,
+    StackedAxes,
+    find_leaves,
+    is_kernel,
+)
+from dsrl_jax.sparse.topology import erdos_renyi_density
+
+# Of all sparse leaves together, or of those that a path pattern (shell style) names.
+Sparsities = float | Array | Mapping[str, float | Array]
+
+
+def find_densities(
+    params: Params,
+    sparsity: Sparsities,
+    distribution: Distribution = "erk",
+    *,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
+) -> dict[str, Any]:
+    """The density of every sparse leaf, by path.
+
+    Args:
+      sparsity: the share of weights to be absent: of all sparse leaves together, shared among
+        them by `distribution` (see `share_connections`); or a dictionary from a path pattern,
+        such as "*/attention/*", to the sparsity of each leaf that it matches. The first match
+        counts.
+    Raises:
+      ValueError: if no leaf is sparse, a sparsity is outside [0, 1) or leaves a layer without
+        connections, a pattern names no leaf, or a leaf has no pattern.
+    """
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    sparse = [leaf for leaf in leaves if leaf.sparse]
+    if not sparse:
+        paths = ", ".join(leaf.path for leaf in leaves) or "none"
+        raise ValueError(f"no leaf is sparse: is_sparse is False for all of {paths}")
+    if isinstance(sparsity, Mapping):
+        return _by_pattern(sparse, sparsity)
+    _check("sparsity", sparsity)
+    shapes = [leaf.one.shape for leaf in sparse for _ in range(_networks(leaf))]
+    weights = sum(math.prod(shape) for shape in shapes)
+    if not _traced(sparsity):
+        _check_fewest(sparsity, shapes, weights, distribution)
+    shares = iter(share_connections(shapes, (1 - sparsity) * weights, distribution))
+    return {leaf.path: [next(shares) for _ in range(_networks(leaf))][0] for leaf in sparse}
+
+
+def erdos_renyi(lam: float | Array) -> Density:
+    """The density of every leaf by eq. (1), with one λ; a leaf's last two axes are its sizes."""
+
+    def density(path: str, shape: tuple[int, ...]) -> float | Array:
+        del path
+        return erdos_renyi_density(shape[-2], shape[-1], lam)
+
+    return density
+
+
+def _by_pattern(sparse: Sequence[Leaf], sparsities: Mapping[str, float | Array]) -> dict[str, Any]:
+    densities, used = {}, set()
+    for leaf in sparse:
+        pattern = next((each for each in sparsities if fnmatchcase(leaf.path, each)), None)
+        if pattern is None:
+            raise ValueError(
+                f'{leaf.path} matches no pattern of {", ".join(sparsities)}; add one, or "*"'
+            )
+        used.add(pattern)
+        _check(f"sparsity of {pattern}", sparsities[pattern])
+        densities[leaf.path] = 1 - sparsities[pattern]
+    for pattern in sparsities:
+        if pattern not in used:
+            paths = ", ".join(leaf.path for leaf in sparse)
+            raise ValueError(f"pattern {pattern} is the first match of no sparse leaf of {paths}")
+    return densities
+
+
+def _check_fewest(
+    sparsity: Any, shapes: Sequence[tuple[int, ...]], weights: int, distribution: Distribution
+) -> None:
+    largest = 1 - fewest_connections(shapes, distribution) / weights
+    if sparsity > largest:
+        raise ValueError(
+            f"sparsity must be at most {int(largest * 1e4) / 1e4} for every leaf to have a "
+            f"connection, got {sparsity}"
+        )
+
+
+def _check(name: str, sparsity: Any) -> None:
+    if not _traced(sparsity) and not 0 <= sparsity < 1:
+        raise ValueError(f"{name} must be in [0, 1), got {sparsity}")
+
+
+def _networks(leaf: Leaf) -> int:
+    return math.prod(leaf.value.shape[: leaf.stacked])
+
+
+def _traced(number: Any) -> bool:
+    return isinstance(number, jax.core.Tracer)

@@ -1,0 +1,63 @@
+"""The arrays in an optimizer's state that follow a parameter, for any optimizer.
+
+Optax keeps moments in trees like params, inside states of states. A leaf of the state follows the
+parameter whose path its own path ends with, if both have one shape: in the state of a chain of
+Adam, `[0].mu['hidden']['kernel']` follows `['hidden']['kernel']`.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array
+
+from dsrl_jax.sparse.choice import zero_unless
+from dsrl_jax.sparse.masks import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
+
+Path = tuple[Any, ...]  # JAX's keys, as tree_flatten_with_path gives them
+
+
+def mask_moments(
+    opt_state: optax.OptState,
+    params: Params,
+    masks: Masks,
+    *,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
+) -> optax.OptState:
+    """The state with 0 wherever a leaf follows a sparse parameter that has no connection.
+
+    Leaves that follow a dense parameter, or none, pass unchanged.
+    """
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    by_path = {
+        path: mask if leaf.sparse else None
+        for (path, mask), leaf in zip(_by_path(masks), leaves, strict=True)
+    }
+    shapes = shapes_by_path(params)
+
+    def mask_leaf(path: Path, value: Array) -> Array:
+        followed = followed_path(path, value, shapes)
+        mask = None if followed is None else by_path[followed]
+        return value if mask is None else zero_unless(mask, value)
+
+    return jax.tree_util.tree_map_with_path(mask_leaf, opt_state)
+
+
+def shapes_by_path(params: Params) -> dict[Path, tuple[int, ...]]:
+    """The shape of every parameter."""
+    return {path: jnp.shape(leaf) for path, leaf in _by_path(params)}
+
+
+def followed_path(path: Path, value: Any, shapes: dict[Path, tuple[int, ...]]) -> Path | None:
+    """The path of the parameter that a leaf of the state follows, or None.
+
+    Where the paths of several would do, the longest counts.
+    """
+    suffixes = (path[start:] for start in range(len(path) + 1))
+    return next((end for end in suffixes if shapes.get(end) == jnp.shape(value)), None)
+
+
+def _by_path(tree: Any) -> list[tuple[Path, Array]]:
+    return jax.tree_util.tree_flatten_with_path(tree)[0]

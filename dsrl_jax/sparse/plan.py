@@ -1,0 +1,95 @@
+"""The settings of `sparsify`, checked before anything is traced."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+from jaxtyping import Array, Bool, Int
+
+from dsrl_jax.sparse.densities import Sparsities
+from dsrl_jax.sparse.distribution import Distribution
+from dsrl_jax.sparse.masks import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
+from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.schedules import Fraction, Gradual, check_gradual, fraction_at
+
+
+class Plan(NamedTuple):
+    """How `sparsify` trains; static but for the numbers in it, which may be traced."""
+
+    sparsity: Sparsities | Gradual | None = None
+    density: Density | None = None
+    distribution: Distribution = "erk"
+    rules: Rules = PAPER
+    drop_fraction: Fraction | None = None
+    period: int = 100
+    last_step: int | None = None
+    momentum_decay: float = 0.9
+    is_sparse: IsSparse = is_kernel
+    stacked_axes: StackedAxes = 0
+
+    def due(self, step: Int[Array, ""]) -> bool | Bool[Array, ""]:
+        """Whether the masks change after this step; steps count from 1."""
+        if isinstance(self.sparsity, Gradual):
+            begin, end = self.sparsity.begin, self.sparsity.end
+            return (step >= begin) & (step <= end) & ((step - begin) % self.period == 0)
+        if self.rules.drop == "nothing":
+            return False
+        due = (step > 0) & (step % self.period == 0)
+        return due if self.last_step is None else due & (step <= self.last_step)
+
+    def fraction(self, step: Int[Array, ""]) -> float | Array:
+        """The share of connections that an adaptation after this step replaces."""
+        return fraction_at(0.3 if self.drop_fraction is None else self.drop_fraction, step)
+
+
+def check_plan(plan: Plan) -> None:
+    """Whether the settings are in their ranges and go together; traced values are not checked.
+
+    Raises:
+      ValueError: names the setting, what it got and what is allowed.
+    """
+    if plan.period < 1:
+        raise ValueError(f"period must be at least 1, got {plan.period}")
+    if plan.rules.grown_weight != "zero":
+        raise ValueError(
+            f"rules.grown_weight must be 'zero' in sparsify, got {plan.rules.grown_weight!r}; "
+            "SparseNet has the others"
+        )
+    _check_amount(plan)
+    if isinstance(plan.sparsity, Gradual):
+        check_gradual(plan.sparsity, plan.period)
+    if isinstance(plan.sparsity, Gradual) or plan.rules.drop == "nothing":
+        for name in ("drop_fraction", "last_step"):
+            if getattr(plan, name) is not None:
+                raise ValueError(f"{name} has no effect without drop and growth; leave it out")
+    fraction: Any = plan.drop_fraction
+    known = not (fraction is None or callable(fraction) or isinstance(fraction, jax.core.Tracer))
+    if known and not 0 <= fraction <= 1:
+        raise ValueError(f"drop_fraction must be in [0, 1], got {fraction}")
+
+
+def check_replicated(tree: Params, name: str) -> None:
+    """Raises ValueError if, inside `shard_map`, devices hold different parts or values."""
+    for path, leaf in named_leaves(tree):
+        axes: frozenset[str] = getattr(jax.typeof(leaf), "vma", frozenset())
+        if axes:
+            what = "replicate them" if name == "params" else "average them (jax.lax.pmean)"
+            raise ValueError(
+                f"{name} must be the same on all devices, got {path or 'a leaf'} that varies "
+                f"over {', '.join(sorted(axes))}; {what} before sparsify"
+            )
+
+
+def _check_amount(plan: Plan) -> None:
+    """Exactly one of sparsity, density and N:M groups says how many connections there are."""
+    groups = plan.rules.groups
+    fixed = groups is not None and groups.connections is not None
+    given = [name for name in ("sparsity", "density") if getattr(plan, name) is not None]
+    if fixed and given:
+        raise ValueError(f"n_of_m groups fix the connections: leave out {' and '.join(given)}")
+    if not fixed and len(given) != 1:
+        raise ValueError(f"give either sparsity or density, got {' and '.join(given) or 'neither'}")
+    if isinstance(plan.sparsity, Gradual) and groups is not None:
+        raise ValueError("groups do not go with a Gradual sparsity; give a number")
+    if isinstance(plan.sparsity, Gradual) and isinstance(plan.sparsity.final, Mapping):
+        raise ValueError("Gradual.final must be a number, got a dictionary")

@@ -1,0 +1,269 @@
+"""Sparse training with any optax optimizer: `sparsify` wraps it, and masks live in its state."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jaxtyping import Array, Bool, Int, PRNGKeyArray
+
+from dsrl_jax.sparse import masks as masks_lib
+from dsrl_jax.sparse.choice import choose
+from dsrl_jax.sparse.densities import Sparsities, find_densities
+from dsrl_jax.sparse.distribution import Distribution
+from dsrl_jax.sparse.masks import (
+    Density,
+    IsSparse,
+    Masks,
+    Params,
+    StackedAxes,
+    find_leaves,
+    is_kernel,
+)
+from dsrl_jax.sparse.moments import mask_moments
+from dsrl_jax.sparse.net import SparseNet, Sparsity, adapt_net, gradient_step, optimizer_updates
+from dsrl_jax.sparse.plan import Plan, check_plan, check_replicated
+from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
+
+
+class SparsifyState(NamedTuple):
+    """What `sparsify` keeps between two updates."""
+
+    inner: optax.OptState
+    masks: Masks  # of the params that the last update leads to
+    key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
+    step: Int[Array, ""]  # of the last update
+    momentum: Params | None  # dense, for rules that grow by it; of dense leaves it has no numbers
+
+
+def sparsify(
+    inner: optax.GradientTransformation,
+    sparsity: Sparsities | Gradual | None = None,
+    *,
+    key: PRNGKeyArray,
+    density: Density | None = None,
+    distribution: Distribution = "erk",
+    rules: Rules = PAPER,
+    drop_fraction: Fraction | None = None,
+    period: int = 100,
+    last_step: int | None = None,
+    momentum_decay: float = 0.9,
+    is_sparse: IsSparse = is_kernel,
+    stacked_axes: StackedAxes = 0,
+) -> optax.GradientTransformationExtraArgs:
+    """Trains sparse from the first step, with connections that change, by any optimizer.
+
+    After `optax.apply_updates` params are exactly 0 off the masks of the new state. The gradient
+    of absent weights does not reach the optimizer, and what its state holds for a connection
+    (`moments.py`) is cleared when it comes or goes. It is the outermost transformation, or what
+    comes after it must keep an update that is minus the weight.
+
+    `update(gradients, state, params, step=step)` takes the caller's counter, which must not be
+    batched: then a step without an adaptation costs none under `vmap` too. Without `step` the
+    state counts, from 1, and under `vmap` every step pays for an adaptation.
+
+    Args:
+      inner: the optimizer; what else `update` is given goes to it.
+      sparsity: the share of weights to be absent: of all sparse leaves together, or by path
+        pattern, see `find_densities`; or a `Gradual`, which starts dense and prunes.
+      key: draws the masks and stays in the state.
+      density: in place of a sparsity, as `draw_masks` has it: `erdos_renyi(lam)` for instance.
+      distribution: how a sparsity is shared among the leaves, see `share_connections`.
+      rules: which connections leave and come, and where they may be; STATIC: none.
+      drop_fraction: the share of connections that an adaptation replaces, or a function of the
+        step that gives it; 0.3 if None.
+      period: steps between two adaptations.
+      last_step: the last step that may have one; None: no end.
+      momentum_decay: of the gradients' average for rules that grow by it (SNFS).
+      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `masks.py`.
+    Raises:
+      ValueError: for settings outside their range or that exclude each other; in `init` and
+        `update`, for params that it cannot make sparse.
+    """
+    plan = Plan(
+        sparsity,
+        density,
+        distribution,
+        rules,
+        drop_fraction,
+        period,
+        last_step,
+        momentum_decay,
+        is_sparse,
+        stacked_axes,
+    )
+    check_plan(plan)
+    inner = optax.with_extra_args_support(inner)
+    return optax.GradientTransformationExtraArgs(
+        partial(_init, inner, plan, key), partial(_update, inner, plan)
+    )
+
+
+def get_masks(state: optax.OptState) -> Masks:
+    """The masks in the state of `sparsify`, also inside the state of another transformation.
+
+    Returns:
+      A tree like params with a full boolean array for every leaf, True = connected.
+    Raises:
+      ValueError: if the state holds not exactly one state of `sparsify`.
+    """
+    found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
+    if len(found) != 1:
+        raise ValueError(
+            f"the state must hold one state of sparsify, got {len(found)}; "
+            "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
+        )
+    return found[0].masks
+
+
+def inner_state(state: optax.OptState) -> optax.OptState:
+    """The state with that of the wrapped optimizer in place of every state of `sparsify`."""
+    return jax.tree.map(
+        lambda leaf: leaf.inner if _is_ours(leaf) else leaf, state, is_leaf=_is_ours
+    )
+
+
+def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
+    """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
+    found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
+    named = [pair for ours in found for pair in masks_lib.named_leaves(ours.momentum)]
+    return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
+
+
+def _is_ours(node: Any) -> bool:
+    return isinstance(node, SparsifyState)
+
+
+def _init(
+    inner: optax.GradientTransformation, plan: Plan, key: PRNGKeyArray, params: Params
+) -> SparsifyState:
+    check_replicated(params, "params")
+    where: Any = {"is_sparse": plan.is_sparse, "stacked_axes": plan.stacked_axes}
+    if isinstance(plan.sparsity, Gradual):
+        _final_densities(plan, params)  # Refuses what cannot be had.
+        masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
+    else:
+        density = plan.density
+        if density is None:
+            densities = _final_densities(plan, params)
+            density = lambda path, shape: densities[path]  # noqa: E731
+        first = jax.random.fold_in(key, 0)
+        masks = masks_lib.draw_masks(
+            first, params, density, exact=True, groups=plan.rules.groups, **where
+        )
+    momentum = None
+    if plan.rules.grow_by == "momentum":
+        leaves = find_leaves(params, **where)
+        zeros = [jnp.zeros_like(leaf.value) if leaf.sparse else jnp.zeros(0) for leaf in leaves]
+        momentum = jax.tree.unflatten(jax.tree.structure(params), zeros)
+    opt_state = inner.init(masks_lib.apply_masks(params, masks, **where))
+    # A copy, so that a caller who donates the state keeps the key.
+    return SparsifyState(opt_state, masks, jnp.copy(key), jnp.zeros((), jnp.int32), momentum)
+
+
+def _update(
+    inner: optax.GradientTransformationExtraArgs,
+    plan: Plan,
+    gradients: Params,
+    state: SparsifyState,
+    params: Params | None = None,
+    *,
+    step: int | Int[Array, ""] | None = None,
+    **extra: Any,
+) -> tuple[Params, SparsifyState]:
+    """An optimizer step, then an adaptation where the schedule has one (Algorithm 1, 13 to 16)."""
+    if params is None:
+        raise ValueError("sparsify needs params, got none: update(gradients, state, params)")
+    check_replicated(params, "params")
+    check_replicated(gradients, "gradients")
+    now = state.step + 1 if step is None else jnp.asarray(step, jnp.int32)
+    sparsity = _sparsity(plan, params)
+    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
+    optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
+    momentum = state.momentum
+    if momentum is not None:
+        momentum = masks_lib.map_sparse(
+            partial(_decay, plan.momentum_decay), momentum, gradients, **where
+        )
+    net = SparseNet(params, state.masks, state.inner)
+
+    # Only masks leave the branch, and the step stands inside and outside of it: whatever else a
+    # branch gave back would be copied at every step.
+    def change() -> tuple[Masks, Masks]:
+        stepped = gradient_step(net, gradients, optimizer, sparsity)
+        stepped = stepped._replace(
+            params=masks_lib.apply_masks(stepped.params, stepped.masks, **where)
+        )
+        if isinstance(plan.sparsity, Gradual):
+            density = _gradual_density(plan, params, now)
+            new_params, masks = masks_lib.prune(stepped.params, stepped.masks, density, **where)
+        else:
+            key = jax.random.fold_in(state.key, now)
+            fraction = plan.fraction(now)
+            adapted = adapt_net(
+                key, stepped, fraction, optimizer, sparsity, gradients=gradients, momentum=momentum
+            )
+            new_params, masks = adapted.params, adapted.masks
+        kept = masks_lib.map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
+        return masks, kept
+
+    def keep() -> tuple[Masks, Masks]:
+        return net.masks, net.masks
+
+    due = plan.due(now)
+    masks, kept = keep() if due is False else lax.cond(due, change, keep)
+    # Masked as it comes in, not as it goes out: what an optimizer makes of zeros is 0, and a state
+    # that is read both before and after a mask is copied.
+    cleared = mask_moments(state.inner, params, kept, **where)
+    updates, opt_state = optimizer_updates(
+        SparseNet(params, kept, cleared), gradients, optimizer, sparsity
+    )
+    updates = masks_lib.map_sparse(_step_or_zero, updates, kept, params, **where)
+    return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
+
+
+def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
+    """p + (-p) is exactly 0, whatever p is; the update has the wider dtype of the two."""
+    dtype = jnp.promote_types(update.dtype, param.dtype)
+    return choose(kept, update.astype(dtype), -param.astype(dtype))
+
+
+def _sparsity(plan: Plan, params: Params) -> Sparsity:
+    """The predicate sees the dtypes of params, also where gradients or masks are asked about."""
+    leaves = find_leaves(params, is_sparse=plan.is_sparse, stacked_axes=plan.stacked_axes)
+    sparse = {leaf.path for leaf in leaves if leaf.sparse}
+    return Sparsity(lambda path, leaf: path in sparse, plan.stacked_axes, plan.rules)
+
+
+def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
+    """By path; with N:M groups they have no effect."""
+    wanted = plan.sparsity.final if isinstance(plan.sparsity, Gradual) else plan.sparsity
+    return find_densities(
+        params,
+        0.0 if wanted is None else wanted,
+        plan.distribution,
+        is_sparse=plan.is_sparse,
+        stacked_axes=plan.stacked_axes,
+    )
+
+
+def _gradual_density(plan: Plan, params: Params, step: Array) -> Any:
+    final, gradual = _final_densities(plan, params), plan.sparsity
+    assert isinstance(gradual, Gradual)
+    return lambda path, shape: 1 - gradual_sparsity(gradual, 1 - final[path], step)
+
+
+def _kept(
+    mask: Bool[Array, "..."], before: Bool[Array, "..."], stepped: Array, adapted: Array
+) -> Bool[Array, "..."]:
+    """Connections that were there and keep their weight; what was dropped may have come back."""
+    reset = (adapted == 0) & (stepped != 0)
+    return mask & before & ~reset
+
+
+def _decay(decay: float, momentum: Array, gradient: Array) -> Array:
+    """SNFS, Dettmers & Zettlemoyer 2019, Algorithm 1: an average of the dense gradient."""
+    return (decay * momentum + (1 - decay) * gradient).astype(momentum.dtype)
