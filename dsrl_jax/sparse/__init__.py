@@ -27,6 +27,7 @@ from dsrl_jax.sparse.masks import (
     maintain_sparsity,
     prune,
 )
+from dsrl_jax.sparse.moments import mask_moments
 from dsrl_jax.sparse.net import (
     SparseNet,
     Sparsity,
@@ -62,6 +63,9 @@ from dsrl_jax.sparse.topology import (
     erdos_renyi_density,
     keep_largest,
     random_mask,
+)
+from dsrl_jax.sparse.topology import (
+    prune as prune_kernel,
 )
 from dsrl_jax.sparse.transformation import SparsifyState, get_masks, sparsify
 
@@ -115,8 +119,10 @@ __all__ = [
     "layer_rows",
     "linear_fraction",
     "maintain_sparsity",
+    "mask_moments",
     "n_of_m",
     "prune",
+    "prune_kernel",
     "random_mask",
     "run_if",
     "select_largest",

@@ -136,15 +136,15 @@ def _check_zero(name: str, value: Any, mask: np.ndarray) -> None:
 def _row(leaf: Leaf, mask: np.ndarray) -> Row:
     # [networks, other axes, inputs, outputs]
     networks = math.prod(mask.shape[: leaf.stacked])
-    by_network = mask.reshape(networks, -1, *mask.shape[-2:]).any(axis=1)
+    by_network = np.any(mask.reshape(networks, -1, *mask.shape[-2:]), axis=1)
     connections = int(mask.sum())
     return Row(
         leaf.path,
         mask.shape,
         connections,
         1 - connections / max(mask.size, 1),
-        int((~by_network.any(axis=2)).sum()),
-        int((~by_network.any(axis=1)).sum()),
+        int(np.sum(~np.any(by_network, axis=2))),
+        int(np.sum(~np.any(by_network, axis=1))),
         inference_flops(connections),
     )
 

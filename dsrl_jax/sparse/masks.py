@@ -50,8 +50,8 @@ def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
     Biases and norms stay dense, stacked ones too: what is called so, or lies in a layer whose name
     has "norm" in it.
     """
-    parts = path.lower().split("/")
-    if _VECTORS & set(parts[-2:]) or any("norm" in part for part in parts):
+    parts = path.lower().removesuffix("/value").split("/")
+    if parts[-1] in _VECTORS or any("norm" in part for part in parts):
         return False
     numbers = leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.floating)
     return len(leaf.shape) >= 2 and bool(numbers)

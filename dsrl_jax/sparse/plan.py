@@ -71,13 +71,20 @@ def check_plan(plan: Plan) -> None:
 def check_replicated(tree: Params, name: str) -> None:
     """Raises ValueError if, inside `shard_map`, devices hold different parts or values."""
     for path, leaf in named_leaves(tree):
-        axes: frozenset[str] = getattr(jax.typeof(leaf), "vma", frozenset())
+        axes = _varying_axes(leaf)
         if axes:
             what = "replicate them" if name == "params" else "average them (jax.lax.pmean)"
             raise ValueError(
                 f"{name} must be the same on all devices, got {path or 'a leaf'} that varies "
                 f"over {', '.join(sorted(axes))}; {what} before sparsify"
             )
+
+
+def _varying_axes(leaf: Array) -> frozenset[str]:
+    """The mesh axes over which a value differs; by JAX's type, older versions name it `vma`."""
+    kind: Any = jax.typeof(leaf)
+    manual = getattr(kind, "manual_axis_type", None)
+    return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
 
 
 def _check_amount(plan: Plan) -> None:
