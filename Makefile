@@ -3,7 +3,7 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 
 # What `make bench` measures, in under ten minutes on two idle cores; `peers` needs an environment
 # of its own.
-BENCHMARKS ?= update loop members selection evaluation startup
+BENCHMARKS ?= update loop members selection sparsify evaluation startup
 
 BIN := .venv/bin
 # Twice quiet: pip shows errors only.

@@ -51,6 +51,10 @@ BENCHMARKS = {
         "the largest entries of a kernel: bisection, sort, top_k; and one pass that counts",
         {"repetitions": 5, "calls": 20, "size": 256},
     ),
+    "sparsify": Benchmark(
+        "a step of AdamW alone and inside sparsify, when no adaptation falls on it",
+        {"repetitions": 9, "calls": 50, "size": 1024, "layers": 4},
+    ),
     "evaluation": Benchmark(
         "one evaluation of each task, and its share of a run",
         {
@@ -85,6 +89,7 @@ HELP = {
     "steps": "in one repetition",
     "calls": "in one repetition",
     "size": "of a square kernel",
+    "layers": "square kernels",
     "hidden_sizes": "units of the hidden layers",
     "products": "sizes of square matrix products beside those of the networks",
     "env": "of experiments.run",
