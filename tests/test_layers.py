@@ -15,6 +15,8 @@ OURS = ("dsrl_jax", "experiments")
 MAY_IMPORT = {
     "dsrl_jax": [],  # loads lazily what it names
     "dsrl_jax.settings": [],
+    "dsrl_jax.export": [],
+    "dsrl_jax.policy": [],
     "dsrl_jax.sparse": [],
     "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.settings"],
     "dsrl_jax.envs": [],
@@ -39,6 +41,8 @@ ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco", "envpool"}
 WITHOUT_JAX = [
     "dsrl_jax",
     "dsrl_jax.settings",
+    "dsrl_jax.export",
+    "dsrl_jax.policy",
     "dsrl_jax.presets",
     "dsrl_jax.agents.config",
     "dsrl_jax.training.config",
@@ -101,6 +105,11 @@ def test_the_method_needs_jax_numpy_and_optax_alone(module):
 def test_agents_know_no_environment_and_no_command_line(module):
     libraries = {name.split(".")[0] for name in imports(MODULES[module])}
     assert not libraries & (ENVIRONMENT_LIBRARIES | {"absl"})
+
+
+def test_an_exported_policy_needs_numpy_alone():
+    libraries = {name.split(".")[0] for name in imports(MODULES["dsrl_jax.policy"])}
+    assert libraries - set(sys.stdlib_module_names) == {"numpy"}
 
 
 def run(program):

@@ -1,0 +1,135 @@
+"""A run's actor as a file for small devices: sparse in an .npz, or ONNX."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class ExportError(ValueError):
+    """A run that cannot be exported, in one line."""
+
+
+class Actor(NamedTuple):
+    """Kernels `[n_in, n_out]` and biases of the deterministic policy, and the action's bounds."""
+
+    layers: list[tuple[np.ndarray, np.ndarray]]
+    action_low: np.ndarray
+    action_high: np.ndarray
+
+
+def export_policy(
+    run_dir: str | os.PathLike[str], path: str | os.PathLike[str], *, seed: int | None = None
+) -> Path:
+    """Writes the actor of a run's last checkpoint.
+
+    Args:
+      path: ends in `.npz`: a list of connections, which `dsrl_jax.policy` reads with NumPy alone;
+        or in `.onnx`: dense kernels, for which the package onnx must be installed.
+      seed: whose actor; may be left out if the run has one seed.
+    Returns:
+      The path.
+    Raises:
+      ExportError: if the run has no checkpoint, no such seed, or the path another ending.
+    """
+    path = Path(path)
+    writers = {".npz": _write_npz, ".onnx": _write_onnx}
+    if path.suffix not in writers:
+        raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
+    if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
+        raise ExportError("an .onnx file needs the package onnx: pip install onnx")
+    writers[path.suffix](path, read_actor(Path(run_dir), seed))
+    return path
+
+
+def read_actor(run_dir: Path, seed: int | None) -> Actor:
+    """The deterministic policy's layers, from the last checkpoint."""
+    import orbax.checkpoint as ocp
+
+    try:
+        config = json.loads((run_dir / "config.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ExportError(f"{run_dir} is no run directory: config.json: {error}") from error
+    seeds = config["seeds"]
+    if seed is None and len(seeds) > 1 or seed is not None and seed not in seeds:
+        raise ExportError(f"seed must be one of {', '.join(map(str, seeds))}, got {seed}")
+    directory = (run_dir / "checkpoints").resolve()
+    steps = ocp.CheckpointManager(directory).all_steps() if directory.is_dir() else []
+    if not steps:
+        raise ExportError(f"{run_dir} has no checkpoint yet: the first evaluation writes one")
+    arrays = directory / str(max(steps)) / "arrays"
+    held = ocp.StandardCheckpointer().restore(arrays)
+    params = held["carry"]["state"]["actor"]["params"]
+    member = 0 if seed is None else seeds.index(seed)
+    layers = [
+        tuple(np.asarray(params[name][leaf], np.float32)[member] for leaf in ("kernel", "bias"))
+        for name in _layer_names(params)
+    ]
+    bounds = [np.asarray(config[name], np.float32) for name in ("action_low", "action_high")]
+    return Actor(layers, *bounds)
+
+
+def _layer_names(params: dict[str, Any]) -> list[str]:
+    """Hidden layers in order, then TD3's output or SAC's mean."""
+    hidden = [name for name in params if name.startswith("hidden_")]
+    head = "output" if "output" in params else "mean"
+    return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), head]
+
+
+def _write_npz(path: Path, actor: Actor) -> None:
+    """Indices in the smallest integers that hold them; weights that are exactly 0 are left out."""
+    held: dict[str, Any] = {
+        "layers": np.int32(len(actor.layers)),
+        "action_low": actor.action_low,
+        "action_high": actor.action_high,
+    }
+    for index, (kernel, bias) in enumerate(actor.layers):
+        outputs, inputs = np.nonzero(kernel.T)
+        degrees = np.bincount(outputs, minlength=len(bias))
+        held |= {
+            f"n_in_{index}": np.int32(kernel.shape[0]),
+            f"inputs_{index}": inputs.astype(np.min_scalar_type(kernel.shape[0])),
+            f"degrees_{index}": degrees.astype(np.min_scalar_type(kernel.shape[0])),
+            f"weights_{index}": kernel[inputs, outputs],
+            f"bias_{index}": bias,
+        }
+    np.savez_compressed(path, **held)
+
+
+def _write_onnx(path: Path, actor: Actor) -> None:
+    """observation [n] -> action [n_action]: Gemm, Relu, …, Tanh, and the stretch to the bounds."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, constants, last = [], [], "observation"
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(np.asarray(value, np.float32), name))
+        return name
+
+    def node(kind: str, *inputs: str, output: str) -> str:
+        nodes.append(helper.make_node(kind, list(inputs), [output]))
+        return output
+
+    for index, (kernel, bias) in enumerate(actor.layers):
+        kernel_name, bias_name = (
+            constant(f"kernel_{index}", kernel),
+            constant(f"bias_{index}", bias),
+        )
+        product = node("MatMul", last, kernel_name, output=f"product_{index}")
+        last = node("Add", product, bias_name, output=f"sum_{index}")
+        if index < len(actor.layers) - 1:
+            last = node("Relu", last, output=f"hidden_{index}")
+    low, high = actor.action_low, actor.action_high
+    squashed = node("Tanh", last, output="squashed")
+    scaled = node("Mul", squashed, constant("half_range", (high - low) / 2), output="scaled")
+    node("Add", scaled, constant("middle", (high + low) / 2), output="action")
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, [size])
+        for name, size in (("observation", actor.layers[0][0].shape[0]), ("action", len(low)))
+    ]
+    graph = helper.make_graph(nodes, "policy", ends[:1], ends[1:], constants)
+    onnx.save(helper.make_model(graph), str(path))
