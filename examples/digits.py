@@ -20,13 +20,13 @@ from sklearn.datasets import load_digits
 from dsrl_jax import sparse
 
 HIDDEN, CLASSES = 128, 10
-STEPS, BATCH = 2500, 64
+STEPS, BATCH = 5000, 64
 TEST_SHARE = 0.25
 # Adaptations end after three quarters of the training, as RigL's do (Evci et al. 2020).
 RULES = {"static": sparse.STATIC, "SET": sparse.SET, "RigL": sparse.RIGL}
 CHANGES: dict[str, Any] = {
     "drop_fraction": sparse.cosine_fraction(0.3, STEPS * 3 // 4),
-    "period": 50,
+    "period": 100,
     "last_step": STEPS * 3 // 4,
 }
 
