@@ -10,7 +10,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test bench format clean
+.PHONY: help run test bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
 	@echo 'make bench             measure speed: $(BENCHMARKS)'
+	@echo 'make docs              build the site in docs/_build'
 	@echo 'make format            fix what ruff can fix, and format'
 	@echo 'make clean             remove .venv and caches; runs/ stays'
 	@echo 'PYTHON=python3.12      after any of these: the Python that creates .venv'
@@ -34,12 +35,16 @@ test: .venv/installed-dev
 bench: .venv/installed-run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m experiments.bench $$name --json || exit; echo; done
 
+docs: .venv/installed-docs
+	$(BIN)/sphinx-build -q -W docs docs/_build
+	@echo 'docs/_build/index.html'
+
 format: .venv/installed-dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv is order-only (|): the time stamp of its Python is that of the system's.
@@ -53,6 +58,11 @@ clean:
 	@echo 'Installing dsrl_jax and its development tools into .venv: about a minute, and the downloads'
 	@$(INSTALL) -e '.[dev]'
 	@touch .venv/installed-run $@
+
+.venv/installed-docs: $(REQUIREMENTS) | $(BIN)/python
+	@echo 'Installing dsrl_jax and Sphinx into .venv: about a minute, and the downloads'
+	@$(INSTALL) -e '.[docs]'
+	@touch $@
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \

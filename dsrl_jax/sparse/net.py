@@ -38,10 +38,11 @@ class Target(NamedTuple):
 class Sparsity(NamedTuple):
     """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `masks.py`.
 
-    moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
-      "dense": the optimizer follows the dense gradient and the mask is applied after it (the
-      authors' code).
-    exact_count: whether the first masks have exactly the expected count of connections.
+    Attributes:
+      moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
+        "dense": the optimizer follows the dense gradient and the mask is applied after it (the
+        authors' code).
+      exact_count: whether the first masks have exactly the expected count of connections.
     """
 
     is_sparse: IsSparse = is_kernel

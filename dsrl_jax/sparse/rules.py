@@ -25,14 +25,15 @@ GrownWeight = Literal["zero", "stepped"]
 class Rules(NamedTuple):
     """How a topology adapts; the defaults are those of the paper's text.
 
-    drop: which connections leave. "balanced": `drop_balanced`; "per_sign": `drop_per_sign`;
-      "magnitude": `drop_smallest`; "sensitivity": `drop_insensitive`; "nothing": none, so that the
-      topology is static. Or a function with the arguments of these.
-    grow: where connections may appear: positions empty before the drop, or after it, which
-      lets a connection that was just dropped come back.
-    grown_weight: "zero", or "stepped": what the kernel that was handed in holds there.
-    grow_by: which of them: any at random, or those of the largest gradient or momentum.
-    groups: a constraint on where connections may be, see `groups.py`; None: anywhere.
+    Attributes:
+      drop: which connections leave. "balanced": `drop_balanced`; "per_sign": `drop_per_sign`;
+        "magnitude": `drop_smallest`; "sensitivity": `drop_insensitive`; "nothing": none, so that
+        the topology is static. Or a function with the arguments of these.
+      grow: where connections may appear: positions empty before the drop, or after it, which
+        lets a connection that was just dropped come back.
+      grown_weight: "zero", or "stepped": what the kernel that was handed in holds there.
+      grow_by: which of them: any at random, or those of the largest gradient or momentum.
+      groups: a constraint on where connections may be, see `groups.py`; None: anywhere.
     """
 
     drop: DropName | DropFunction = "balanced"
@@ -73,7 +74,7 @@ def drop_smallest(
     room: int | Int[Array, ""],
     gradient: Float[Array, "*shape"] | None = None,
 ) -> Bool[Array, "*shape"]:
-    """The floor(η connections) of smallest |weight|, at most `room` (RigL, Algorithm 1)."""
+    """The floor(η connections) of smallest magnitude, at most `room` (RigL, Algorithm 1)."""
     del gradient  # The weights alone decide.
     count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
     return select_smallest(jnp.abs(kernel), mask, count)
@@ -86,7 +87,7 @@ def drop_insensitive(
     room: int | Int[Array, ""],
     gradient: Float[Array, "*shape"] | None = None,
 ) -> Bool[Array, "*shape"]:
-    """The floor(η connections) of smallest |weight x gradient|, at most `room`.
+    """The floor(η connections) of smallest absolute weight x gradient, at most `room`.
 
     To first order, what the loss changes by if the weight becomes 0 (Molchanov et al. 2017, eq.
     7; SNIP, Lee et al. 2019, eq. 6). The product is rounded in float32 at least.
@@ -187,7 +188,7 @@ def grow_strongest(
     count: int | Int[Array, ""],
     signal: Float[Array, "*shape"],
 ) -> Bool[Array, "*shape"]:
-    """The `count` candidates of largest |signal|: the gradient (RigL) or its momentum (SNFS)."""
+    """The `count` candidates of largest absolute signal: gradient (RigL) or momentum (SNFS)."""
     del key  # Nothing is drawn; equal signals fall to the lowest flat index.
     return select_largest(jnp.abs(signal), candidates, count)
 

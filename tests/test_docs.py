@@ -1,0 +1,33 @@
+"""Every example of the docs runs as it stands, a page after another."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def cells(line):
+    """The first cells of a line; which inputs are dead at the end depends on the last bit."""
+    return line.split()[:3]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_examples_of_a_page_run(page, capsys):
+    examples = EXAMPLE.findall(page.read_text())
+    variables = {}
+    with jax.numpy_rank_promotion("allow"):
+        for example in examples:
+            exec(compile(example, str(page), "exec"), variables)
+    shown = [cells(line) for line in page.read_text().splitlines()]
+    for line in capsys.readouterr().out.splitlines():
+        assert cells(line) in shown  # what an example prints is shown below it
+
+
+def test_there_are_examples():
+    with_examples = [page.stem for page in PAGES if EXAMPLE.search(page.read_text())]
+    assert {"index", "method", "own_loop", "agents"} <= set(with_examples)
