@@ -36,7 +36,7 @@ def export_policy(
       ExportError: if the run has no checkpoint, no such seed, or the path another ending.
     """
     path = Path(path)
-    writers = {".npz": _write_npz, ".onnx": _write_onnx}
+    writers = {".npz": write_npz, ".onnx": _write_onnx}
     if path.suffix not in writers:
         raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
@@ -79,7 +79,7 @@ def _layer_names(params: dict[str, Any]) -> list[str]:
     return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), head]
 
 
-def _write_npz(path: Path, actor: Actor) -> None:
+def write_npz(path: Path, actor: Actor) -> None:
     """Indices in the smallest integers that hold them; weights that are exactly 0 are left out."""
     held: dict[str, Any] = {
         "layers": np.int32(len(actor.layers)),

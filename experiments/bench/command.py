@@ -55,6 +55,10 @@ BENCHMARKS = {
         "a step of AdamW alone and inside sparsify, when no adaptation falls on it",
         {"repetitions": 9, "calls": 50, "size": 1024, "layers": 4},
     ),
+    "export": Benchmark(
+        "an exported actor's size, and the time of one action by NumPy and by JAX; --threads=1",
+        {"repetitions": 7, "calls": 1000, "sparsities": "0,0.5,0.9,0.98"},
+    ),
     "evaluation": Benchmark(
         "one evaluation of each task, and its share of a run",
         {
@@ -89,6 +93,7 @@ HELP = {
     "steps": "in one repetition",
     "calls": "in one repetition",
     "size": "of a square kernel",
+    "sparsities": "of the actor, one or more; 0 is dense",
     "layers": "square kernels",
     "hidden_sizes": "units of the hidden layers",
     "products": "sizes of square matrix products beside those of the networks",

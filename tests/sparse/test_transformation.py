@@ -268,6 +268,21 @@ def test_step_0_of_a_callers_counter_adapts_nothing():
     assert_trees_equal(new.masks, state.masks)
 
 
+def test_groups_hold_at_the_start_and_after_adaptations():
+    """Of nine inputs, three threes with two connections each; or a fan-in by the paper's λ."""
+    two_of_three = sparse.SET._replace(groups=sparse.n_of_m(2, 3))
+    optimizer = make(sparsity=None, rules=two_of_three, period=1, drop_fraction=0.2)
+    for _, before, (_, state) in train(optimizer, random_tree(jax.random.key(9)), steps=2):
+        (mask,), (old,) = masks_of(state), masks_of(before[1])
+        assert (mask.reshape(3, 3, 7).sum(axis=1) == 2).all() and (mask != old).any()
+
+    fan_in = sparse.SET._replace(groups=sparse.constant_fan_in())
+    optimizer = make(sparsity=None, density=sparse.erdos_renyi(2), rules=fan_in, period=1)
+    for _, _, (_, state) in train(optimizer, random_tree(jax.random.key(9)), steps=1):
+        # λ (n_in + n_out) / (n_in n_out) of nine inputs
+        assert (masks_of(state)[0].sum(axis=0) == round(2 * (9 + 7) / 7)).all()
+
+
 def test_gradual_pruning_starts_dense_and_follows_the_polynomial():
     from tests.sparse import reference_rules as slow
 
