@@ -35,8 +35,20 @@ def make_flags() -> flags.FlagValues:
         "what is run, so that the same command continues it",
         **add,
     )
+    flags.DEFINE_bool(
+        "resume",
+        True,
+        "continue the run that the run directory holds, exactly; with --noresume it is refused",
+        **add,
+    )
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
     flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "on a GPU: the same numbers in every run, for an exact resume; slower. A CPU's always are",
+        **add,
+    )
     flags.DEFINE_bool(
         "dry_run",
         False,

@@ -76,15 +76,13 @@ def test_what_was_saved_comes_back_to_the_bit(open_checkpoints, tree, rng):
     assert repr(found.record) == repr(record)
 
 
-def test_the_last_of_two_checkpoints_is_restored_and_no_more_are_kept(
-    open_checkpoints, tree, rng, tmp_path
-):
+def test_the_last_checkpoint_is_restored_and_three_are_kept(open_checkpoints, tree, rng, tmp_path):
     first = open_checkpoints()
     for step in (5, 10, 15, 20):
         fill(first, rng, 5)
         first.save(step, Saved(jax.tree.map(lambda leaf: leaf + leaf, tree), {"env_step": step}))
     names = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
-    assert names == {"15", "20"}
+    assert names == {"10", "15", "20"}
     assert open_checkpoints().restore(tree).record == {"env_step": 20}
 
 

@@ -25,6 +25,7 @@ SETTINGS = {
     "start_steps": 30,
     "steps": STEPS,
     "eval_period": 25,
+    "checkpoint_period": 25,
     "log_period": 25,
     "eval_episodes": 2,
 }
@@ -309,7 +310,7 @@ def test_a_run_may_be_stopped_again_and_again(whole, tmp_path):
 
 
 def test_a_run_goes_on_where_its_replay_is_shorter_than_an_episode(tmp_path):
-    settings = {"replay_size": 3, "eval_period": 10}
+    settings = {"replay_size": 3, "eval_period": 10, "checkpoint_period": 10}
     assert TIME_LIMIT > 3 + 1
     whole = run(tmp_path / "whole", **settings)
     stop_after(start(tmp_path / "stopped", **settings), "timing", 20)
