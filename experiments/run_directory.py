@@ -211,18 +211,23 @@ def to_cells(row: Row) -> dict[str, Any]:
 
 
 def cut_rows(path: Path, env_step: int) -> None:
-    """Removes rows of later steps, and a last line that was cut short.
+    """Removes rows of later steps, and lines that are damaged.
 
     Of a run that starts at step 0 nothing is kept: it tells that step again.
     """
     if not path.exists():
         return
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
-    if env_step == 0 or not header.endswith("\n"):
+    header, *lines = path.read_text(errors="replace").splitlines(keepends=True) or [""]
+    columns = header.strip().split(",")
+    if env_step == 0 or not header.endswith("\n") or "env_step" not in columns:
         path.unlink()
         return
-    column = header.strip().split(",").index("env_step")
-    kept = [
-        line for line in lines if line.endswith("\n") and int(line.split(",")[column]) <= env_step
-    ]
+    place = columns.index("env_step")
+    kept = [line for line in lines if line.endswith("\n") and _is_until(line, place, env_step)]
     write_whole(path, "".join([header, *kept]).rstrip("\n"))
+
+
+def _is_until(line: str, place: int, env_step: int) -> bool:
+    """Whether a row is of this step or an earlier one; a row without a step is not."""
+    cells = line.strip().split(",")
+    return place < len(cells) and cells[place].isdecimal() and int(cells[place]) <= env_step

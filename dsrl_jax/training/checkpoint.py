@@ -147,15 +147,14 @@ def first_line(error: Exception) -> str:
 
 
 def _manager(directory: Path, kept: int | None) -> ocp.CheckpointManager:
-    """Of checkpoints that are written one at a time; read only where none is to be kept."""
-    if kept is None:
-        options = ocp.CheckpointManagerOptions(
-            read_only=True, save_interval_steps=0, create=False, enable_async_checkpointing=False
-        )
-    else:
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=kept, cleanup_tmp_directories=True, enable_async_checkpointing=False
-        )
+    """Of checkpoints that are written one at a time; without a number to keep, for reading."""
+    writes = kept is not None
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=kept,
+        create=writes,
+        cleanup_tmp_directories=writes,  # of a process that was killed while it wrote
+        enable_async_checkpointing=False,
+    )
     return ocp.CheckpointManager(directory, options=options, item_names=_PARTS)
 
 
@@ -177,7 +176,7 @@ def _first_whole(
             check(record)
             return Saved(found["arrays"], record), damage
         except Exception as error:  # A damaged file may make the libraries below raise anything.
-            damage[step] = f"checkpoint {step} is damaged, {first_line(error)}"
+            damage[step] = f"checkpoint {step} cannot be used, {first_line(error)}"
     return None, damage
 
 

@@ -63,7 +63,7 @@ def train(setup: Setup) -> Iterator[Row]:
             check_losses(carry, seeds)
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
-                setup.checkpoints.save(env_step, _to_saved(carry, progress, remembered))
+                setup.checkpoints.save(env_step, to_saved(carry, progress, remembered))
         if is_evaluated:
             yield watch.row(env_step)
         if stops:
@@ -87,7 +87,7 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     carry = setup.program.init()
     remembered = begin(setup.program, carry)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
-    like = _to_saved(carry, progress, remembered).arrays
+    like = to_saved(carry, progress, remembered).arrays
     saved = checkpoints.restore(like) if checkpoints else None
     if not saved:
         for member, seed in enumerate(replay.seeds):
@@ -185,7 +185,8 @@ def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: in
     return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
 
 
-def _to_saved(carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
+def to_saved(carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
+    """Everything that a run goes on from, beside its replay."""
     record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
     arrays = {
         "carry": carry,
