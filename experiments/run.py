@@ -35,7 +35,6 @@ from experiments.machine import (
     keep_freed_memory,
 )
 from experiments.run_directory import (
-    RunDirectory,
     check_directory,
     default_directory,
     is_finished,
@@ -174,8 +173,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         **command,
     }
     keep_freed_memory()
-    files = RunDirectory(directory, config, here | command)
-    return trainer.train(experiment, spaces, files)
+    return trainer.train(experiment, spaces, directory, config, here | command)
 
 
 if __name__ == "__main__":
