@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe, read_description
+from dsrl_jax.training.seals import RECORD, write_whole
 
 Row = dict[str, Any]
 
@@ -105,7 +106,7 @@ def read_config(directory: Path) -> dict[str, Any] | None:
 
 def is_finished(directory: Path, experiment: Experiment) -> bool:
     """Whether there is a checkpoint of the last step, which is the last thing that a run saves."""
-    return (directory / "checkpoints" / str(experiment.loop.steps)).is_dir()
+    return (directory / "checkpoints" / str(experiment.loop.steps) / RECORD).exists()
 
 
 def read_starts(directory: Path) -> list[dict[str, Any]]:
@@ -177,16 +178,6 @@ class RunDirectory:
         # TensorBoard then shows nothing of a first attempt at the steps that follow.
         first_step = env_step + 1 if env_step else 0
         self.events = Events(self.directory / "tensorboard", first_step)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that it is there whole or as it was before, whatever happens."""
-    temporary = path.with_name(path.name + ".new")
-    with temporary.open("w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def _last_byte(file: BinaryIO) -> bytes:

@@ -120,7 +120,10 @@ def test_loading_executes_nothing_that_a_directory_brings(copy, tmp_path, monkey
         (lambda run: edit(run, seeds=["0", 1]), "damaged .*seeds"),
         (lambda run: (run / "config.json").write_text("{"), "config.json is damaged"),
         (lambda run: (run / "config.json").unlink(), "no run directory"),
-        (lambda run: shutil.rmtree(run / "checkpoints"), "no checkpoint was written yet"),
+        (
+            lambda run: shutil.rmtree(run / "checkpoints"),
+            "no checkpoint can be used: there is none",
+        ),
         (lambda run: shutil.rmtree(run / "checkpoints/60/arrays"), "no checkpoint can be used"),
     ],
 )

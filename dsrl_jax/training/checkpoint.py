@@ -1,25 +1,32 @@
-"""Checkpoints of a run: arrays and a small record, written whole or not at all; three are kept.
+"""Checkpoints of a run: arrays and a small record, there whole or not at all; three are kept.
 
-What is damaged is noticed: a checkpoint holds a checksum of its arrays and of its record, and seals
-of the files beside it that only grow, the replay's and the tables.
+Orbax writes the arrays; record.json beside them comes last and makes the checkpoint one. It seals
+the arrays' files, and the files that only grow: the replay's and the tables. So a damaged file is
+noticed before anything is read from it.
 """
 
-import hashlib
-import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
 from dsrl_jax.training.replay_file import ReplayFile
-from dsrl_jax.training.seals import EMPTY, Seal, check_seal, cut_file, seal_file
+from dsrl_jax.training.seals import (
+    EMPTY,
+    RECORD,
+    Seal,
+    check_seal,
+    cut_file,
+    read_sealed,
+    seal_file,
+    write_sealed,
+)
 
 KEPT = 3
-_PARTS = ("arrays", "record")
 
 
 class Saved(NamedTuple):
@@ -34,7 +41,7 @@ class Saved(NamedTuple):
 
 
 class RestoreError(ValueError):
-    """Checkpoints of which none can be read, or whose files are not those that they name."""
+    """Checkpoints of which none can be used."""
 
 
 class SaveError(OSError):
@@ -51,10 +58,18 @@ class Checkpoints:
     """
 
     def __init__(self, directory: Path, replay_file: ReplayFile, tables: tuple[Path, ...] = ()):
-        self.replay_file, self.tables = replay_file, tables
-        self.directory = directory.resolve()
-        self.seals = {path.name: EMPTY for path in (*replay_file.paths, *tables)}
-        self.manager = _manager(self.directory, KEPT)
+        self.directory, self.replay_file, self.tables = directory, replay_file, tables
+        self.seals = {path.name: EMPTY for path in self._beside}
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=KEPT,
+            cleanup_tmp_directories=True,  # of a process that was killed while it wrote
+            enable_async_checkpointing=False,
+        )
+        self.manager = ocp.CheckpointManager(directory.resolve(), options=options)
+
+    @property
+    def _beside(self) -> tuple[Path, ...]:
+        return (*self.replay_file.paths, *self.tables)
 
     def save(self, step: int, saved: Saved) -> None:
         """Brings the replay's rows and the tables to the disk, then the checkpoint that names them.
@@ -63,22 +78,18 @@ class Checkpoints:
           OSError: if the disk does not take them; the checkpoints before are whole.
         """
         self.replay_file.flush()
-        paths = (*self.replay_file.paths, *self.tables)
-        self.seals = {path.name: seal_file(path, self.seals[path.name]) for path in paths}
-        record = {"loop": saved.record, "seals": self.seals, "arrays": _digest(saved.arrays)}
-        sealed = {"record": record, "checksum": _digest_record(record)}
+        self.seals = {path.name: seal_file(path, self.seals[path.name]) for path in self._beside}
+        _check_room(self.directory, saved.arrays)
+        arrays = ocp.args.Composite(arrays=ocp.args.StandardSave(saved.arrays))
         try:
-            written = self.manager.save(
-                step,
-                args=ocp.args.Composite(
-                    arrays=ocp.args.StandardSave(saved.arrays),
-                    record=ocp.args.JsonSave(sealed),
-                ),
-                force=True,
-            )
+            written = self.manager.save(step, args=arrays, force=True)
         except Exception as error:  # The libraries below raise whatever a full disk makes of them.
             raise SaveError(f"checkpoint {step} cannot be written: {first_line(error)}") from error
         assert written, f"checkpoint {step} was skipped"
+        place = self.directory / str(step)
+        inside = {str(path.relative_to(place)): seal_file(path) for path in _files(place)}
+        record = {"loop": saved.record, "beside": self.seals, "inside": inside}
+        write_sealed(place / RECORD, record)
 
     def close(self) -> None:
         """Releases the files."""
@@ -88,37 +99,32 @@ class Checkpoints:
     def restore(self, like: Any) -> Saved | None:
         """The last checkpoint that is whole, or None if there never was one.
 
-        Files are cut to what it names, and damaged checkpoints after it are removed.
+        Files are cut to what it names, and what there is of later checkpoints is removed.
 
         Args:
           like: a tree of arrays of the same structure, shapes and dtypes.
         Raises:
           RestoreError: says of each checkpoint why it cannot be used; no file is changed.
         """
-        steps = sorted(self.manager.all_steps(), reverse=True)
-        if not steps:
-            for path in self.tables:  # Of a run that was stopped before its first checkpoint.
-                cut_file(path, EMPTY)
-            self.replay_file.restore(0)
-            return None
-        found, damage = _first_whole(self.manager, steps, like, self._check_seals)
-        if found is None:
-            raise RestoreError("no checkpoint can be used: " + "; ".join(damage.values()))
-        for step in damage:
-            shutil.rmtree(self.directory / str(step))
+        found, damage = _find_whole(self.directory, self._check_beside)
+        if found is None and damage:
+            raise RestoreError("no checkpoint can be used: " + "; ".join(damage))
+        step, record = found or (0, {"beside": {path.name: EMPTY for path in self._beside}})
+        arrays = _read_arrays(self.directory, step, like) if found else None
+        for path in self.directory.iterdir():
+            if path.name.isdecimal() and int(path.name) > step:
+                shutil.rmtree(path)
         self.manager.reload()
-        step = steps[len(damage)]
-        self.seals = _seals(found.record)
+        self.seals = {name: Seal(*seal) for name, seal in record["beside"].items()}
         for path in self.tables:
             cut_file(path, self.seals[path.name])
         self.replay_file.restore(step)
-        notes = [f"{reason}; continues from checkpoint {step}" for reason in damage.values()]
-        return Saved(found.arrays, found.record["loop"], tuple(notes))
+        notes = [f"{reason}; continues from checkpoint {step}" for reason in damage]
+        return Saved(arrays, record["loop"], tuple(notes)) if found else None
 
-    def _check_seals(self, record: dict[str, Any]) -> None:
-        seals = _seals(record)
-        for path in (*self.replay_file.paths, *self.tables):
-            check_seal(path, seals[path.name])
+    def _check_beside(self, record: dict[str, Any]) -> None:
+        for path in self._beside:
+            check_seal(path, Seal(*record["beside"][path.name]))
 
 
 def read_last(directory: Path, like: Any) -> Saved:
@@ -127,18 +133,12 @@ def read_last(directory: Path, like: Any) -> Saved:
     Raises:
       RestoreError: if there is none.
     """
-    if not directory.is_dir():
-        raise RestoreError(f"{directory} does not exist: no checkpoint was written yet")
-    manager = _manager(directory.resolve(), None)
-    try:
-        steps = sorted(manager.all_steps(), reverse=True)
-        found, damage = _first_whole(manager, steps, like, lambda record: None)
-    finally:
-        manager.close()
+    found, damage = _find_whole(directory, lambda record: None)
     if found is None:
-        reasons = "; ".join(damage.values()) or f"{directory} holds none"
+        reasons = "; ".join(damage) or f"there is none in {directory}"
         raise RestoreError(f"no checkpoint can be used: {reasons}")
-    return Saved(found.arrays, found.record["loop"], tuple(damage.values()))
+    step, record = found
+    return Saved(_read_arrays(directory, step, like), record["loop"], tuple(damage))
 
 
 def first_line(error: Exception) -> str:
@@ -146,53 +146,63 @@ def first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _manager(directory: Path, kept: int | None) -> ocp.CheckpointManager:
-    """Of checkpoints that are written one at a time; without a number to keep, for reading."""
-    writes = kept is not None
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=kept,
-        create=writes,
-        cleanup_tmp_directories=writes,  # of a process that was killed while it wrote
-        enable_async_checkpointing=False,
-    )
-    return ocp.CheckpointManager(directory, options=options, item_names=_PARTS)
+def _find_whole(
+    directory: Path, check: Callable[[dict[str, Any]], None]
+) -> tuple[tuple[int, dict[str, Any]] | None, list[str]]:
+    """The last whole checkpoint's step and record, and why each later one is not whole.
 
-
-def _first_whole(
-    manager: ocp.CheckpointManager, steps: list[int], like: Any, check: Any
-) -> tuple[Saved | None, dict[int, str]]:
-    """The first of some checkpoints that is whole, and why those before it are not, by step."""
-    template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    arguments = {"arrays": ocp.args.StandardRestore(template), "record": ocp.args.JsonRestore()}
-    damage: dict[int, str] = {}
-    for step in steps:
+    Args:
+      check: raises ValueError if the files beside the checkpoints are not those of a record.
+    """
+    steps = [int(path.parent.name) for path in directory.glob(f"*/{RECORD}")]
+    damage: list[str] = []
+    for step in sorted(steps, reverse=True):
+        place = directory / str(step)
         try:
-            found = manager.restore(step, args=ocp.args.Composite(**arguments))
-            record = found["record"]["record"]
-            if _digest_record(record) != found["record"]["checksum"]:
-                raise ValueError("its record was changed: the checksum is another one")
-            if _digest(found["arrays"]) != record["arrays"]:
-                raise ValueError("its arrays were changed: the checksum is another one")
+            record = read_sealed(place / RECORD)
+            for name, seal in record["inside"].items():
+                check_seal(place / name, Seal(*seal))
             check(record)
-            return Saved(found["arrays"], record), damage
-        except Exception as error:  # A damaged file may make the libraries below raise anything.
-            damage[step] = f"checkpoint {step} cannot be used, {first_line(error)}"
+            return (step, record), damage
+        except (OSError, ValueError, KeyError) as error:
+            damage.append(f"checkpoint {step} cannot be used, {first_line(error)}")
     return None, damage
 
 
-def _seals(record: Mapping[str, Any]) -> dict[str, Seal]:
-    return {name: Seal(*seal) for name, seal in record["seals"].items()}
+def _read_arrays(directory: Path, step: int, like: Any) -> Any:
+    """The arrays of a whole checkpoint. Raises RestoreError: they are those of another network."""
+    template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(directory.resolve() / str(step) / "arrays", template)
+    except (ValueError, KeyError, TypeError) as error:
+        reason = f"checkpoint {step} is of other networks than config.json, {first_line(error)}"
+        raise RestoreError(reason) from error
 
 
-def _digest(arrays: Any) -> str:
-    """A checksum of a tree's leaves: their places in it, dtypes, shapes and bytes."""
-    digest = hashlib.sha256()
-    for place, leaf in jax.tree.leaves_with_path(arrays):
-        values = np.ascontiguousarray(leaf)
-        digest.update(f"{jax.tree_util.keystr(place)} {values.dtype} {values.shape}".encode())
-        digest.update(values.data)
-    return digest.hexdigest()
+def _check_room(directory: Path, arrays: Any) -> None:
+    """Holds the disk to have room for a checkpoint, by taking it and giving it back.
+
+    Where Orbax finds a disk full, each of its threads tells it in many lines.
+
+    Raises:
+      OSError: if there is none.
+    """
+    leaves = jax.tree.leaves(arrays)
+    # Twice the arrays, which are gathered when all are written, and a block for each one's name.
+    needed = 2 * sum(leaf.nbytes for leaf in leaves) + 4096 * (len(leaves) + 64)
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    path = directory / "room"
+    try:
+        with path.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, needed)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SaveError(f"no room for a checkpoint of {needed:,} bytes: {reason}") from error
+    finally:
+        path.unlink(missing_ok=True)
 
 
-def _digest_record(record: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(record, sort_keys=True).encode()).hexdigest()
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file()]

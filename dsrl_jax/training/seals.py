@@ -1,9 +1,16 @@
-"""Seals of files that only grow: how long a file was, and the checksum of what it held then."""
+"""Seals of files: how long a file was, and the checksum of what it held then.
 
+A sealed file may grow; what was sealed of it may not change.
+"""
+
+import json
 import os
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+# Of a checkpoint the file that is written last: with it, the checkpoint is there.
+RECORD = "record.json"
 
 # Bytes read at a time.
 _CHUNK = 1 << 20
@@ -60,3 +67,36 @@ def cut_file(path: Path, seal: Seal) -> None:
         path.unlink(missing_ok=True)
     elif path.stat().st_size > seal.size:
         os.truncate(path, seal.size)
+
+
+def write_sealed(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record of plain numbers and words as JSON, with a checksum of its own."""
+    text = json.dumps(record)
+    sealed = {"record": record, "checksum": zlib.crc32(text.encode())}
+    write_whole(path, json.dumps(sealed))
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """A record as it was written.
+
+    Raises:
+      ValueError: if it was changed.
+    """
+    try:
+        held = json.loads(path.read_bytes())
+        record, checksum = held["record"], held["checksum"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    if zlib.crc32(json.dumps(record).encode()) != checksum:
+        raise ValueError(f"{path} was changed: its checksum is another one")
+    return record
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a line or more so that the file is there whole, or as it was before."""
+    temporary = path.with_name(path.name + ".new")
+    with temporary.open("w") as file:
+        file.write(text + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)

@@ -11,7 +11,10 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
+from experiments.machine import library_versions
+
 EQUAL = "ends as a run that nothing stopped, byte for byte"
+GOES_ON = "goes on, and starts.jsonl tells on what"
 INTACT = "every file is left as it is"
 
 DAMAGED = r"warning: checkpoint 60 cannot be used, .*; continues from checkpoint 40"
@@ -43,6 +46,21 @@ def shorten(path, share):
     path.write_bytes(held[: int(share * len(held))])
 
 
+def at_step(step):
+    """Where a step's record begins in the replay: two members, two observations and one action."""
+    return step * 2 * 4 * (2 + 1 + 3)
+
+
+def cut_replay(run, step):
+    path = run / "replay/transitions.f32"
+    path.write_bytes(path.read_bytes()[: at_step(step)])
+
+
+def flip_replay(run, step):
+    path = run / "replay/transitions.f32"
+    flip(path, at_step(step) / (path.stat().st_size - 1))
+
+
 def keep_rows(path, count):
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[: count + 1]))
@@ -55,7 +73,7 @@ def edit_config(run, **changes):
 
 def flip_all_arrays(run):
     for step in (20, 40, 60):
-        flip(largest(run / "checkpoints" / str(step) / "arrays"), 0.5)
+        flip(largest(run / "checkpoints" / str(step) / "arrays" / "d"), 0.5)
 
 
 @contextlib.contextmanager
@@ -75,21 +93,27 @@ def last(run, *parts):
 FAULTS = {
     "nothing but the end": Fault(lambda run: None, 0, "", EQUAL),
     "last checkpoint: a byte of its arrays changed": Fault(
-        lambda run: flip(largest(last(run, "arrays")), 0.5), 0, DAMAGED, EQUAL
+        lambda run: flip(largest(last(run, "arrays", "d")), 0.5), 0, DAMAGED, EQUAL
+    ),
+    "last checkpoint: a byte of what describes them changed": Fault(
+        lambda run: flip(last(run, "arrays", "_METADATA"), 0.5), 0, DAMAGED, EQUAL
     ),
     "last checkpoint: its arrays cut short": Fault(
-        lambda run: shorten(largest(last(run, "arrays")), 0.5), 0, DAMAGED, EQUAL
+        lambda run: shorten(largest(last(run, "arrays", "d")), 0.5), 0, DAMAGED, EQUAL
     ),
     "last checkpoint: a number of its record changed": Fault(
-        lambda run: last(run, "record", "metadata").write_text(
-            last(run, "record", "metadata").read_text().replace('"logged": 60', '"logged": 61')
+        lambda run: last(run, "record.json").write_text(
+            last(run, "record.json").read_text().replace('"logged": 60', '"logged": 61')
         ),
         0,
         DAMAGED,
         EQUAL,
     ),
     "last checkpoint: its record cut short": Fault(
-        lambda run: shorten(last(run, "record", "metadata"), 0.5), 0, DAMAGED, EQUAL
+        lambda run: shorten(last(run, "record.json"), 0.5), 0, DAMAGED, EQUAL
+    ),
+    "last checkpoint: its record is not there yet": Fault(
+        lambda run: last(run, "record.json").unlink(), 0, "", EQUAL
     ),
     "last checkpoint: its arrays are gone": Fault(
         lambda run: shutil.rmtree(last(run, "arrays")), 0, DAMAGED, EQUAL
@@ -98,10 +122,10 @@ FAULTS = {
         flip_all_arrays, 1, r"error: no checkpoint can be used: .*choose another --run_dir", INTACT
     ),
     "replay: cut short behind the checkpoint before": Fault(
-        lambda run: shorten(run / "replay/transitions.f32", 0.6), 0, DAMAGED, EQUAL
+        lambda run: cut_replay(run, 50), 0, DAMAGED, EQUAL
     ),
     "replay: a byte behind the checkpoint before changed": Fault(
-        lambda run: flip(run / "replay/transitions.f32", 0.6), 0, DAMAGED, EQUAL
+        lambda run: flip_replay(run, 50), 0, DAMAGED, EQUAL
     ),
     "replay: its first byte changed": Fault(
         lambda run: flip(run / "replay/transitions.f32", 0),
@@ -134,10 +158,10 @@ FAULTS = {
         lambda run: edit_config(run, format=99), 2, "has format 99, .* reads format 1", INTACT
     ),
     "config.json: other versions": Fault(
-        lambda run: edit_config(run, versions={"jax": "0.1"}),
+        lambda run: edit_config(run, versions=library_versions() | {"jax": "0.1"}),
         0,
-        r"warning: no exact resume, .*jax was 0\.1 and is",
-        "",
+        r"warning: no exact resume, jax was 0\.1 and is",
+        GOES_ON,
     ),
     "another process holds the directory": Fault(
         held_by_another, 2, "is in use by process 4321", INTACT

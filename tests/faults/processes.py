@@ -27,15 +27,20 @@ class Ended(NamedTuple):
     errors: str
 
 
-def start(place, arguments, kill=None, **options):
-    """A traced training process whose run directory is `place`/run."""
+def start(place, arguments, kill=None, **variables):
+    """A traced training process whose run directory is `place`/run.
+
+    Args:
+      kill: where it shall kill itself, see `traced.py`.
+      variables: of its environment.
+    """
     place.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "tests.faults.traced", str(place / "phase")]
     command += [*([kill] if kill else []), "--", *arguments, f"--run_dir={RUN}"]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"}
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
     with (place / "errors").open("w") as errors:
         return subprocess.Popen(
-            command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=errors, **options
+            command, cwd=place, env=environment, stdout=subprocess.DEVNULL, stderr=errors
         )
 
 
