@@ -12,7 +12,10 @@ _SAID = b"stops after this step and saves; once more ends at once\n"
 
 
 class StopRequest:
-    """Takes the signals while its block runs; a second one ends the process at once."""
+    """Takes the signals while its block runs; a second one ends the process at once.
+
+    A signal that is ignored stays so: a shell's background jobs are not meant by Ctrl-C.
+    """
 
     def __init__(self) -> None:
         self.number: int | None = None
@@ -21,7 +24,8 @@ class StopRequest:
     def __enter__(self) -> "StopRequest":
         # Python gives signals to the main thread alone.
         if threading.current_thread() is threading.main_thread():
-            self.before = {number: signal.signal(number, self._take) for number in SIGNALS}
+            taken = [each for each in SIGNALS if signal.getsignal(each) is not signal.SIG_IGN]
+            self.before = {number: signal.signal(number, self._take) for number in taken}
         return self
 
     def __exit__(self, *error: object) -> None:

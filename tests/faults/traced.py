@@ -53,6 +53,8 @@ class Trace:
 
 
 def main(path, *arguments):
+    # As from a terminal: a shell's background jobs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     split = arguments.index("--")
     trace = Trace(path, *(arguments[:split] or ("",)))
     from dsrl_jax.training import host_loop
