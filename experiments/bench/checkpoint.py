@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import catalog
 from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training.checkpoint import Checkpoints
+from dsrl_jax.training.checkpoint import Checkpoints, Saved
 from dsrl_jax.training.host_loop import to_saved
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.progress import Progress
@@ -100,12 +100,20 @@ def measure(experiment: Experiment, repetitions: int, stored: int, period: int) 
         return Costs(seconds, own + period * row, _bytes(directory / "replay"), restored)
 
 
-def _state(experiment: Experiment, spaces: Spaces) -> Any:
+def _state(experiment: Experiment, spaces: Spaces) -> Saved:
+    """What a run saves after a few updates: before them, most of it is zeros and packs well."""
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
-    carry = jax.block_until_ready(program.init())
+    replay = Replay(experiment.seeds, 1, spaces.observation_size, spaces.action_size)
+    draw = np.random.default_rng(0)
+    batch = draw.normal(size=replay.empty_batch(experiment.agent.batch_size).shape)
     progress = Progress.begin(1, spaces.observation_size, spaces.action_size)
-    return to_saved(carry, progress, begin(program, carry))
+    carry = program.init()
+    for update in range(1, 5):
+        carry, _ = program.step(
+            carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
+        )
+    return to_saved(jax.block_until_ready(carry), progress, begin(program, carry))
 
 
 def _open(experiment: Experiment, spaces: Spaces, place: Path, capacity: int) -> Checkpoints:

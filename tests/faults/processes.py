@@ -35,6 +35,7 @@ def start(place, arguments, kill=None, **variables):
       variables: of its environment.
     """
     place.mkdir(parents=True, exist_ok=True)
+    (place / "phase").unlink(missing_ok=True)  # of the process before
     command = [sys.executable, "-m", "tests.faults.traced", str(place / "phase")]
     command += [*([kill] if kill else []), "--", *arguments, f"--run_dir={RUN}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
