@@ -3,6 +3,7 @@
 The same command given again continues a run that was stopped, from its last checkpoint.
 """
 
+import contextlib
 import shlex
 import signal
 import sys
@@ -52,34 +53,31 @@ def main(arguments: list[str]) -> int:
       The exit status: 0, 1 for a run that failed, 2 for a command line that cannot be run, 130
       and 143 for one that Ctrl-C or SIGTERM stopped.
     """
+    try:
+        with contextlib.ExitStack() as held:
+            return run(arguments, held)
+    except KeyboardInterrupt:  # Before the training begins, and after it.
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def run(arguments: list[str], held: contextlib.ExitStack) -> int:
+    """Prepares what was asked for, and does it; the run directory is held until the end."""
     values = make_flags()
     try:
         parse(values, arguments)
         if values.help:
             print(__doc__ + "\n" + help_text(values))
             return 0
-        return run(values, arguments)
+        plan = prepare(values)
+        if not values.dry_run and not plan.is_finished:
+            held.enter_context(locked(plan.directory))
+            # Again, now that nobody else writes there.
+            plan = plan._replace(held=check_directory(plan.directory, plan.experiment))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:  # Before the training begins, and after it.
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        return 128 + signal.SIGINT
-
-
-def run(values: flags.FlagValues, arguments: list[str]) -> int:
-    """Prepares what was asked for, and does it.
-
-    Raises:
-      ValueError: what was given, and what is allowed.
-    """
-    plan = prepare(values)
-    if values.dry_run or plan.is_finished:
-        return carry_out(plan, values, arguments)
-    with locked(plan.directory):
-        # Now that nobody else writes there.
-        plan = plan._replace(held=check_directory(plan.directory, plan.experiment))
-        return carry_out(plan, values, arguments)
+    return carry_out(plan, values, arguments)
 
 
 class Plan(NamedTuple):

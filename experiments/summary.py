@@ -87,7 +87,8 @@ def storage(experiment: Experiment, spaces: Spaces, cost: Cost) -> tuple[float, 
     row = 4 * (spaces.observation_size + spaces.action_size + 3)
     networks = members * cost.dense_weights * _BYTES_A_WEIGHT
     memory = members * row * min(loop.replay_size, loop.steps) + networks
-    return memory, members * row * loop.steps + 2 * networks
+    # Three checkpoints, and the room that is needed to write one.
+    return memory, members * row * loop.steps + 5 * networks
 
 
 def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:

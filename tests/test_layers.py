@@ -42,7 +42,9 @@ WITHOUT_JAX = [
     "dsrl_jax.presets",
     "dsrl_jax.agents.config",
     "dsrl_jax.training.config",
+    "dsrl_jax.training.description",
     "experiments.bench",
+    "experiments.evaluate",
     "experiments.flags",
     "experiments.run",
 ]

@@ -40,6 +40,8 @@ def rows(place):
         yield _inject(name, fault, here, whole)
     for number, (name, signals, status) in enumerate(SIGNALS):
         yield _signal(name, signals, status, place / f"signal_{number}", whole)
+    yield _jump(place / "clock", whole)
+    yield _lose_worker(place / "worker")
     for kilobytes in (2, 4, 8):
         name = f"no file may grow beyond {kilobytes} kB"
         yield _fill(name, place / f"limit_{kilobytes}", whole, limit=kilobytes * 1000)
@@ -84,6 +86,25 @@ def _signal(name, signals, status, here, whole):
     is_good = end.status == status and again.status == 0 and differing(here, whole) == []
     is_saved = "and saved" in end.errors
     return Row(name, end.status, _said(end, here), SAVED if is_saved else CONTINUES, is_good)
+
+
+def _jump(here, whole):
+    """Kills a process whose clock jumps, and lets another such one go on."""
+    end = ended(start(here, COMMAND, "saving:3:0", TRACED_CLOCK="jumps"), here)
+    again = ended(start(here, COMMAND, TRACED_CLOCK="jumps"), here)
+    is_good = end.status == -signal.SIGKILL and again.status == 0 and differing(here, whole) == []
+    name = "the clock jumps by years, and SIGKILL while saving"
+    return Row(name, end.status, _said(again, here), CONTINUES, is_good)
+
+
+def _lose_worker(here):
+    """The process that an environment asks about each step dies after 29 steps."""
+    worker = "--env=tests.toy_environments:DyingWorker-v0"
+    end = ended(start(here, [*COMMAND, worker]), here)
+    names = sorted(path.name for path in (here / RUN / "checkpoints").iterdir())
+    is_good = end.status == 1 and "the environment failed" in end.errors and names == ["20"]
+    name = "an environment's worker process dies"
+    return Row(name, end.status, _said(end, here), "the checkpoint before stays", is_good)
 
 
 def _fill(name, here, whole, *, limit=None, mend=contextlib.nullcontext):

@@ -3,14 +3,16 @@
 python -m tests.faults.traced PHASE_FILE [PHASE:COUNT:MILLISECONDS] -- FLAGS OF experiments.run
 
 With PHASE:COUNT:MILLISECONDS it sends itself SIGKILL that long after it entered the phase for that
-many times.
+many times. With TRACED_CLOCK=jumps in its environment, its clock jumps by years.
 """
 
 import functools
+import itertools
 import os
 import signal
 import sys
 import threading
+import time
 
 PHASES = ("starting", "restoring", "stepping", "evaluating", "saving", "drawing", "ended")
 
@@ -55,6 +57,9 @@ class Trace:
 def main(path, *arguments):
     # As from a terminal: a shell's background jobs ignore Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.get("TRACED_CLOCK") == "jumps":
+        days = itertools.cycle([0, 400, -4000, 30, -1])
+        time.time = lambda: 1e9 + 86400 * next(days)
     split = arguments.index("--")
     trace = Trace(path, *(arguments[:split] or ("",)))
     from dsrl_jax.training import host_loop
