@@ -16,7 +16,7 @@ from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoint import Checkpoints
 from experiments import pictures, run
 from tests.faults.injected import EQUAL, FAULTS, INTACT, contents, injected
-from tests.faults.processes import PROMISED, RUN, differing
+from tests.faults.processes import PROMISED, ROOT, RUN, differing
 from tests.training.numpy_program import numpy_program
 
 COMMAND = [
@@ -112,6 +112,12 @@ def test_the_comparison_sees_a_difference_in_each_file(whole, tmp_path):
         path = place / RUN / name
         path.write_bytes(path.read_bytes() + b" ")
         assert differing(place, whole) == [name]
+
+
+def test_the_docs_tell_of_every_fault():
+    table = (ROOT / "docs" / "faults.md").read_text()
+    assert [name for name in FAULTS if f"| {name} |" not in table] == []
+    assert "FAILED" not in table
 
 
 # --- Signals, the clock, a finished run ----------------------------------------------------------
