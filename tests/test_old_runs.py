@@ -1,4 +1,4 @@
-"""A run of format 1, made when that began, stays readable: its policies, its episodes, its resume.
+"""A run of format 1, made when that began, stays readable: its policies, its episodes.
 
 tests/data/format_1 is what this command left, without pictures, events and lock:
 python -m experiments.run --env=tests.toy_environments:PointMass-v0 --algo=ds_td3 --seeds=0:2
@@ -10,7 +10,6 @@ python -m experiments.run --env=tests.toy_environments:PointMass-v0 --algo=ds_td
 import csv
 import json
 import pickle
-import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import pytest
 
 import dsrl_jax
-from experiments import evaluate, pictures, run
+from experiments import evaluate
 
 OLD = Path(__file__).parent / "data" / "format_1"
 STEPS, SEEDS = 60, (0, 1)
@@ -118,13 +117,14 @@ def test_loading_executes_nothing_that_a_directory_brings(copy, tmp_path, monkey
         (lambda run: edit(run, tau=-1), r"damaged .*tau must be in \[0, 1\], got -1"),
         (lambda run: edit(run, action_low="x"), "damaged"),
         (lambda run: edit(run, seeds=["0", 1]), "damaged .*seeds"),
+        (lambda run: edit(run, hidden_sizes=[7]), "60/policies is of other networks"),
         (lambda run: (run / "config.json").write_text("{"), "config.json is damaged"),
         (lambda run: (run / "config.json").unlink(), "no run directory"),
         (
             lambda run: shutil.rmtree(run / "checkpoints"),
             "no checkpoint can be used: there is none",
         ),
-        (lambda run: shutil.rmtree(run / "checkpoints/60/arrays"), "no checkpoint can be used"),
+        (lambda run: shutil.rmtree(run / "checkpoints/60/policies"), "no checkpoint can be used"),
     ],
 )
 def test_what_cannot_be_loaded_is_told(copy, change, message):
@@ -182,20 +182,3 @@ def test_evaluate_refuses_in_one_line(arguments, status, message, capsys):
     assert evaluate.main([str(argument) for argument in arguments]) == status
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
-
-
-# --- Its resume ----------------------------------------------------------------------------------
-
-
-def test_an_old_run_is_continued(copy, capsys, monkeypatch):
-    monkeypatch.setattr(pictures, "draw", lambda directory: None)
-    held = json.loads((copy / "config.json").read_text())
-    before = {name: (copy / name).read_bytes() for name in ("evaluations.csv", "topology.csv")}
-    arguments = [part for part in shlex.split(held["command"]) if "run_dir" not in part]
-    assert run.main([*arguments, "--steps=80", f"--run_dir={copy}"]) == 0
-    said = capsys.readouterr()
-    assert "continues in" in said.out and "warning: no exact resume" in said.err
-    for name, text in before.items():
-        assert (copy / name).read_bytes().startswith(text)
-    assert [row["env_step"] for row in evaluations(copy)] == [0, 0, 20, 20, 40, 40, 60, 60, 80, 80]
-    assert json.loads((copy / "config.json").read_text()) == held | {"steps": 80}

@@ -5,6 +5,7 @@ the arrays' files, and the files that only grow: the replay's and the tables. So
 noticed before anything is read from it.
 """
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -30,12 +31,14 @@ KEPT = 3
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds: a tree of arrays, and numbers of the loop.
+    """What a checkpoint holds.
 
+    parts: trees of arrays by name; each can be read without the others
+    record: numbers of the loop
     notes: what a reader has to be told of checkpoints that could not be used
     """
 
-    arrays: Any
+    parts: dict[str, Any]
     record: dict[str, Any]
     notes: tuple[str, ...] = ()
 
@@ -79,16 +82,17 @@ class Checkpoints:
         """
         self.replay_file.flush()
         self.seals = {path.name: seal_file(path, self.seals[path.name]) for path in self._beside}
-        _check_room(self.directory, saved.arrays)
-        arrays = ocp.args.Composite(arrays=ocp.args.StandardSave(saved.arrays))
+        _check_room(self.directory, saved.parts)
+        parts = {name: ocp.args.StandardSave(tree) for name, tree in saved.parts.items()}
         try:
-            written = self.manager.save(step, args=arrays, force=True)
+            written = self.manager.save(step, args=ocp.args.Composite(**parts), force=True)
         except Exception as error:  # The libraries below raise whatever a full disk makes of them.
             raise SaveError(f"checkpoint {step} cannot be written: {first_line(error)}") from error
         assert written, f"checkpoint {step} was skipped"
         place = self.directory / str(step)
         inside = {str(path.relative_to(place)): seal_file(path) for path in _files(place)}
-        record = {"loop": saved.record, "beside": self.seals, "inside": inside}
+        shapes = {name: _shapes(tree) for name, tree in saved.parts.items()}
+        record = {"loop": saved.record, "beside": self.seals, "inside": inside, "shapes": shapes}
         write_sealed(place / RECORD, record)
 
     def close(self) -> None:
@@ -96,13 +100,13 @@ class Checkpoints:
         self.manager.close()
         self.replay_file.close()
 
-    def restore(self, like: Any) -> Saved | None:
+    def restore(self, like: dict[str, Any]) -> Saved | None:
         """The last checkpoint that is whole, or None if there never was one.
 
         Files are cut to what it names, and what there is of later checkpoints is removed.
 
         Args:
-          like: a tree of arrays of the same structure, shapes and dtypes.
+          like: for each part a tree of arrays of the same structure, shapes and dtypes.
         Raises:
           RestoreError: says of each checkpoint why it cannot be used; no file is changed.
         """
@@ -110,7 +114,7 @@ class Checkpoints:
         if found is None and damage:
             raise RestoreError("no checkpoint can be used: " + "; ".join(damage))
         step, record = found or (0, {"beside": {path.name: EMPTY for path in self._beside}})
-        arrays = _read_arrays(self.directory, step, like) if found else None
+        parts = _read_parts(self.directory / str(step), record, like) if found else {}
         for path in self.directory.iterdir():
             if path.name.isdecimal() and int(path.name) > step:
                 shutil.rmtree(path)
@@ -120,16 +124,18 @@ class Checkpoints:
             cut_file(path, self.seals[path.name])
         self.replay_file.restore(step)
         notes = [f"{reason}; continues from checkpoint {step}" for reason in damage]
-        return Saved(arrays, record["loop"], tuple(notes)) if found else None
+        return Saved(parts, record["loop"], tuple(notes)) if found else None
 
     def _check_beside(self, record: dict[str, Any]) -> None:
         for path in self._beside:
             check_seal(path, Seal(*record["beside"][path.name]))
 
 
-def read_last(directory: Path, like: Any) -> Saved:
+def read_last(directory: Path, like: dict[str, Any]) -> Saved:
     """The last whole checkpoint of a directory, which may be in use; writes nothing.
 
+    Args:
+      like: trees of the parts that are wanted.
     Raises:
       RestoreError: if there is none.
     """
@@ -138,7 +144,7 @@ def read_last(directory: Path, like: Any) -> Saved:
         reasons = "; ".join(damage) or f"there is none in {directory}"
         raise RestoreError(f"no checkpoint can be used: {reasons}")
     step, record = found
-    return Saved(_read_arrays(directory, step, like), record["loop"], tuple(damage))
+    return Saved(_read_parts(directory / str(step), record, like), record["loop"], tuple(damage))
 
 
 def first_line(error: Exception) -> str:
@@ -169,18 +175,24 @@ def _find_whole(
     return None, damage
 
 
-def _read_arrays(directory: Path, step: int, like: Any) -> Any:
-    """The arrays of a whole checkpoint. Raises RestoreError: they are those of another network."""
+def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
+    """Parts of a whole checkpoint. Raises RestoreError: they are of other shapes."""
+    for name, tree in like.items():
+        if record["shapes"].get(name) != _shapes(tree):  # Orbax would fill or cut such arrays.
+            raise RestoreError(f"{place / name} is of other networks, or of another version")
     template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(directory.resolve() / str(step) / "arrays", template)
-    except (ValueError, KeyError, TypeError) as error:
-        reason = f"checkpoint {step} is of other networks than config.json, {first_line(error)}"
-        raise RestoreError(reason) from error
+    with ocp.StandardCheckpointer() as checkpointer:
+        return {name: checkpointer.restore(place.resolve() / name, template[name]) for name in like}
 
 
-def _check_room(directory: Path, arrays: Any) -> None:
+def _shapes(tree: Any) -> str:
+    """A digest of a tree's structure: each leaf's place, shape and dtype."""
+    leaves = jax.tree.leaves_with_path(tree)
+    told = [(jax.tree_util.keystr(place), leaf.shape, str(leaf.dtype)) for place, leaf in leaves]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _check_room(directory: Path, parts: Any) -> None:
     """Holds the disk to have room for a checkpoint, by taking it and giving it back.
 
     Where Orbax finds a disk full, each of its threads tells it in many lines.
@@ -188,7 +200,7 @@ def _check_room(directory: Path, arrays: Any) -> None:
     Raises:
       OSError: if there is none.
     """
-    leaves = jax.tree.leaves(arrays)
+    leaves = jax.tree.leaves(parts)
     # Twice the arrays, which are gathered when all are written, and a block for each one's name.
     needed = 2 * sum(leaf.nbytes for leaf in leaves) + 4096 * (len(leaves) + 64)
     if not hasattr(os, "posix_fallocate"):  # macOS

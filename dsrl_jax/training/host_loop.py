@@ -12,7 +12,7 @@ import numpy as np
 from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
-from dsrl_jax.training.program import Carry
+from dsrl_jax.training.program import Carry, Program
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import Remembered, begin, remember
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
@@ -63,7 +63,9 @@ def train(setup: Setup) -> Iterator[Row]:
             check_losses(carry, seeds)
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
-                setup.checkpoints.save(env_step, to_saved(carry, progress, remembered))
+                setup.checkpoints.save(
+                    env_step, to_saved(setup.program, carry, progress, remembered)
+                )
         if is_evaluated:
             yield watch.row(env_step)
         if stops:
@@ -87,23 +89,25 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     carry = setup.program.init()
     remembered = begin(setup.program, carry)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
-    like = to_saved(carry, progress, remembered).arrays
+    like = to_saved(setup.program, carry, progress, remembered).parts
     saved = checkpoints.restore(like) if checkpoints else None
     if not saved:
         for member, seed in enumerate(replay.seeds):
             progress.observation[member] = _reset(environments[member], seed, progress, member)
         return carry, progress, remembered, []
     # As plain arrays: those that come from a checkpoint would compile a program of their own.
-    arrays = jax.tree.map(np.asarray, saved.arrays)
-    progress.action = np.array(arrays["action"])
+    parts = jax.tree.map(np.asarray, saved.parts)
+    state, best = parts["state"], parts["policies"]["best"]
+    remembered = Remembered(state["first_masks"], state["masks"], best)
+    progress.action = np.array(state["action"])
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in Progress.COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
     _play_again(setup, progress)
     notes = list(saved.notes)
-    if not np.array_equal(progress.observation, arrays["observation"]):
+    if not np.array_equal(progress.observation, state["observation"]):
         notes.append("the environment does not repeat its episodes: this run is no exact resume")
-    return arrays["carry"], progress, arrays["remembered"], notes
+    return state["carry"], progress, remembered, notes
 
 
 def _play_again(setup: Setup, progress: Progress) -> None:
@@ -185,17 +189,23 @@ def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: in
     return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
 
 
-def to_saved(carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
-    """Everything that a run goes on from, beside its replay."""
+def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
+    """Everything that a run goes on from, beside its replay.
+
+    The policies are a part of their own, for whoever wants to use them alone: what else a state
+    has is the algorithm's business, and may be otherwise in another version.
+    """
     record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
-    arrays = {
+    state = {
         "carry": carry,
         "action": progress.action,
         "observation": progress.observation,
-        "remembered": remembered,
+        "first_masks": remembered.first_masks,
+        "masks": remembered.masks,
     }
+    policies = {"last": program.policy(carry.state), "best": remembered.best}
     counters = {"env_step": progress.env_step, "logged": progress.logged}
-    return Saved(arrays, counters | record)
+    return Saved({"state": state, "policies": policies}, counters | record)
 
 
 class _Watch:

@@ -2,8 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,7 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.checkpoint import read_last
 from dsrl_jax.training.description import from_description, read_description
-from dsrl_jax.training.host_loop import to_saved
 from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.train import AGENTS
 
 
@@ -53,6 +51,16 @@ class Policy:
         return action if is_jax else np.asarray(action)
 
 
+class _Actor(NamedTuple):
+    params: Any
+
+
+class _Acting(NamedTuple):
+    """As much of an agent's state as acting needs."""
+
+    actor: _Actor
+
+
 def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> Policy:
     """The policy of a run, by its last checkpoint; the run may still go on.
 
@@ -80,26 +88,15 @@ def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = Fa
     seed = _choose_seed(experiment, seed)
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
-    # Of a state the shapes alone are needed, and nothing has to be compiled for them.
-    shapes = jax.eval_shape(program.init)
-    carry = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    progress = Progress.begin(len(experiment.seeds), spaces.observation_size, spaces.action_size)
-    like = to_saved(carry, progress, begin(program, carry)).arrays
-    saved = read_last(directory / "checkpoints", like)
+    shapes = jax.eval_shape(program.init).state.actor.params
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
     member = experiment.seeds.index(seed)
-    state = jax.tree.map(lambda leaf: jnp.asarray(leaf[member]), saved.arrays["carry"].state)
-    step = saved.record["env_step"]
-    if best:
-        params = jax.tree.map(
-            lambda leaf: jnp.asarray(leaf[member]), saved.arrays["remembered"].best
-        )
-        state = state._replace(actor=state.actor._replace(params=params))
-        step = saved.record["best_step"][member]
-
-    @jax.jit
-    def act(observation: jax.Array) -> jax.Array:
-        return agent.act(experiment.agent, state, observation)
-
+    which = "best" if best else "last"
+    params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
+    step = saved.record["best_step"][member] if best else saved.record["env_step"]
+    state = _Acting(_Actor(params))
+    act = jax.jit(partial(agent.act, experiment.agent, state))
     return Policy(spaces, experiment, seed, step, act)
 
 

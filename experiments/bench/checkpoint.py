@@ -94,7 +94,7 @@ def measure(experiment: Experiment, repetitions: int, stored: int, period: int) 
         own = _bytes(directory / "checkpoints" / str(step))
         again = _open(experiment, spaces, directory, step)
         start = time.perf_counter()
-        again.restore(state.arrays)
+        again.restore(state.parts)
         restored = time.perf_counter() - start
         again.close()
         return Costs(seconds, own + period * row, _bytes(directory / "replay"), restored)
@@ -113,7 +113,7 @@ def _state(experiment: Experiment, spaces: Spaces) -> Saved:
         carry, _ = program.step(
             carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
         )
-    return to_saved(jax.block_until_ready(carry), progress, begin(program, carry))
+    return to_saved(program, jax.block_until_ready(carry), progress, begin(program, carry))
 
 
 def _open(experiment: Experiment, spaces: Spaces, place: Path, capacity: int) -> Checkpoints:

@@ -73,7 +73,7 @@ def edit_config(run, **changes):
 
 def flip_all_arrays(run):
     for step in (20, 40, 60):
-        flip(largest(run / "checkpoints" / str(step) / "arrays" / "d"), 0.5)
+        flip(largest(run / "checkpoints" / str(step) / "state" / "d"), 0.5)
 
 
 @contextlib.contextmanager
@@ -93,13 +93,13 @@ def last(run, *parts):
 FAULTS = {
     "nothing but the end": Fault(lambda run: None, 0, "", EQUAL),
     "last checkpoint: a byte of its arrays changed": Fault(
-        lambda run: flip(largest(last(run, "arrays", "d")), 0.5), 0, DAMAGED, EQUAL
+        lambda run: flip(largest(last(run, "state", "d")), 0.5), 0, DAMAGED, EQUAL
     ),
     "last checkpoint: a byte of what describes them changed": Fault(
-        lambda run: flip(last(run, "arrays", "_METADATA"), 0.5), 0, DAMAGED, EQUAL
+        lambda run: flip(last(run, "state", "_METADATA"), 0.5), 0, DAMAGED, EQUAL
     ),
     "last checkpoint: its arrays cut short": Fault(
-        lambda run: shorten(largest(last(run, "arrays", "d")), 0.5), 0, DAMAGED, EQUAL
+        lambda run: shorten(largest(last(run, "state", "d")), 0.5), 0, DAMAGED, EQUAL
     ),
     "last checkpoint: a number of its record changed": Fault(
         lambda run: last(run, "record.json").write_text(
@@ -116,7 +116,7 @@ FAULTS = {
         lambda run: last(run, "record.json").unlink(), 0, "", EQUAL
     ),
     "last checkpoint: its arrays are gone": Fault(
-        lambda run: shutil.rmtree(last(run, "arrays")), 0, DAMAGED, EQUAL
+        lambda run: shutil.rmtree(last(run, "state")), 0, DAMAGED, EQUAL
     ),
     "every checkpoint: a byte changed": Fault(
         flip_all_arrays, 1, r"error: no checkpoint can be used: .*choose another --run_dir", INTACT

@@ -27,17 +27,19 @@ class Ended(NamedTuple):
     errors: str
 
 
-def start(place, arguments, kill=None, **variables):
-    """A traced training process whose run directory is `place`/run.
+def start(place, arguments, kill=None, *, is_traced=True, **variables):
+    """A training process whose run directory is `place`/run.
 
     Args:
       kill: where it shall kill itself, see `traced.py`.
+      is_traced: whether it writes its phase to `place`/phase; else it is the command itself.
       variables: of its environment.
     """
     place.mkdir(parents=True, exist_ok=True)
     (place / "phase").unlink(missing_ok=True)  # of the process before
-    command = [sys.executable, "-m", "tests.faults.traced", str(place / "phase")]
-    command += [*([kill] if kill else []), "--", *arguments, f"--run_dir={RUN}"]
+    trace = ["tests.faults.traced", str(place / "phase"), *([kill] if kill else []), "--"]
+    module = trace if is_traced else ["experiments.run"]
+    command = [sys.executable, "-m", *module, *arguments, f"--run_dir={RUN}"]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"} | variables
     with (place / "errors").open("w") as errors:
         return subprocess.Popen(
@@ -69,13 +71,14 @@ def differing(place, other):
 
 
 def last_arrays(directory):
-    """Every array of the last checkpoint."""
+    """Every array of the last checkpoint, and its step."""
     steps = [int(path.name) for path in (directory / "checkpoints").iterdir() if path.is_dir()]
-    path = directory.resolve() / "checkpoints" / str(max(steps)) / "arrays"
+    place = directory.resolve() / "checkpoints" / str(max(steps))
     with ocp.PyTreeCheckpointer() as checkpointer, warnings.catch_warnings():
         # Orbax would rather be told where the arrays shall lie.
         warnings.filterwarnings("ignore", "Sharding info not provided", UserWarning)
-        return max(steps), checkpointer.restore(path)
+        parts = {part: checkpointer.restore(place / part) for part in ("state", "policies")}
+    return parts | {"step": np.int64(max(steps))}
 
 
 def equal_bits(tree, other):

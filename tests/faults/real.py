@@ -73,11 +73,16 @@ SIGNALS = (
 
 
 def _signal(name, signals, status, here, whole):
-    process = start(here, COMMAND)
-    while phase_of(here) != ("starting" if "starts" in name else "stepping"):
-        time.sleep(0.002)
-    if "starts" in name:
-        time.sleep(1)
+    starts = "starts" in name
+    process = start(here, COMMAND, is_traced=not starts)
+    if starts:
+        # The directory is held, and what trains is being imported.
+        while not (here / RUN / "lock").exists():
+            time.sleep(0.002)
+        time.sleep(0.1)
+    else:
+        while phase_of(here) != "stepping":
+            time.sleep(0.002)
     for number in signals:
         process.send_signal(number)
         time.sleep(0.02)

@@ -43,12 +43,12 @@ def tree(rng):
     kernel = rng.normal(size=(2, 5, 3)).astype(np.float32)
     kernel[0, 0] = [-0.0, np.float32(1e-45), np.inf]
     return {
-        "carry": Net(
+        "state": Net(
             {"kernel": jnp.array(kernel), "bias": jnp.full(2, jnp.nan)},
             {"kernel": jnp.array(kernel > 0)},
             jnp.int32(2**31 - 1),
         ),
-        "action": rng.normal(size=(2, ACTION)).astype(np.float32),
+        "policies": {"last": rng.normal(size=(2, ACTION)).astype(np.float32)},
     }
 
 
@@ -74,7 +74,7 @@ def test_what_was_saved_comes_back_to_the_bit(open_checkpoints, tree, rng):
     fill(first, rng, 12)
     first.save(12, Saved(tree, record))
     found = open_checkpoints().restore(jax.tree.map(jnp.zeros_like, tree))
-    assert_equal_bits(found.arrays, tree)
+    assert_equal_bits(found.parts, tree)
     assert repr(found.record) == repr(record)
 
 
@@ -155,13 +155,15 @@ def test_a_reader_finds_the_last_one_while_the_run_goes_on(open_checkpoints, tre
         fill(first, rng, 2)
     (directory / "15").mkdir()  # one that is being written
     assert read_last(directory, tree).record == {"env_step": 10}
-    assert_equal_bits(read_last(directory, tree).arrays, tree)
+    assert_equal_bits(read_last(directory, tree).parts, tree)
+    policies = {"policies": tree["policies"]}
+    assert_equal_bits(read_last(directory, policies).parts, policies)
 
 
 def test_arrays_of_another_shape_are_told(open_checkpoints, tree, rng):
     first = open_checkpoints()
     fill(first, rng, 5)
     first.save(5, Saved(tree, {"env_step": 5}))
-    other = {**tree, "more": np.zeros(3, np.float32)}
-    with pytest.raises(RestoreError, match="checkpoint 5 is of other networks"):
+    other = tree | {"policies": {"last": np.zeros(3, np.float32)}}
+    with pytest.raises(RestoreError, match="5/policies is of other networks"):
         open_checkpoints().restore(other)

@@ -350,14 +350,14 @@ def test_the_best_policy_of_each_member_is_remembered(tmp_path, monkeypatch):
     rows = run(tmp_path, eval_period=10, checkpoint_period=5)
     for member, seed in enumerate(SEEDS):
         found = [row for row in rows if row["kind"] == "evaluation" and row["seed"] == seed]
-        for _, step, (arrays, record, _) in saved:
+        for _, step, (parts, record, _) in saved:
             until = [row for row in found if row["env_step"] <= step]
             best = max(until, key=lambda row: row["return_mean"])  # the first of equal ones
             assert record["best_return"][member] == best["return_mean"]
             assert record["best_step"][member] == best["env_step"]
-            states = {step: arrays["carry"].state for _, step, (arrays, _, _) in saved}
+            states = {step: parts["state"]["carry"].state for _, step, (parts, _, _) in saved}
             expected = states[best["env_step"]][member] if best["env_step"] else np.float32(seed)
-            assert arrays["remembered"].best[member] == expected
+            assert parts["policies"]["best"][member] == expected
 
 
 def test_an_environment_that_does_not_repeat_is_told(tmp_path, monkeypatch):
