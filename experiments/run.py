@@ -5,7 +5,6 @@ The same command given again continues a run that was stopped, from its last che
 
 import contextlib
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -41,6 +40,7 @@ from experiments.run_directory import (
     is_finished,
     read_starts,
 )
+from experiments.stopping import ends_on_interrupt
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes
@@ -53,12 +53,8 @@ def main(arguments: list[str]) -> int:
       The exit status: 0, 1 for a run that failed, 2 for a command line that cannot be run, 130
       and 143 for one that Ctrl-C or SIGTERM stopped.
     """
-    try:
-        with contextlib.ExitStack() as held:
-            return run(arguments, held)
-    except KeyboardInterrupt:  # Before the training begins, and after it.
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
-        return 128 + signal.SIGINT
+    with ends_on_interrupt(), contextlib.ExitStack() as held:
+        return run(arguments, held)
 
 
 def run(arguments: list[str], held: contextlib.ExitStack) -> int:

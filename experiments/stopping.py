@@ -1,9 +1,10 @@
 """SIGTERM and Ctrl-C ask a run to finish its step, save and end."""
 
+import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -47,3 +48,26 @@ class StopRequest:
             os._exit(128 + number)  # Safe: what is on the disk is good at any moment.
         self.number = number
         os.write(2, _SAID)  # A signal may come while Python writes to stderr itself.
+
+
+@contextlib.contextmanager
+def ends_on_interrupt() -> Iterator[None]:
+    """Lets Ctrl-C end the process at once with 130, where there is nothing to save.
+
+    An exception would not do: JAX calls Python while it collects garbage, and loses it there.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        yield
+        return
+    before = signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    del frame
+    os.write(2, b"interrupted; the same command continues from the last checkpoint\n")
+    os._exit(128 + number)
