@@ -5,18 +5,22 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 # of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
 
+# Of `make faults`: table, commands, kills; --kills=20 and --seed=1 say how many and which.
+FAULTS ?=
+
 BIN := .venv/bin
 # Twice quiet: pip shows errors only.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test bench docs format clean
+.PHONY: help run test faults bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
+	@echo 'make faults            kill real runs at random moments, inject faults; half an hour'
 	@echo 'make bench             measure speed: $(BENCHMARKS)'
 	@echo 'make docs              build the site in docs/_build'
 	@echo 'make format            fix what ruff can fix, and format'
@@ -31,6 +35,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+faults: .venv/installed-dev
+	$(BIN)/python -m tests.faults $(FAULTS)
 
 bench: .venv/installed-run
 	@for name in $(BENCHMARKS); do $(BIN)/python -m experiments.bench $$name --json || exit; echo; done

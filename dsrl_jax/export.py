@@ -1,7 +1,6 @@
 """A run's actor as a file for small devices: sparse in an .npz, or ONNX."""
 
 import importlib.util
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +21,11 @@ class Actor(NamedTuple):
 
 
 def export_policy(
-    run_dir: str | os.PathLike[str], path: str | os.PathLike[str], *, seed: int | None = None
+    run_dir: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    seed: int | None = None,
+    best: bool = False,
 ) -> Path:
     """Writes the actor of a run's last checkpoint.
 
@@ -30,6 +33,7 @@ def export_policy(
       path: ends in `.npz`: a list of connections, which `dsrl_jax.policy` reads with NumPy alone;
         or in `.onnx`: dense kernels, for which the package onnx must be installed.
       seed: whose actor; may be left out if the run has one seed.
+      best: the actor of the highest mean return of all evaluations, in place of the last one.
     Returns:
       The path.
     Raises:
@@ -41,35 +45,26 @@ def export_policy(
         raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("an .onnx file needs the package onnx: pip install onnx")
-    writers[path.suffix](path, read_actor(Path(run_dir), seed))
+    writers[path.suffix](path, read_actor(run_dir, seed, best=best))
     return path
 
 
-def read_actor(run_dir: Path, seed: int | None) -> Actor:
-    """The deterministic policy's layers, from the last checkpoint."""
-    import orbax.checkpoint as ocp
+def read_actor(
+    run_dir: str | os.PathLike[str], seed: int | None = None, *, best: bool = False
+) -> Actor:
+    """The deterministic policy's layers. Raises ExportError, as `export_policy`."""
+    from dsrl_jax.training import policy
 
     try:
-        config = json.loads((run_dir / "config.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ExportError(f"{run_dir} is no run directory: config.json: {error}") from error
-    seeds = config["seeds"]
-    if seed is None and len(seeds) > 1 or seed is not None and seed not in seeds:
-        raise ExportError(f"seed must be one of {', '.join(map(str, seeds))}, got {seed}")
-    directory = (run_dir / "checkpoints").resolve()
-    steps = ocp.CheckpointManager(directory).all_steps() if directory.is_dir() else []
-    if not steps:
-        raise ExportError(f"{run_dir} has no checkpoint yet: the first evaluation writes one")
-    arrays = directory / str(max(steps)) / "arrays"
-    held = ocp.StandardCheckpointer().restore(arrays)
-    params = held["carry"]["state"]["actor"]["params"]
-    member = 0 if seed is None else seeds.index(seed)
+        held = policy.read_actor(Path(run_dir), seed=seed, best=best)
+    except ValueError as error:
+        raise ExportError(str(error)) from error
     layers = [
-        tuple(np.asarray(params[name][leaf], np.float32)[member] for leaf in ("kernel", "bias"))
-        for name in _layer_names(params)
+        (held.params[name]["kernel"], held.params[name]["bias"])
+        for name in _layer_names(held.params)
     ]
-    bounds = [np.asarray(config[name], np.float32) for name in ("action_low", "action_high")]
-    return Actor(layers, *bounds)
+    low, high = np.asarray([held.spaces.action_low, held.spaces.action_high], np.float32)
+    return Actor(layers, low, high)
 
 
 def _layer_names(params: dict[str, Any]) -> list[str]:

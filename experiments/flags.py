@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import re
 import textwrap
 import types
 from typing import Any, get_args, get_origin
@@ -15,6 +16,11 @@ from dsrl_jax.training.config import LoopConfig
 
 # By agent, for flags that both have with defaults of their own.
 AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
+MOST_SEEDS = 10_000
+
+# What absl says of a flag that takes no other value, in our words.
+_YES_OR_NO = r"must be true or false, got \1"
+
 BY_TASK = ("lambda1", "lambda2")
 
 
@@ -35,8 +41,20 @@ def make_flags() -> flags.FlagValues:
         "what is run, so that the same command continues it",
         **add,
     )
+    flags.DEFINE_bool(
+        "resume",
+        True,
+        "continue the run that the run directory holds, exactly; with --noresume it is refused",
+        **add,
+    )
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
     flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
+    flags.DEFINE_bool(
+        "deterministic",
+        False,
+        "on a GPU: the same numbers in every run, for an exact resume; slower. A CPU's always are",
+        **add,
+    )
     flags.DEFINE_bool(
         "dry_run",
         False,
@@ -120,7 +138,9 @@ def parse(values: flags.FlagValues, arguments: list[str], *, stray: bool = False
             f"unknown flag --{error.flagname}{hint} (--help lists all flags)"
         ) from error
     except flags.Error as error:
-        raise UsageError(" ".join(str(error).split())) from error
+        said = " ".join(str(error).split())
+        said = re.sub(r"\('Non-boolean argument to boolean flag', (.*)\)$", _YES_OR_NO, said)
+        raise UsageError(said.removeprefix("ERROR:: ")) from error
     if rest and not stray:
         raise UsageError(f"unexpected argument {rest[0]!r}; flags are written --name=value")
     return rest
@@ -141,9 +161,9 @@ def given_settings(values: flags.FlagValues) -> dict[str, Any]:
 
 def parse_value(name: str, kind: Any, text: str) -> Any:
     """A word from the command line in a setting's type. Raises UsageError."""
+    if get_origin(kind) is types.UnionType:
+        return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
     try:
-        if get_origin(kind) is types.UnionType:
-            return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
         if get_origin(kind) is tuple:
             element = get_args(kind)[0]
             return tuple(int(part) if element is int else part for part in text.split(","))
@@ -167,9 +187,13 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     try:
         if values.seeds and ":" in text:
             first, end = (int(part) for part in text.split(":"))
+            if end - first > MOST_SEEDS:
+                raise UsageError(f"--seeds must name at most {MOST_SEEDS:,} seeds, got {text!r}")
             seeds = tuple(range(first, end))
         else:
             seeds = tuple(int(part) for part in text.split(","))
+    except UsageError:
+        raise
     except ValueError:
         raise UsageError(f"--seeds must be like 0:5 or 1,2,7, got {text!r}") from None
     if not seeds:

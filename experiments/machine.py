@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from experiments.flags import UsageError
 
@@ -30,7 +31,7 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 
 
-def choose_device(device: str, threads: int | None) -> None:
+def choose_device(device: str, threads: int | None, deterministic: bool = False) -> None:
     """Sets what JAX reads once, when it is imported.
 
     Raises:
@@ -39,14 +40,19 @@ def choose_device(device: str, threads: int | None) -> None:
     if device not in PLATFORMS:
         raise UsageError(f"--device must be one of {', '.join(PLATFORMS)}, got {device!r}")
     os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
+    if deterministic:
+        _add_xla_flag("--xla_gpu_deterministic_ops=true")
     if threads is None:
         return
     if threads < 1:
         raise UsageError(f"--threads must be at least 1, got {threads}")
     os.environ["PJRT_NPROC"] = str(threads)
     if threads == 1:
-        flags = os.environ.get("XLA_FLAGS", "")
-        os.environ["XLA_FLAGS"] = f"{flags} --xla_cpu_multi_thread_eigen=false".strip()
+        _add_xla_flag("--xla_cpu_multi_thread_eigen=false")
+
+
+def _add_xla_flag(flag: str) -> None:
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
 
 
 def check_device(device: str) -> None:
@@ -97,6 +103,41 @@ def commit() -> str:
     return answer.stdout.strip()
 
 
+def conditions(device: str, threads: int | None, deterministic: bool) -> dict[str, Any]:
+    """What a run computes on: where one of these differs, its numbers may differ in their bits."""
+    return {
+        "device": device,
+        "threads": threads,
+        "deterministic": deterministic,
+        "cores": cores(),
+        "processor": cpu_model(),
+        "versions": library_versions(),
+        "commit": commit(),
+    }
+
+
+def changed_conditions(here: dict[str, Any], before: list[dict[str, Any]]) -> list[str]:
+    """What is not as it was in some earlier part of a run, each in a few words."""
+    found = []
+    for name, value in _flat(here).items():
+        earlier = {_flat(part).get(name) for part in before} - {value}
+        if earlier:
+            was = " and ".join(sorted(str(each) for each in earlier))
+            found.append(f"{name} was {was} and is {value}")
+    return found
+
+
+def _flat(conditions: dict[str, Any]) -> dict[str, Any]:
+    versions = conditions.get("versions", {})
+    plain = ("device", "threads", "cores", "processor", "deterministic", "commit")
+    return {name: conditions.get(name) for name in plain} | dict.fromkeys(LIBRARIES) | versions
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
 def describe_machine() -> dict[str, object]:
     """What a measurement was made on, to stand beside it. Imports JAX."""
     import jax
@@ -104,7 +145,7 @@ def describe_machine() -> dict[str, object]:
     device = jax.devices()[0]
     return {
         "cpu": cpu_model(),
-        "cores": len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count(),
+        "cores": cores(),
         "device": f"{device.platform} {device.device_kind}",
         "versions": library_versions(),
         "commit": commit(),

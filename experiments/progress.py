@@ -22,6 +22,8 @@ class Progress:
         kind = row["kind"]
         if kind == "start":
             self._start(row["env_step"])
+        elif kind == "note":
+            print(f"warning: {row['text']}", file=sys.stderr, flush=True)
         elif kind == "training":
             self.connections.append(row["actor_connections"] + row["critics_connections"])
             if len(self.connections) == self.members:

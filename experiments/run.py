@@ -1,11 +1,10 @@
 """Trains agents: python -m experiments.run --env=halfcheetah --algo=ds_td3.
 
-The same command given again continues a run that was stopped, from its last evaluation.
+The same command given again continues a run that was stopped, from its last checkpoint.
 """
 
-import importlib.util
+import contextlib
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,8 +13,12 @@ from absl import flags
 
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
 from dsrl_jax.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
+from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
+from experiments import pictures
 from experiments.command import start
 from experiments.flags import (
+    UsageError,
     given_settings,
     help_text,
     make_flags,
@@ -23,23 +26,23 @@ from experiments.flags import (
     parse_seeds,
     parse_value,
 )
+from experiments.lock import locked
 from experiments.machine import (
+    changed_conditions,
     check_device,
     choose_device,
-    commit,
+    conditions,
     keep_freed_memory,
-    library_versions,
 )
 from experiments.run_directory import (
-    RunDirectory,
     check_directory,
     default_directory,
-    describe,
-    make_directory,
+    is_finished,
+    read_starts,
 )
+from experiments.stopping import ends_on_interrupt
 
 if TYPE_CHECKING:
-    from dsrl_jax.agents.types import Spaces
     from dsrl_jax.envs.gymnasium import Sizes
 
 
@@ -48,8 +51,14 @@ def main(arguments: list[str]) -> int:
 
     Returns:
       The exit status: 0, 1 for a run that failed, 2 for a command line that cannot be run, 130
-      for one that was interrupted.
+      and 143 for one that Ctrl-C or SIGTERM stopped.
     """
+    with ends_on_interrupt(), contextlib.ExitStack() as held:
+        return run(arguments, held)
+
+
+def run(arguments: list[str], held: contextlib.ExitStack) -> int:
+    """Prepares what was asked for, and does it; the run directory is held until the end."""
     values = make_flags()
     try:
         parse(values, arguments)
@@ -57,14 +66,14 @@ def main(arguments: list[str]) -> int:
             print(__doc__ + "\n" + help_text(values))
             return 0
         plan = prepare(values)
+        if not values.dry_run and not plan.is_finished:
+            held.enter_context(locked(plan.directory))
+            # Again, now that nobody else writes there.
+            plan = plan._replace(held=check_directory(plan.directory, plan.experiment))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    try:
-        return carry_out(plan, values, arguments)
-    except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last evaluation", file=sys.stderr)
-        return 128 + signal.SIGINT
+    return carry_out(plan, values, arguments)
 
 
 class Plan(NamedTuple):
@@ -73,8 +82,13 @@ class Plan(NamedTuple):
     experiment: Experiment
     sizes: "Sizes"
     directory: Path
-    continues: bool
+    held: dict[str, Any] | None  # the config.json of the run that is continued
     threads: int | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.held is not None and is_finished(self.directory, self.experiment)
 
 
 def prepare(values: flags.FlagValues) -> Plan:
@@ -85,7 +99,7 @@ def prepare(values: flags.FlagValues) -> Plan:
     """
     seeds, settings = parse_seeds(values), given_settings(values)
     threads = parse_value("threads", int, values.threads) if values.threads else None
-    choose_device(values.device, threads)
+    choose_device(values.device, threads, values.deterministic)
     check_choice("algo", values.algo, ALGORITHMS)
     check_choice("preset", values.preset, PRESETS)
 
@@ -103,12 +117,14 @@ def prepare(values: flags.FlagValues) -> Plan:
     )
     sizes = catalog.look_up_sizes(env_id, values.env_preset, values.backend)
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
-    continues = check_directory(directory, experiment)
-    _check_sparsity(experiment, sizes)
-    if not values.dry_run:
-        make_directory(directory)
-    check_device(values.device)
-    return Plan(experiment, sizes, directory, continues, threads)
+    held = check_directory(directory, experiment)
+    if held and not values.resume:
+        raise UsageError(f"{directory} holds this run: leave out --noresume to continue it")
+    plan = Plan(experiment, sizes, directory, held, threads)
+    if values.dry_run or not plan.is_finished:
+        _check_sparsity(experiment, sizes)
+        check_device(values.device)
+    return plan
 
 
 def _check_sparsity(experiment: Experiment, sizes: "Sizes") -> None:
@@ -119,73 +135,39 @@ def _check_sparsity(experiment: Experiment, sizes: "Sizes") -> None:
 
 
 def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int:
-    """Shows the plan, and trains by it unless this is a dry run."""
-    from dsrl_jax.agents.types import Spaces
-    from experiments import summary
-
+    """Shows the plan, and trains by it unless this is a dry run or there is nothing to do."""
     experiment, directory = plan.experiment, plan.directory
+    if plan.is_finished and not values.dry_run:
+        print(f"{directory} is finished: all {experiment.loop.steps:,} steps are done")
+        if not pictures.are_drawn(directory):  # The run was killed after its last checkpoint.
+            pictures.draw(directory)
+        return 0
+    from dsrl_jax.agents.types import Spaces
+    from experiments import summary, trainer
+
     spaces = Spaces(*plan.sizes)
     notes = [f"note: {note}" for note in summary.notes(experiment, spaces)]
     if values.dry_run:
         print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
         return 0
-    where = f"{'continues' if plan.continues else 'starts'} in {directory}"
+    here = conditions(values.device, plan.threads, values.deterministic)
+    where = f"{'continues' if plan.held else 'starts'} in {directory}"
     what = f"{experiment.algo} on {summary.environment(experiment, spaces)}"
     print("\n".join([f"{what}: {where}", *notes]), flush=True)
+    if plan.held and (changes := changed_conditions(here, [plan.held, *read_starts(directory)])):
+        print(f"warning: no exact resume, {'; '.join(changes)}", file=sys.stderr)
+    command = {"command": shlex.join(arguments)}
     config = {
+        "format": FORMAT,
         **describe(experiment),
         **plan.sizes._asdict(),
         "action_size": spaces.action_size,
         "layers": summary.densities(experiment, spaces),
-        "device": values.device,
-        "threads": plan.threads,
-        "versions": library_versions(),
-        "commit": commit(),
-        "command": shlex.join(arguments),
+        **here,
+        **command,
     }
     keep_freed_memory()
-    return train(experiment, spaces, directory, config)
-
-
-def train(experiment: Experiment, spaces: "Spaces", directory: Path, config: dict[str, Any]) -> int:
-    """Trains, writing and showing rows as they come, and ends with a table and a curve."""
-    from dsrl_jax.agents.costs import expected_cost
-    from dsrl_jax.training import train as training
-    from dsrl_jax.training.checkpoint import RestoreError
-    from dsrl_jax.training.finite import NotFiniteError
-    from experiments import plot, summary
-    from experiments.progress import Progress
-
-    dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
-    progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
-    files, last_step = RunDirectory(directory, config), 0
-    try:
-        for row in training.run(experiment, directory):
-            files.write(row)
-            progress.show(row)
-            last_step = row["env_step"]
-    except NotFiniteError as error:
-        held = f"the last good rows in {directory} are of step {last_step}"
-        print(f"error: {error}; {held}", file=sys.stderr)
-        return 1
-    except RestoreError as error:
-        print(f"error: {error}; choose another --run_dir to start anew", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"error: {error}; the same command continues once it is mended", file=sys.stderr)
-        return 1
-    finally:
-        progress.close()
-        files.close()
-    print(summary.results(experiment, spaces, directory))
-    print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
-    if importlib.util.find_spec("matplotlib") is None:
-        print("no pictures without matplotlib: pip install -e '.[plots]'")
-        return 0
-    plot.draw(plot.read_curves(directory), directory / "curve.png")
-    plot.draw_degrees(directory, directory / "degrees.png")
-    print("pictures: curve.png, degrees.png")
-    return 0
+    return trainer.train(experiment, spaces, directory, config, here | command)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,20 @@
-"""A run directory: config.json, CSV files that are whole after every row, TensorBoard events."""
+"""A run directory: config.json, CSV files that are whole after every row, TensorBoard events.
+
+starts.jsonl tells on what each part of a run was computed: config.json keeps what
+the first one was.
+"""
 
 import csv
 import hashlib
 import io
 import json
-import math
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.settings import flatten
+from dsrl_jax.training.description import describe, read_description
+from dsrl_jax.training.seals import RECORD, write_whole
 
 Row = dict[str, Any]
 
@@ -20,6 +25,13 @@ FILES = {
     "topology": "topology.csv",
     "timing": "timings.csv",
 }
+
+
+# Settings that a continued run may change: how long it is, and how often it saves.
+MAY_CHANGE = ("steps", "checkpoint_period")
+
+# What a run that was killed before its first file leaves.
+OF_A_START = {"lock", "config.json.new"}
 
 
 class DirectoryError(ValueError):
@@ -36,94 +48,116 @@ def default_directory(experiment: Experiment) -> Path:
     changed = {
         key: value
         for key, value in describe(experiment).items()
-        if value != describe(plain)[key] and key not in ("seeds", "steps")
+        if value != describe(plain)[key] and key not in ("seeds", *MAY_CHANGE)
     }
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
     return Path("runs") / f"{env}-{experiment.algo}-s{name}{'-' + digest if changed else ''}"
 
 
-def describe(experiment: Experiment) -> dict[str, Any]:
-    """Everything that decides what a run computes, flat, as it stands in config.json."""
-    return {
-        "env": experiment.env,
-        "env_preset": experiment.env_preset,
-        "backend": experiment.backend,
-        "algo": experiment.algo,
-        "preset": experiment.preset,
-        "seeds": list(experiment.seeds),
-        **_plain(flatten(experiment.loop)),
-        **_plain(flatten(experiment.agent)),
-    }
-
-
-def check_directory(directory: Path, experiment: Experiment) -> bool:
-    """Whether the directory holds this very run already, which then continues.
+def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] | None:
+    """The config.json of the very run that the directory holds, or None where it is free.
 
     Raises:
       DirectoryError: if it holds another run or something else.
     """
-    config = directory / "config.json"
+    held = read_config(directory)
+    if held is None:
+        return None
+    differing = [
+        f"{key} is {held[key]!r} there and {value!r} here"
+        for key, value in describe(experiment).items()
+        if key in held and held[key] != value and key not in MAY_CHANGE
+    ]
+    if differing:
+        raise DirectoryError(
+            f"{directory} holds another run: {'; '.join(differing)}; "
+            "choose another --run_dir or the same settings"
+        )
+    if held["steps"] > experiment.loop.steps:
+        raise DirectoryError(
+            f"{directory} holds a run of {held['steps']:,} steps, got steps "
+            f"{experiment.loop.steps:,}; they can be raised, not lowered"
+        )
+    return held
+
+
+def read_config(directory: Path) -> dict[str, Any] | None:
+    """What config.json holds; None where there is no run, nor anything else.
+
+    Raises:
+      DirectoryError: if it cannot be read, or the directory holds something else.
+    """
+    path = directory / "config.json"
     try:
-        text = config.read_text() if config.exists() else None
-        is_free = not directory.exists() or (directory.is_dir() and not any(directory.iterdir()))
+        if path.exists():
+            return read_description(path)
+        entries = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
+    except ValueError as error:
+        raise DirectoryError(f"{error}; choose another --run_dir") from error
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise DirectoryError(
             f"run_dir {str(directory)!r} cannot be read: {reason}; choose another --run_dir"
         ) from error
-    if text is not None:
-        try:
-            held = dict(json.loads(text))
-        except (TypeError, ValueError) as error:
-            raise DirectoryError(f"{config} cannot be read: {error}") from error
-        differing = [
-            f"{key} is {held.get(key)!r} there and {value!r} here"
-            for key, value in describe(experiment).items()
-            if held.get(key) != value and not (key == "steps" and held.get(key, 0) < value)
-        ]
-        if differing:
-            raise DirectoryError(
-                f"{directory} holds another run: {'; '.join(differing)}; "
-                "choose another --run_dir or the same settings"
-            )
-        return True
-    if not is_free:
+    if entries - OF_A_START:
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
-    return False
+    return None
 
 
-def make_directory(directory: Path) -> None:
-    """Makes a run directory, or raises DirectoryError if it cannot be written."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        probe = directory / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DirectoryError(
-            f"run_dir {str(directory)!r} cannot be written: {reason}; choose another --run_dir"
-        ) from error
+def is_finished(directory: Path, experiment: Experiment) -> bool:
+    """Whether there is a checkpoint of the last step, which is the last thing that a run saves."""
+    return (directory / "checkpoints" / str(experiment.loop.steps) / RECORD).exists()
+
+
+def read_starts(directory: Path) -> list[dict[str, Any]]:
+    """On what each part of a run was computed, in order. A line that was cut short is left out."""
+    path = directory / "starts.jsonl"
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(dict(json.loads(line)))
+        except (TypeError, ValueError):
+            continue
+    return found
 
 
 class RunDirectory:
-    """Writes rows as they come. The first row of a continued run cuts what lies behind it."""
+    """Writes rows as they come. The first row of a continued run cuts what lies behind it.
 
-    def __init__(self, directory: Path, config: dict[str, Any]):
-        self.directory = directory
+    Args:
+      config: what config.json shall hold. Where there is one, it stays, but for what `MAY_CHANGE`.
+      start: on what this part of the run is computed, and its command; a line of starts.jsonl.
+    """
+
+    def __init__(self, directory: Path, config: dict[str, Any], start: dict[str, Any]):
+        self.directory, self.start = directory, start
         self.events: Any = None
-        text = json.dumps(config, indent=1)
-        temporary = directory / "config.json.new"
-        temporary.write_text(text + "\n")
-        temporary.replace(directory / "config.json")
+        held = read_config(directory)
+        changed = {key: config[key] for key in MAY_CHANGE if key in config}
+        if held is None or held | changed != held:
+            write_whole(directory / "config.json", json.dumps((held or config) | changed, indent=1))
+
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """The files that an uninterrupted run's equal to the byte."""
+        return tuple(self.directory / name for kind, name in FILES.items() if kind != "timing")
 
     def write(self, row: Row) -> None:
         """Appends a row to its file, and its numbers to the TensorBoard events."""
         if row["kind"] == "start":
             self._start(row["env_step"])
-            return
-        cells = to_cells(row)
-        path = self.directory / FILES[row["kind"]]
+        elif row["kind"] == "checkpoint":
+            self.events.flush()
+        elif row["kind"] in FILES:
+            self._append(self.directory / FILES[row["kind"]], to_cells(row))
+            self.events.add(row)
+
+    def close(self) -> None:
+        """Writes what TensorBoard holds back."""
+        if self.events is not None:
+            self.events.close()
+
+    def _append(self, path: Path, cells: dict[str, Any]) -> None:
         line = io.StringIO()
         writer = csv.DictWriter(line, cells, lineterminator="\n")
         if not path.exists():
@@ -131,27 +165,24 @@ class RunDirectory:
         writer.writerow(cells)
         with path.open("a") as file:
             file.write(line.getvalue())
-        prefix = f"seed_{row['seed']}/" if "seed" in row else "time/"
-        if "layer" in row:
-            prefix += f"{row['network']}/{row['layer']}/"
-        for name, value in row.items():
-            number = isinstance(value, int | float) and name not in ("seed", "env_step")
-            if number and math.isfinite(value):
-                self.events.add_scalar(prefix + name, value, row["env_step"])
-
-    def close(self) -> None:
-        """Writes what TensorBoard holds back."""
-        if self.events is not None:
-            self.events.close()
 
     def _start(self, env_step: int) -> None:
-        from tensorboardX import SummaryWriter
+        from experiments.events import Events
 
-        for name in FILES.values():
-            cut_rows(self.directory / name, env_step)
+        cut_rows(self.directory / FILES["timing"], env_step)
+        with (self.directory / "starts.jsonl").open("a+b") as file:
+            # A last line that a full disk or a kill cut short must not swallow this one.
+            whole = not file.tell() or _last_byte(file) == b"\n"
+            line = json.dumps({"env_step": env_step, **self.start}) + "\n"
+            file.write((line if whole else "\n" + line).encode())
         # TensorBoard then shows nothing of a first attempt at the steps that follow.
-        purge_step = env_step + 1 if env_step else 0
-        self.events = SummaryWriter(str(self.directory / "tensorboard"), purge_step=purge_step)
+        first_step = env_step + 1 if env_step else 0
+        self.events = Events(self.directory / "tensorboard", first_step)
+
+
+def _last_byte(file: BinaryIO) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)
 
 
 def to_cells(row: Row) -> dict[str, Any]:
@@ -171,24 +202,23 @@ def to_cells(row: Row) -> dict[str, Any]:
 
 
 def cut_rows(path: Path, env_step: int) -> None:
-    """Removes rows of later steps, and a last line that was cut short.
+    """Removes rows of later steps, and lines that are damaged.
 
     Of a run that starts at step 0 nothing is kept: it tells that step again.
     """
     if not path.exists():
         return
-    header, *lines = path.read_text().splitlines(keepends=True) or [""]
-    if env_step == 0 or not header.endswith("\n"):
+    header, *lines = path.read_text(errors="replace").splitlines(keepends=True) or [""]
+    columns = header.strip().split(",")
+    if env_step == 0 or not header.endswith("\n") or "env_step" not in columns:
         path.unlink()
         return
-    column = header.strip().split(",").index("env_step")
-    kept = [
-        line for line in lines if line.endswith("\n") and int(line.split(",")[column]) <= env_step
-    ]
-    temporary = path.with_suffix(".new")
-    temporary.write_text("".join([header, *kept]))
-    temporary.replace(path)
+    place = columns.index("env_step")
+    kept = [line for line in lines if line.endswith("\n") and _is_until(line, place, env_step)]
+    write_whole(path, "".join([header, *kept]).rstrip("\n"))
 
 
-def _plain(settings: dict[str, Any]) -> dict[str, Any]:
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()}
+def _is_until(line: str, place: int, env_step: int) -> bool:
+    """Whether a row is of this step or an earlier one; a row without a step is not."""
+    cells = line.strip().split(",")
+    return place < len(cells) and cells[place].isdecimal() and int(cells[place]) <= env_step

@@ -8,10 +8,10 @@ from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost
 from dsrl_jax.agents.densities import is_sparse_layer, network_layers
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
+from dsrl_jax.training.description import describe
 from experiments.flags import format_value
 from experiments.machine import library_versions
 from experiments.metrics import score
-from experiments.run_directory import describe
 
 # Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
 _BYTES_A_WEIGHT = 4 * 4 + 1
@@ -87,7 +87,8 @@ def storage(experiment: Experiment, spaces: Spaces, cost: Cost) -> tuple[float, 
     row = 4 * (spaces.observation_size + spaces.action_size + 3)
     networks = members * cost.dense_weights * _BYTES_A_WEIGHT
     memory = members * row * min(loop.replay_size, loop.steps) + networks
-    return memory, members * row * loop.steps + 2 * networks
+    # Three checkpoints, and the room that is needed to write one.
+    return memory, members * row * loop.steps + 5 * networks
 
 
 def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:

@@ -7,39 +7,54 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import pytest
 
 import dsrl_jax
 from dsrl_jax import policy
-from dsrl_jax.agents import sac, td3
-from dsrl_jax.agents.config import SACConfig, SparseConfig, TD3Config
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.export import ExportError, read_actor
+from dsrl_jax.presets import resolve
+from dsrl_jax.training.checkpoint import Checkpoints
+from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
+from dsrl_jax.training.host_loop import to_saved
+from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.remembered import begin
+from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.replay_file import ReplayFile
+from dsrl_jax.training.train import AGENTS
 
 ROOT = Path(__file__).parent.parent
 SPACES = Spaces(3, (-1.0, -4.0), (2.0, 4.0))
-SPARSE = SparseConfig(topology="dynamic", sparsity=0.8, sparse_layers=("input", "hidden", "output"))
-AGENTS = {
-    "td3": (td3, TD3Config(hidden_sizes=(16, 12), sparse=SPARSE)),
-    "sac": (sac, SACConfig(hidden_sizes=(16, 12), sparse=SPARSE)),
+SETTINGS = {
+    "hidden_sizes": (16, 12),
+    "sparsity": 0.8,
+    "sparse_layers": ("input", "hidden", "output"),
 }
-SEEDS = [4, 7]
+SEEDS = (4, 7)
 
 
-@pytest.fixture(params=AGENTS)
+@pytest.fixture(params=["ds_td3", "ds_sac"])
 def run(request, tmp_path):
     """A run directory with the checkpoint of two members, and what each of them does."""
-    module, config = AGENTS[request.param]
-    agent = module.make_agent(SPACES)
-    states = [jax.jit(agent.init)(jax.random.key(seed), config) for seed in SEEDS]
-    carry = {"state": jax.tree.map(lambda *leaves: np.stack(leaves), *states)}
-    with ocp.CheckpointManager(tmp_path / "checkpoints") as manager:
-        saved = ocp.args.StandardSave({"carry": carry})
-        manager.save(10, args=ocp.args.Composite(arrays=saved, record=ocp.args.JsonSave({})))
-    held = {"seeds": SEEDS, "action_low": SPACES.action_low, "action_high": SPACES.action_high}
+    experiment = resolve("Any-v0", request.param, seeds=SEEDS, settings=SETTINGS)
+    agent = AGENTS[type(experiment.agent)](SPACES)
+    program = compile_program(agent, experiment.agent, SPACES, SEEDS)
+    carry, progress = program.init(), Progress.begin(2, 3, 2)
+    saved = to_saved(program, carry, progress, begin(program, carry))
+    replay_file = ReplayFile(tmp_path / "replay", Replay(SEEDS, 10, 3, 2))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", replay_file)
+    checkpoints.save(0, saved)
+    checkpoints.close()
+    held = describe(experiment) | SPACES._asdict() | {"format": FORMAT}
     (tmp_path / "config.json").write_text(json.dumps(held))
-    return tmp_path, lambda member, observation: agent.act(config, states[member], observation)
+
+    def act(member, observation):
+        state = jax.tree.map(lambda leaf: leaf[member], carry.state)
+        return agent.act(experiment.agent, state, observation)
+
+    return tmp_path, act
 
 
 @pytest.fixture
@@ -102,6 +117,6 @@ def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path_factory):
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(ExportError, match="is no run directory"):
         read_actor(elsewhere, None)
-    (elsewhere / "config.json").write_text('{"seeds": [0]}')
-    with pytest.raises(ExportError, match="has no checkpoint yet"):
-        read_actor(elsewhere, None)
+    (elsewhere / "config.json").write_text((directory / "config.json").read_text())
+    with pytest.raises(ExportError, match="no checkpoint can be used: there is none"):
+        read_actor(elsewhere, 4)

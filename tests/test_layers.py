@@ -15,7 +15,7 @@ OURS = ("dsrl_jax", "experiments")
 MAY_IMPORT = {
     "dsrl_jax": [],  # loads lazily what it names
     "dsrl_jax.settings": [],
-    "dsrl_jax.export": [],
+    "dsrl_jax.export": ["dsrl_jax.training"],
     "dsrl_jax.policy": [],
     "dsrl_jax.sparse": [],
     "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.settings"],
@@ -46,7 +46,9 @@ WITHOUT_JAX = [
     "dsrl_jax.presets",
     "dsrl_jax.agents.config",
     "dsrl_jax.training.config",
+    "dsrl_jax.training.description",
     "experiments.bench",
+    "experiments.evaluate",
     "experiments.flags",
     "experiments.run",
 ]

@@ -3,6 +3,9 @@
 Each is there for one thing that an agent's loop has to get right, or has to refuse.
 """
 
+import contextlib
+import subprocess
+
 import gymnasium
 import numpy as np
 from gymnasium.spaces import Box, Discrete
@@ -41,6 +44,21 @@ class PointMass(gymnasium.Env):
 
     def observe(self):
         return np.array([self.position, self.velocity])
+
+
+class Drawn(PointMass):
+    """A point mass that can be looked at: a bright column where it is."""
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
+
+    def __init__(self, render_mode=None):
+        super().__init__()
+        self.render_mode = render_mode
+
+    def render(self):
+        picture = np.zeros((16, 32, 3), np.uint8)
+        picture[:, int(np.clip(16 + 16 * self.position, 0, 31))] = 255
+        return picture
 
 
 class Asymmetric(PointMass):
@@ -93,6 +111,29 @@ class HugeReward(Faulty):
         return observation, 1e38, *flags
 
 
+class DyingWorker(PointMass):
+    """A point mass that asks a process of its own about each step; that dies at the 30th."""
+
+    def __init__(self):
+        super().__init__()
+        self.worker, self.steps = subprocess.Popen(["cat"], stdin=subprocess.PIPE), 0
+
+    def step(self, action):
+        self.steps += 1
+        if self.steps == 30:
+            self.worker.kill()
+            self.worker.wait()
+        self.worker.stdin.write(b"?")
+        self.worker.stdin.flush()
+        return super().step(action)
+
+    def close(self):
+        self.worker.kill()
+        self.worker.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.worker.stdin.close()
+
+
 class DiscreteAction(PointMass):
     def __init__(self):
         super().__init__()
@@ -129,10 +170,12 @@ class DiscreteObservation(PointMass):
 
 for _environment in (
     PointMass,
+    Drawn,
     Asymmetric,
     NanObservation,
     InfiniteReward,
     HugeReward,
+    DyingWorker,
     DiscreteAction,
     MatrixAction,
     UnboundedAction,

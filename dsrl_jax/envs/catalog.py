@@ -16,11 +16,18 @@ def resolve_id(name: str, env_preset: str = "v5", backend: str = "gymnasium") ->
     return _tasks(backend).resolve_id(name, env_preset)
 
 
-def make(env_id: str, env_preset: str = "v5", backend: str = "gymnasium") -> gymnasium.Env:
+def make(
+    env_id: str,
+    env_preset: str = "v5",
+    backend: str = "gymnasium",
+    render_mode: str | None = None,
+) -> gymnasium.Env:
     """An environment that an agent can act in. Raises ValueError: why there is none."""
     if _tasks(backend) is envpool_tasks:
+        if render_mode:
+            raise ValueError("EnvPool renders nothing")
         return envpool_tasks.make(env_id)
-    return gymnasium_tasks.make(env_id, env_preset)
+    return gymnasium_tasks.make(env_id, env_preset, render_mode)
 
 
 def look_up_sizes(env_id: str, env_preset: str = "v5", backend: str = "gymnasium") -> Sizes:

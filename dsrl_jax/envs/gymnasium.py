@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gymnasium
 import numpy as np
@@ -51,11 +51,12 @@ def resolve_id(name: str, env_preset: str = "v5") -> str:
     )
 
 
-def make(env_id: str, env_preset: str = "v5") -> gymnasium.Env:
+def make(env_id: str, env_preset: str = "v5", render_mode: str | None = None) -> gymnasium.Env:
     """Makes an environment and checks that an agent can act in it.
 
     Args:
       env_id: as `resolve_id` returns it under the same preset.
+      render_mode: Gymnasium's, where pictures are wanted.
 
     Raises:
       ValueError: if it cannot be made, or its spaces are not flat bounded boxes.
@@ -66,7 +67,10 @@ def make(env_id: str, env_preset: str = "v5") -> gymnasium.Env:
         allowed = ", ".join(v3.ALIASES.values())
         raise ValueError(f"with env_preset v3, env id must be one of {allowed}, got {env_id!r}")
     try:
-        environment = v3.make(env_id) if in_v3 else gymnasium.make(env_id, disable_env_checker=True)
+        # Environments that render nothing need not know the word.
+        rendering = {"render_mode": render_mode} if render_mode else {}
+        options: dict[str, Any] = {"disable_env_checker": True} | rendering
+        environment = v3.make(env_id, **options) if in_v3 else gymnasium.make(env_id, **options)
     except Exception as error:  # The id may name anyone's module, and that may raise anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"env {env_id!r} cannot be made: {reason}") from error

@@ -6,6 +6,8 @@ pays nothing for the fall, and subtracts contact costs in Ant and Humanoid. Dyna
 the other rewards and the limit of 1000 steps are the same in v4 and v5 but for Walker2d's foot.
 """
 
+from typing import Any
+
 import gymnasium
 import numpy as np
 
@@ -26,13 +28,13 @@ OBSERVATIONS_BEFORE = {
 }
 
 
-def make(env_id: str) -> gymnasium.Env:
-    """Makes an environment of the table above.
+def make(env_id: str, **options: Any) -> gymnasium.Env:
+    """Makes an environment of the table above; options as of `gymnasium.make`.
 
     Silently: Gymnasium warns of an id of v4, which is a choice here. It does so for names only, so
     that the environment is made from its spec.
     """
-    environment = gymnasium.make(gymnasium.spec(env_id), disable_env_checker=True)
+    environment = gymnasium.make(gymnasium.spec(env_id), **options)
     if env_id not in OBSERVATIONS_BEFORE:
         return environment
     before, forces = OBSERVATIONS_BEFORE[env_id], np.zeros(CONTACT_FORCES)

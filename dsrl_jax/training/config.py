@@ -12,10 +12,13 @@ from dsrl_jax.settings import (
 
 SECTION = "paper, Section 4.4"
 
+# Version of what a run directory holds: its names, columns, records and checkpoints.
+FORMAT = 1
+
 
 @dataclasses.dataclass(frozen=True)
 class LoopConfig:
-    """How long to train, and when to evaluate; one update per environment step."""
+    """How long to train, when to evaluate and to save; one update per environment step."""
 
     steps: int = setting(
         1_000_000,
@@ -58,6 +61,13 @@ class LoopConfig:
         unit="episodes",
         limit=AT_LEAST_ONE,
         source=SECTION,
+    )
+    checkpoint_period: int = setting(
+        5_000,
+        "between two checkpoints, from which a run that was stopped continues",
+        unit="environment steps",
+        limit=AT_LEAST_ONE,
+        source="this project",
     )
     log_period: int = setting(
         1_000,

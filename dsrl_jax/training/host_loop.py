@@ -12,8 +12,9 @@ import numpy as np
 from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
-from dsrl_jax.training.program import Carry
+from dsrl_jax.training.program import Carry, Program
 from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.remembered import Remembered, begin, remember
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
 from dsrl_jax.training.setup import Setup
 
@@ -22,67 +23,105 @@ def train(setup: Setup) -> Iterator[Row]:
     """Trains all members for `loop.steps` steps, or what is left of them after a checkpoint.
 
     Yields:
-      First a row of `kind` "start": the step of the checkpoint, or 0. Then "training" and
-      "evaluation", one for each member, "topology", one for each layer, and "timing"; in this
-      order at a step that has all of them.
+      First a row of `kind` "start": the step of the checkpoint, or 0; and a "note" for each thing
+      that is not as it should be. Then "training" and "evaluation", one for each member,
+      "topology", one for each layer, "checkpoint" and "timing"; in this order at a step that has
+      all of them. What a reader writes of rows before "checkpoint" has to be in its files when it
+      asks for the next one: the checkpoint that is written then names what they hold. A run that
+      `stop` ended before its last step tells "stopped" last.
     Raises:
       NotFiniteError: names the step, the member, and what was not finite.
-      RestoreError: if the checkpoint, or the replay that it names, cannot be read.
+      RestoreError: if no checkpoint, or not the replay that it names, can be read.
+      OSError: if the disk does not take what is saved.
     """
-    program, loop, seeds = setup.program, setup.loop, setup.replay.seeds
+    loop, seeds = setup.loop, setup.replay.seeds
     watch = _Watch()
-    carry, progress, first_masks = _start(setup)
-    masks = program.masks(carry.state)  # of the last evaluation
+    carry, progress, remembered, notes = _start(setup)
     yield {"kind": "start", "env_step": progress.env_step}
+    yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
-        yield from evaluation_rows(setup, carry, progress)
-        yield from topology_rows(setup, carry, progress, first_masks, masks)
+        rows, remembered = _evaluate(setup, carry, progress, remembered)
+        yield from rows
         _choose_action(setup, carry, progress)
     for env_step in range(progress.env_step + 1, loop.steps + 1):
         progress.env_step = env_step
         carry = _step(setup, carry, progress)
         is_last = env_step == loop.steps
+        stops = not is_last and setup.stop()
+        is_evaluated = env_step % loop.eval_period == 0 or is_last
         if env_step % loop.log_period == 0 or is_last:
             check_losses(carry, seeds)
             yield from training_rows(setup, carry, progress)
             carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
             progress.logged = env_step
-        if env_step % loop.eval_period == 0 or is_last:
+        if is_evaluated:
             check_losses(carry, seeds)
             with watch.measuring("evaluation_seconds"):
-                rows = evaluation_rows(setup, carry, progress)
-                rows += topology_rows(setup, carry, progress, first_masks, masks)
-                masks = program.masks(carry.state)
+                rows, remembered = _evaluate(setup, carry, progress, remembered)
             yield from rows
+        if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
+            check_losses(carry, seeds)
+            yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
-                if setup.checkpoints:
-                    setup.checkpoints.save(env_step, _to_saved(carry, progress))
+                setup.checkpoints.save(
+                    env_step, to_saved(setup.program, carry, progress, remembered)
+                )
+        if is_evaluated:
             yield watch.row(env_step)
+        if stops:
+            yield {"kind": "stopped", "env_step": env_step}
+            return
 
 
-def _start(setup: Setup) -> tuple[Carry, Progress, Any]:
-    """The state, at the beginning or as a checkpoint has it; and the masks of the beginning."""
+def _evaluate(
+    setup: Setup, carry: Carry, progress: Progress, remembered: Remembered
+) -> tuple[list[Row], Remembered]:
+    """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
+    rows = evaluation_rows(setup, carry, progress)
+    returns = np.array([row["return_mean"] for row in rows])
+    rows += topology_rows(setup, carry, progress, remembered.first_masks, remembered.masks)
+    return rows, remember(setup.program, carry, progress, returns, remembered)
+
+
+def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
+    """The state, at the beginning or as a checkpoint has it, and what is to be told of that."""
     environments, replay, checkpoints = setup.environments, setup.replay, setup.checkpoints
     carry = setup.program.init()
-    first_masks = setup.program.masks(carry.state)
+    remembered = begin(setup.program, carry)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
-    saved = checkpoints.restore(_to_saved(carry, progress).arrays) if checkpoints else None
-    if saved:
-        # As plain arrays: those that come from a checkpoint would compile a program of their own.
-        carry = jax.tree.map(np.asarray, saved.arrays["carry"])
-        progress.action = np.array(saved.arrays["action"])
-        progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
-        for name in Progress.COUNTERS:
-            getattr(progress, name)[:] = saved.record[name]
-    for member, seed in enumerate(replay.seeds):
-        progress.observation[member] = _reset(environments[member], seed, progress, member)
-        if checkpoints and saved:
-            # An environment's state is where its episode's actions lead: no more is saved of it.
-            for action in checkpoints.replay_file.last_actions(
-                progress.env_step, member, int(progress.length[member])
-            ):
-                progress.observation[member] = environments[member].step(action)[0]
-    return carry, progress, first_masks
+    like = to_saved(setup.program, carry, progress, remembered).parts
+    saved = checkpoints.restore(like) if checkpoints else None
+    if not saved:
+        for member, seed in enumerate(replay.seeds):
+            progress.observation[member] = _reset(environments[member], seed, progress, member)
+        return carry, progress, remembered, []
+    # As plain arrays: those that come from a checkpoint would compile a program of their own.
+    parts = jax.tree.map(np.asarray, saved.parts)
+    state, best = parts["state"], parts["policies"]["best"]
+    remembered = Remembered(state["first_masks"], state["masks"], best)
+    progress.action = np.array(state["action"])
+    progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
+    for name in Progress.COUNTERS:
+        getattr(progress, name)[:] = saved.record[name]
+    _play_again(setup, progress)
+    notes = list(saved.notes)
+    if not np.array_equal(progress.observation, state["observation"]):
+        notes.append("the environment does not repeat its episodes: this run is no exact resume")
+    return state["carry"], progress, remembered, notes
+
+
+def _play_again(setup: Setup, progress: Progress) -> None:
+    """Brings every environment to where its running episode stood, by that episode's actions.
+
+    No more is saved of an environment: setting a simulator's state back would not be exact.
+    """
+    assert setup.checkpoints
+    actions_of = setup.checkpoints.replay_file.last_actions
+    for member, seed in enumerate(setup.replay.seeds):
+        environment = setup.environments[member]
+        progress.observation[member] = _reset(environment, seed, progress, member)
+        for action in actions_of(progress.env_step, member, int(progress.length[member])):
+            progress.observation[member] = environment.step(action)[0]
 
 
 def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
@@ -150,11 +189,23 @@ def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: in
     return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
 
 
-def _to_saved(carry: Carry, progress: Progress) -> Saved:
+def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
+    """Everything that a run goes on from, beside its replay.
+
+    The policies are a part of their own, for whoever wants to use them alone: what else a state
+    has is the algorithm's business, and may be otherwise in another version.
+    """
     record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
-    arrays = {"carry": carry, "action": progress.action}
+    state = {
+        "carry": carry,
+        "action": progress.action,
+        "observation": progress.observation,
+        "first_masks": remembered.first_masks,
+        "masks": remembered.masks,
+    }
+    policies = {"last": program.policy(carry.state), "best": remembered.best}
     counters = {"env_step": progress.env_step, "logged": progress.logged}
-    return Saved(arrays, counters | record)
+    return Saved({"state": state, "policies": policies}, counters | record)
 
 
 class _Watch:

@@ -41,6 +41,7 @@ class Program(NamedTuple):
       one update, and what to do at `env_step`; the carry that was given is consumed
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
+    policy: (state) -> the parameters that act, as NumPy arrays of their own
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
       LayerTopology}}, see `inspection.py`
     """
@@ -52,6 +53,7 @@ class Program(NamedTuple):
     connections: Callable[[State], dict[str, Array]]
     masks: Callable[[State], Any]
     inspect: Callable[..., Any]
+    policy: Callable[[State], Any]
 
 
 def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
@@ -71,6 +73,7 @@ def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int,
         connections=jax.jit(jax.vmap(_connections)),
         masks=lambda state: jax.tree.map(np.array, all_masks(state)),
         inspect=compiled(_inspect, config),
+        policy=lambda state: jax.tree.map(np.array, state.actor.params),
     )
 
 

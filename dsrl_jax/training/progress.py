@@ -17,8 +17,17 @@ class Progress:
     length: np.ndarray  # steps of the running episode
     episode_return: np.ndarray  # reward of the running episode
     last_return: np.ndarray  # of the last finished episode, NaN before the first
+    best_return: np.ndarray  # highest mean return of an evaluation, -inf before the first
+    best_step: np.ndarray  # of that evaluation
 
-    COUNTERS = ("episode", "length", "episode_return", "last_return")
+    COUNTERS = (
+        "episode",
+        "length",
+        "episode_return",
+        "last_return",
+        "best_return",
+        "best_step",
+    )
 
     @classmethod
     def begin(cls, members: int, observation_size: int, action_size: int) -> "Progress":
@@ -32,4 +41,6 @@ class Progress:
             length=np.zeros(members, np.int64),
             episode_return=np.zeros(members),
             last_return=np.full(members, np.nan),
+            best_return=np.full(members, -np.inf),
+            best_step=np.zeros(members, np.int64),
         )

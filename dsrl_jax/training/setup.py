@@ -1,5 +1,6 @@
 """What a run on the host is made of."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import gymnasium
@@ -10,6 +11,11 @@ from dsrl_jax.training.program import Program
 from dsrl_jax.training.replay import Replay
 
 
+def never() -> bool:
+    """A run that nothing stops."""
+    return False
+
+
 class Setup(NamedTuple):
     """The parts of a run; the loop is their order.
 
@@ -17,7 +23,8 @@ class Setup(NamedTuple):
     environments: one for each member
     evaluation_environments: for each member one per evaluation episode
     replay: empty; knows the members' seeds
-    checkpoints: where to save, at every evaluation, and where to continue from
+    checkpoints: where to save, and where to continue from
+    stop: asked after every step whether the run shall save and end
     """
 
     program: Program
@@ -27,3 +34,4 @@ class Setup(NamedTuple):
     evaluation_environments: list[list[gymnasium.Env]]
     replay: Replay
     checkpoints: Checkpoints | None = None
+    stop: Callable[[], bool] = never

@@ -2,15 +2,18 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
+
+import gymnasium
 
 from dsrl_jax.agents import sac, td3
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import catalog
+from dsrl_jax.envs.guard import Guarded
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training import host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
@@ -18,7 +21,7 @@ from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row
-from dsrl_jax.training.setup import Setup
+from dsrl_jax.training.setup import Setup, never
 
 AGENTS = {TD3Config: td3.make_agent, SACConfig: sac.make_agent}
 
@@ -62,9 +65,18 @@ def train(
     return run(experiment)
 
 
-def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
+def run(
+    experiment: Experiment,
+    directory: Path | None = None,
+    *,
+    tables: tuple[Path, ...] = (),
+    stop: Callable[[], bool] = never,
+) -> Generator[Row, None, None]:
     """Runs an experiment; with a directory it saves there, and continues from what is there.
 
+    Args:
+      tables: files to which the reader appends rows, see `Checkpoints`.
+      stop: asked after every step whether the run shall save and end.
     Raises:
       ValueError: if the environment cannot be made, or a sparsity cannot be met.
     """
@@ -72,8 +84,11 @@ def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
     check_sparsity(spaces, experiment.agent)
-    training = [catalog.make(*environment) for _ in seeds]
-    evaluation = [[catalog.make(*environment) for _ in range(loop.eval_episodes)] for _ in seeds]
+    training = [_make(environment, f"seed {seed}, training") for seed in seeds]
+    evaluation = [
+        [_make(environment, f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)]
+        for seed in seeds
+    ]
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, seeds)
     capacity = min(loop.replay_size, loop.steps)
@@ -81,15 +96,20 @@ def run(experiment: Experiment, directory: Path | None = None) -> Iterator[Row]:
     checkpoints = None
     if directory:
         replay_file = ReplayFile(directory / "replay", replay)
-        checkpoints = Checkpoints(directory / "checkpoints", replay_file)
+        checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
+    size = experiment.agent.batch_size
     rows = host_loop.train(
-        Setup(program, experiment.agent.batch_size, loop, training, evaluation, replay, checkpoints)
+        Setup(program, size, loop, training, evaluation, replay, checkpoints, stop)
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
 
 
-def _closing(rows: Iterator[Row], held: list[Any]) -> Iterator[Row]:
+def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:
+    return Guarded(catalog.make(*environment), where)
+
+
+def _closing(rows: Iterator[Row], held: list[Any]) -> Generator[Row, None, None]:
     """The rows; closes what they held, however they end."""
     with contextlib.ExitStack() as stack:
         for resource in held:

@@ -70,6 +70,16 @@ BENCHMARKS = {
             "hidden_sizes": "256,256",
         },
     ),
+    "checkpoint": Benchmark(
+        "a checkpoint's seconds and bytes, and going on from it, by how much the replay holds",
+        {
+            "repetitions": 5,
+            "envs": "halfcheetah,humanoid",
+            "algo": "ds_td3",
+            "stored": "10000,100000,1000000",
+            "period": 5000,
+        },
+    ),
     "startup": Benchmark(
         "from typing the command to the first update, without and with compiled programs",
         {
@@ -104,11 +114,13 @@ HELP = {
     "members": "how many, one or more; default: 1,2,5,10, on a GPU 1,5,20,100",
     "episodes": "in an evaluation",
     "random_steps": "before the first update",
+    "stored": "transitions in the replay, one or more",
+    "period": "transitions between two checkpoints",
     "python": "the interpreter of an environment that has sbx-rl",
     "warm_up": "updates before those measured",
 }
 
-WHOLE_NUMBERS = ("hidden_sizes", "products", "members")
+WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored")
 MEMBERS = {"cpu": "1,2,5,10"}
 MEMBERS_ELSEWHERE = "1,5,20,100"
 

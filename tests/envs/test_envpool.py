@@ -1,5 +1,6 @@
 """EnvPool as an environment like any other; and the preset v3 held against its -v3 tasks."""
 
+import itertools
 import os
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 
 from dsrl_jax.envs import envpool
 from dsrl_jax.envs import gymnasium as environments
+from dsrl_jax.presets import resolve
+from dsrl_jax.training import train as training
 from tests.envs.refusal import refusal
 from tests.envs.v3_tasks import (
     FALLING,
@@ -16,6 +19,8 @@ from tests.envs.v3_tasks import (
     check_reward,
     random_steps,
 )
+from tests.training.numpy_program import numpy_program
+from tests.training.runs import replay_bytes
 
 pytest.importorskip("envpool")
 
@@ -209,3 +214,27 @@ def test_the_preset_steps_as_envpool_does(alias):
             break
     simulated.close()
     preset.close()
+
+
+# A run.
+
+
+def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
+    """EnvPool cannot set a state back; an episode's actions played again lead there."""
+
+    def compile_program(agent, config, spaces, seeds):
+        del agent, config
+        return numpy_program(spaces, seeds)
+
+    monkeypatch.setattr(training, "compile_program", compile_program)
+    loop = {"start_steps": 30, "steps": 80, "log_period": 20, "checkpoint_period": 20}
+    loop |= {"eval_period": 80, "eval_episodes": 1, "batch_size": 8}
+    experiment = resolve("Hopper-v4", "td3", backend="envpool", seeds=(0, 3), settings=loop)
+    list(training.run(experiment, tmp_path / "whole"))
+    asked = itertools.cycle([False] * 8 + [True])
+    ends = ["stopped"]
+    while ends[-1] == "stopped":
+        rows = training.run(experiment, tmp_path / "stopped", stop=lambda: next(asked))
+        ends.append(list(rows)[-1]["kind"])
+    assert len(ends) > 8
+    assert replay_bytes(tmp_path / "stopped") == replay_bytes(tmp_path / "whole")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import pytest
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
@@ -175,3 +176,15 @@ def test_the_command_ends_with_one_object():
     )
     assert found["benchmark"] == "update" and found["machine"]["versions"]["jax"]
     assert all(len(values) == 1 for values in found["samples"].values())
+
+
+def test_a_checkpoints_bytes_are_its_own_and_the_replays_since_the_last():
+    from dsrl_jax.presets import resolve
+    from experiments.bench import checkpoint
+
+    toy = resolve("tests.toy_environments:PointMass-v0", "td3", settings={"hidden_sizes": (8,)})
+    with jax.numpy_rank_promotion("allow"):
+        costs = checkpoint.measure(toy, repetitions=2, stored=30, period=10)
+    row = 4 * (2 + 1 + 3)
+    assert costs.held == (30 + 10) * row  # the first of the two is at 30
+    assert len(costs.seconds) == 2 and costs.written > 10 * row + 1000

@@ -1,11 +1,13 @@
 """The files of a run directory: what a start keeps of an earlier one, and what is refused."""
 
+import json
 import os
 
 import pytest
 
-from experiments.machine import PLATFORMS, choose_device
-from experiments.run_directory import RunDirectory, cut_rows
+from dsrl_jax.training.config import FORMAT
+from experiments.machine import PLATFORMS, changed_conditions, choose_device
+from experiments.run_directory import RunDirectory, cut_rows, read_starts
 
 ROWS = "env_step,return_mean\n0,1.0\n5,2.0\n10,3.0\n"
 
@@ -28,14 +30,43 @@ def test_a_continued_run_keeps_the_whole_rows_up_to_its_start(tmp_path, text, en
     assert (path.read_text() if path.exists() else None) == kept
 
 
-def test_a_run_that_starts_twice_tells_its_first_evaluation_once(tmp_path):
-    row = {"kind": "evaluation", "seed": 0, "env_step": 0, "return_mean": 1.5}
-    for _ in range(2):
-        files = RunDirectory(tmp_path, {})
+CONFIG = {"format": FORMAT, "steps": 5, "checkpoint_period": 3, "commit": "a"}
+
+
+def held(directory):
+    return (directory / "config.json").read_bytes()
+
+
+def test_the_first_config_stays_and_each_start_is_told(tmp_path):
+    for commit in ("a", "b"):
+        files = RunDirectory(tmp_path, CONFIG | {"commit": commit}, {"commit": commit})
         files.write({"kind": "start", "env_step": 0})
-        files.write(row)
         files.close()
-    assert (tmp_path / "evaluations.csv").read_text() == "seed,env_step,return_mean\n0,0,1.5\n"
+        assert json.loads(held(tmp_path)) == CONFIG
+    assert read_starts(tmp_path) == [{"env_step": 0, "commit": commit} for commit in ("a", "b")]
+
+
+def test_more_steps_change_nothing_else_in_the_config(tmp_path):
+    RunDirectory(tmp_path, CONFIG, {})
+    RunDirectory(tmp_path, {**CONFIG, "steps": 9, "commit": "b"}, {})
+    assert json.loads(held(tmp_path)) == CONFIG | {"steps": 9}
+
+
+def test_a_start_after_one_that_was_cut_short_has_a_line_of_its_own(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "starts.jsonl").write_text('{"env_step": 0}\n{"env_st')
+    files = RunDirectory(tmp_path, CONFIG, {})
+    files.write({"kind": "start", "env_step": 7})
+    files.close()
+    assert read_starts(tmp_path) == [{"env_step": 0}, {"env_step": 7}]
+
+
+def test_conditions_that_changed_are_named():
+    before = {"threads": 1, "versions": {"jax": "0.1", "numpy": "2"}}
+    here = {"threads": 1, "versions": {"jax": "0.2", "numpy": "2"}}
+    assert changed_conditions(here, [before, here]) == ["jax was 0.1 and is 0.2"]
+    assert changed_conditions(here, [here, here]) == []
+    assert changed_conditions(before | {"threads": 2}, [before]) == ["threads was 1 and is 2"]
 
 
 @pytest.mark.parametrize(("device", "first"), [("cpu", "cpu"), ("gpu", "cuda"), ("tpu", "tpu")])

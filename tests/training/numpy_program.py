@@ -71,7 +71,8 @@ def numpy_program(spaces, seeds, recorder=None):
         )
         return {"actor": {"hidden_0": layer, "output": layer}}
 
-    return Program(init, act, explore, step, connections, masks, inspect)
+    # An array's copy is its policy and its masks alike.
+    return Program(init, act, explore, step, connections, masks, inspect, policy=masks)
 
 
 def _per_member(state, values):

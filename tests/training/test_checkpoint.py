@@ -1,5 +1,7 @@
 """Checkpoints: what was saved comes back to the bit, and the replay's rows with it."""
 
+import errno
+import os
 from typing import NamedTuple
 
 import jax
@@ -7,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrl_jax.training.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.checkpoint import Checkpoints, RestoreError, Saved, read_last
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
+from dsrl_jax.training.seals import RECORD
 from tests.training.slow_replay import ACTION, OBSERVATION, steps_of_episodes
 
 
@@ -24,11 +27,10 @@ def open_checkpoints(tmp_path):
     """The maker of the checkpoints of one directory, as a new process would open them."""
     opened = []
 
-    def make():
+    def make(*tables):
         replay = Replay((0, 1), 100, OBSERVATION, ACTION)
-        opened.append(
-            Checkpoints(tmp_path / "checkpoints", ReplayFile(tmp_path / "replay", replay))
-        )
+        replay_file = ReplayFile(tmp_path / "replay", replay)
+        opened.append(Checkpoints(tmp_path / "checkpoints", replay_file, tables))
         return opened[-1]
 
     yield make
@@ -41,12 +43,12 @@ def tree(rng):
     kernel = rng.normal(size=(2, 5, 3)).astype(np.float32)
     kernel[0, 0] = [-0.0, np.float32(1e-45), np.inf]
     return {
-        "carry": Net(
+        "state": Net(
             {"kernel": jnp.array(kernel), "bias": jnp.full(2, jnp.nan)},
             {"kernel": jnp.array(kernel > 0)},
             jnp.int32(2**31 - 1),
         ),
-        "action": rng.normal(size=(2, ACTION)).astype(np.float32),
+        "policies": {"last": rng.normal(size=(2, ACTION)).astype(np.float32)},
     }
 
 
@@ -72,19 +74,17 @@ def test_what_was_saved_comes_back_to_the_bit(open_checkpoints, tree, rng):
     fill(first, rng, 12)
     first.save(12, Saved(tree, record))
     found = open_checkpoints().restore(jax.tree.map(jnp.zeros_like, tree))
-    assert_equal_bits(found.arrays, tree)
+    assert_equal_bits(found.parts, tree)
     assert repr(found.record) == repr(record)
 
 
-def test_the_last_of_two_checkpoints_is_restored_and_no_more_are_kept(
-    open_checkpoints, tree, rng, tmp_path
-):
+def test_the_last_checkpoint_is_restored_and_three_are_kept(open_checkpoints, tree, rng, tmp_path):
     first = open_checkpoints()
     for step in (5, 10, 15, 20):
         fill(first, rng, 5)
         first.save(step, Saved(jax.tree.map(lambda leaf: leaf + leaf, tree), {"env_step": step}))
     names = {path.name for path in (tmp_path / "checkpoints").iterdir() if path.is_dir()}
-    assert names == {"15", "20"}
+    assert names == {"10", "15", "20"}
     assert open_checkpoints().restore(tree).record == {"env_step": 20}
 
 
@@ -100,3 +100,70 @@ def test_a_checkpoint_finds_the_replay_as_it_was(open_checkpoints, tree, rng, tm
     second.restore(tree)
     assert len(second.replay_file.replay) == 8
     assert (tmp_path / "replay" / "transitions.f32").read_bytes() == rows
+
+
+def test_without_room_nothing_is_written_and_the_one_before_stays(
+    open_checkpoints, tree, rng, tmp_path, monkeypatch
+):
+    first = open_checkpoints()
+    fill(first, rng, 5)
+    first.save(5, Saved(tree, {"env_step": 5}))
+    before = sorted(tmp_path.joinpath("checkpoints").rglob("*"))
+
+    def fallocate(file, offset, size):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", fallocate)
+        with pytest.raises(OSError, match="^no room for a checkpoint of .* No space left"):
+            first.save(6, Saved(tree, {"env_step": 6}))
+    assert sorted(tmp_path.joinpath("checkpoints").rglob("*")) == before
+    assert open_checkpoints().restore(tree).record == {"env_step": 5}
+
+
+def test_tables_are_cut_to_what_the_checkpoint_names(open_checkpoints, tree, rng, tmp_path):
+    table, late = tmp_path / "table.csv", tmp_path / "late.csv"
+    table.write_text("a,b\n1,2\n")
+    first = open_checkpoints(table, late)
+    fill(first, rng, 5)
+    first.save(5, Saved(tree, {"env_step": 5}))
+    table.write_text("a,b\n1,2\n3,4\n")
+    late.write_text("after the checkpoint\n")
+    open_checkpoints(table, late).restore(tree)
+    assert table.read_text() == "a,b\n1,2\n" and not late.exists()
+
+
+def test_a_checkpoint_without_its_record_never_was(open_checkpoints, tree, rng, tmp_path):
+    first = open_checkpoints()
+    for step in (5, 10):
+        fill(first, rng, 5)
+        first.save(step, Saved(tree, {"env_step": step}))
+    (tmp_path / "checkpoints" / "10" / RECORD).unlink()
+    found = open_checkpoints().restore(tree)
+    assert (found.record, found.notes) == ({"env_step": 5}, ())
+    assert not (tmp_path / "checkpoints" / "10").exists()
+
+
+def test_a_reader_finds_the_last_one_while_the_run_goes_on(open_checkpoints, tree, rng, tmp_path):
+    directory = tmp_path / "checkpoints"
+    first = open_checkpoints()
+    with pytest.raises(RestoreError, match="there is none"):
+        read_last(directory, tree)
+    for step in (5, 10):
+        fill(first, rng, 5)
+        first.save(step, Saved(tree, {"env_step": step}))
+        fill(first, rng, 2)
+    (directory / "15").mkdir()  # one that is being written
+    assert read_last(directory, tree).record == {"env_step": 10}
+    assert_equal_bits(read_last(directory, tree).parts, tree)
+    policies = {"policies": tree["policies"]}
+    assert_equal_bits(read_last(directory, policies).parts, policies)
+
+
+def test_arrays_of_another_shape_are_told(open_checkpoints, tree, rng):
+    first = open_checkpoints()
+    fill(first, rng, 5)
+    first.save(5, Saved(tree, {"env_step": 5}))
+    other = tree | {"policies": {"last": np.zeros(3, np.float32)}}
+    with pytest.raises(RestoreError, match="5/policies is of other networks"):
+        open_checkpoints().restore(other)

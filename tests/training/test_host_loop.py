@@ -14,6 +14,7 @@ from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
 from dsrl_jax.training.finite import NotFiniteError
 from dsrl_jax.training.host_random import episode_seed
+from tests import toy_environments
 from tests.toy_environments import TIME_LIMIT, Faulty
 from tests.training.numpy_program import Recorder, numpy_program
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
@@ -25,6 +26,7 @@ SETTINGS = {
     "start_steps": 30,
     "steps": STEPS,
     "eval_period": 25,
+    "checkpoint_period": 25,
     "log_period": 25,
     "eval_episodes": 2,
 }
@@ -308,8 +310,73 @@ def test_a_run_may_be_stopped_again_and_again(whole, tmp_path):
     assert replay_bytes(tmp_path / "stopped") == replay_bytes(directory)
 
 
+@pytest.mark.parametrize(("every", "checkpoint_period"), [(1, 7), (4, 1000), (13, 10)])
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on(whole, tmp_path, every, checkpoint_period):
+    """Whatever the step, also where there is neither a row nor an evaluation."""
+    rows, directory = whole
+    asked, parts, stops = itertools.cycle([False] * (every - 1) + [True]), [], []
+    while not stops or stops[-1]["kind"] == "stopped":
+        settings = {"seeds": SEEDS, "settings": SETTINGS | {"checkpoint_period": checkpoint_period}}
+        experiment = resolve(TOYS + "PointMass-v0", "td3", **settings)
+        part = list(training.run(experiment, tmp_path / "asked", stop=lambda: next(asked)))
+        parts += part
+        stops.append(part[-1])
+    assert told(parts) == told(rows)
+    assert replay_bytes(tmp_path / "asked") == replay_bytes(directory)
+    steps = [row["env_step"] for row in stops]
+    assert steps == sorted(set(steps)) and len(steps) >= STEPS // every - 1
+
+
+def test_a_checkpoint_comes_after_the_rows_of_its_step(tmp_path):
+    rows = run(tmp_path, seeds=(0,), eval_period=10, log_period=20, checkpoint_period=20, steps=50)
+    kinds = [(row["kind"], row["env_step"]) for row in rows if row["kind"] != "topology"]
+    assert kinds == [
+        *(("start", 0), ("evaluation", 0)),
+        *(("evaluation", 10), ("timing", 10)),
+        *(("training", 20), ("evaluation", 20), ("checkpoint", 20), ("timing", 20)),
+        *(("evaluation", 30), ("timing", 30)),
+        *(("training", 40), ("evaluation", 40), ("checkpoint", 40), ("timing", 40)),
+        *(("training", 50), ("evaluation", 50), ("checkpoint", 50), ("timing", 50)),
+    ]
+
+
+def test_the_best_policy_of_each_member_is_remembered(tmp_path, monkeypatch):
+    """The stand-in's policy is its state, one number a member."""
+    saved = []
+    save = training.Checkpoints.save
+    monkeypatch.setattr(
+        training.Checkpoints, "save", lambda *arguments: saved.append(arguments) or save(*arguments)
+    )
+    rows = run(tmp_path, eval_period=10, checkpoint_period=5)
+    for member, seed in enumerate(SEEDS):
+        found = [row for row in rows if row["kind"] == "evaluation" and row["seed"] == seed]
+        for _, step, (parts, record, _) in saved:
+            until = [row for row in found if row["env_step"] <= step]
+            best = max(until, key=lambda row: row["return_mean"])  # the first of equal ones
+            assert record["best_return"][member] == best["return_mean"]
+            assert record["best_step"][member] == best["env_step"]
+            states = {step: parts["state"]["carry"].state for _, step, (parts, _, _) in saved}
+            expected = states[best["env_step"]][member] if best["env_step"] else np.float32(seed)
+            assert parts["policies"]["best"][member] == expected
+
+
+def test_an_environment_that_does_not_repeat_is_told(tmp_path, monkeypatch):
+    stop_after(start(tmp_path), "training", 75)
+    drift = iter(range(1000))
+    step = toy_environments.PointMass.step
+
+    def drifting_step(self, action):
+        self.position += 1e-3 * next(drift)
+        return step(self, action)
+
+    monkeypatch.setattr(toy_environments.PointMass, "step", drifting_step)
+    rows = run(tmp_path)
+    assert rows[0]["env_step"] == 50
+    assert rows[1]["kind"] == "note" and "does not repeat" in rows[1]["text"]
+
+
 def test_a_run_goes_on_where_its_replay_is_shorter_than_an_episode(tmp_path):
-    settings = {"replay_size": 3, "eval_period": 10}
+    settings = {"replay_size": 3, "eval_period": 10, "checkpoint_period": 10}
     assert TIME_LIMIT > 3 + 1
     whole = run(tmp_path / "whole", **settings)
     stop_after(start(tmp_path / "stopped", **settings), "timing", 20)

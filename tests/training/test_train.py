@@ -28,6 +28,7 @@ SETTINGS = {
     "start_steps": START_STEPS,
     "steps": STEPS,
     "eval_period": 25,
+    "checkpoint_period": 25,
     "log_period": 25,
     "eval_episodes": 2,
 }

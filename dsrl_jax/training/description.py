@@ -1,0 +1,65 @@
+"""An experiment as config.json has it, and back. Needs no JAX."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.agents import config as agent_config
+from dsrl_jax.presets import ALGORITHMS, Experiment, check_choice
+from dsrl_jax.settings import flatten, override
+from dsrl_jax.training import config as loop_config
+from dsrl_jax.training.config import FORMAT, LoopConfig
+
+
+def describe(experiment: Experiment) -> dict[str, Any]:
+    """Everything that decides what a run computes, flat, as it stands in config.json."""
+    settings = flatten(experiment.loop) | flatten(experiment.agent)
+    return {
+        "env": experiment.env,
+        "env_preset": experiment.env_preset,
+        "backend": experiment.backend,
+        "algo": experiment.algo,
+        "preset": experiment.preset,
+        "seeds": list(experiment.seeds),
+        **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
+    }
+
+
+def from_description(held: Mapping[str, Any]) -> Experiment:
+    """The experiment that a config.json describes; what it does not name has its default.
+
+    Raises:
+      ValueError: if a name is missing or unknown, or a value is not allowed.
+    """
+    names = ("env", "env_preset", "backend", "algo", "preset", "seeds")
+    if missing := [name for name in names if name not in held]:
+        raise ValueError(f"{missing[0]} is missing")
+    check_choice("algo", held["algo"], ALGORITHMS)
+    config, _ = ALGORITHMS[held["algo"]]
+    if not all(isinstance(seed, int) for seed in held["seeds"]):
+        raise ValueError(f"seeds must be whole numbers, got {held['seeds']!r}")
+    values = {key: tuple(v) if isinstance(v, list) else v for key, v in held.items()}
+    agent, loop = override(config(), values), override(LoopConfig(), values)
+    agent_config.validate(agent)
+    loop_config.validate(loop)
+    named: dict[str, Any] = {name: values[name] for name in names}
+    return Experiment(**named, agent=agent, loop=loop)
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What a config.json holds.
+
+    Raises:
+      ValueError: if it is damaged, or of another format.
+      OSError: if it cannot be opened.
+    """
+    try:
+        held = dict(json.loads(path.read_text()))
+        version = held.get("format", 0)
+        held["steps"] = int(held["steps"])
+    except (TypeError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({' '.join(str(error).split())})") from error
+    if version != FORMAT:
+        raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
+    return held

@@ -1,0 +1,128 @@
+"""The policy of a run directory, as a plain function: what a trained agent is used by."""
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training.checkpoint import read_last
+from dsrl_jax.training.description import from_description, read_description
+from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.train import AGENTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """`action = policy(observation)`, deterministic.
+
+    spaces: sizes and bounds of the environment that it was trained in
+    experiment: what it was trained by
+    seed: of the member that it is of
+    env_step: when it was as it is
+    """
+
+    spaces: Spaces
+    experiment: Experiment
+    seed: int
+    env_step: int
+    act: Callable[[Any], jax.Array] = dataclasses.field(repr=False)
+
+    def __call__(self, observation: Any) -> Any:
+        """The actions [..., n_action] of observations [..., n_observation], float32.
+
+        JAX arrays of JAX arrays, under `jit`, `vmap` and `grad` too; else NumPy arrays.
+
+        Raises:
+          ValueError: if an observation is of another size.
+        """
+        is_jax = isinstance(observation, jax.Array)
+        values = observation if is_jax else np.asarray(observation, np.float32)
+        size = self.spaces.observation_size
+        if values.ndim < 1 or values.shape[-1] != size:
+            raise ValueError(f"observations must be [..., {size}], got shape {values.shape}")
+        action = self.act(jnp.asarray(values, jnp.float32))
+        return action if is_jax else np.asarray(action)
+
+
+class _Actor(NamedTuple):
+    params: Any
+
+
+class _Acting(NamedTuple):
+    """As much of an agent's state as acting needs."""
+
+    actor: _Actor
+
+
+def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> Policy:
+    """The policy of a run, by its last checkpoint; the run may still go on.
+
+    Reads numbers and JSON alone: nothing in a stranger's directory is executed, and no environment
+    is made.
+
+    Args:
+      seed: which member; may be left out where there is one.
+      best: the policy of the highest mean return of all evaluations until then, in place of the
+        last one.
+    Raises:
+      ValueError: if there is no such run, member or whole checkpoint.
+    """
+    held = read_actor(run_dir, seed=seed, best=best)
+    experiment = held.experiment
+    agent = AGENTS[type(experiment.agent)](held.spaces)
+    state = _Acting(_Actor(held.params))
+    act = jax.jit(partial(agent.act, experiment.agent, state))
+    return Policy(held.spaces, experiment, held.seed, held.env_step, act)
+
+
+class HeldActor(NamedTuple):
+    """One member's actor, as a checkpoint holds it; else as in `Policy`."""
+
+    spaces: Spaces
+    experiment: Experiment
+    seed: int
+    env_step: int
+    params: Any  # NumPy arrays
+
+
+def read_actor(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> HeldActor:
+    """The params of a run's actor; arguments and errors as in `load_policy`."""
+    directory = Path(run_dir)
+    try:
+        held = read_description(directory / "config.json")
+    except OSError as error:
+        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
+    try:
+        experiment = from_description(held)
+        low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
+        spaces = Spaces(int(held["observation_size"]), low, high)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
+    seed = _choose_seed(experiment, seed)
+    agent = AGENTS[type(experiment.agent)](spaces)
+    program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
+    shapes = jax.eval_shape(program.init).state.actor.params
+    like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
+    member = experiment.seeds.index(seed)
+    which = "best" if best else "last"
+    params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
+    step = saved.record["best_step"][member] if best else saved.record["env_step"]
+    return HeldActor(spaces, experiment, seed, step, params)
+
+
+def _choose_seed(experiment: Experiment, seed: int | None) -> int:
+    seeds = experiment.seeds
+    if seed is None and len(seeds) == 1:
+        return seeds[0]
+    if seed not in seeds:
+        allowed = ", ".join(map(str, seeds))
+        raise ValueError(f"seed must be one of {allowed}, got {seed}")
+    return seed

@@ -1,0 +1,139 @@
+"""What a checkpoint costs, and what continuing from it costs, by how much the replay holds."""
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs import catalog
+from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.training.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.host_loop import to_saved
+from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.remembered import begin
+from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.replay_file import ReplayFile
+from dsrl_jax.training.train import AGENTS
+from experiments.bench.measure import MeasurementError, Report, median, show, spread, table
+
+EPISODE = 1000  # steps
+BOUND = 0.05  # of a run's time may go into checkpoints
+
+
+class Costs(NamedTuple):
+    """Of one environment and size."""
+
+    seconds: list[float]  # of each checkpoint
+    written: int  # bytes that one brings to the disk: its own, and the replay's since the last one
+    held: int  # bytes of the replay's files
+    restore_seconds: float  # of reading it all again
+
+
+def run(
+    repetitions: int, envs: tuple[str, ...], algo: str, stored: tuple[int, ...], period: int
+) -> Report:
+    """Measures checkpoints of every environment and size, each `period` transitions apart."""
+    rows: list[list[str]] = []
+    results: dict[str, float] = {}
+    samples: dict[str, list[float]] = {}
+    for env in envs:
+        for size in stored:
+            experiment = resolve(catalog.resolve_id(env), algo, settings={"steps": size})
+            costs = measure(experiment, repetitions, size, min(period, size))
+            seconds = median(costs.seconds)
+            name, steps = f"{env}_{size}", BOUND * period / seconds
+            samples[f"{name}_checkpoint_seconds"] = costs.seconds
+            results |= {
+                f"{name}_checkpoint_seconds": seconds,
+                f"{name}_checkpoint_bytes": costs.written,
+                f"{name}_replay_bytes": costs.held,
+                f"{name}_restore_seconds": costs.restore_seconds,
+                f"{name}_steps_per_second_at_bound": steps,
+            }
+            sizes = [f"{costs.written / 1e6:.1f}", f"{costs.held / 1e6:,.0f}"]
+            rows.append(
+                [f"{env}, {size:,} stored", *spread(costs.seconds), *sizes]
+                + [show(costs.restore_seconds), show(steps)]
+            )
+    head = [f"{algo}, every {period:,} steps", "seconds", "lowest", "highest", "MB", "replay MB"]
+    head += ["seconds to restore", f"steps/s at {BOUND:.0%}"]
+    return Report((table(head, rows),), results, samples)
+
+
+def measure(experiment: Experiment, repetitions: int, stored: int, period: int) -> Costs:
+    """Checkpoints of a run that has stored about that much.
+
+    Raises:
+      MeasurementError: if there is no room for its replay.
+    """
+    spaces = Spaces(*catalog.look_up_sizes(experiment.env))
+    row = 4 * (spaces.observation_size + spaces.action_size + 3)
+    with tempfile.TemporaryDirectory(prefix="dsrl_jax_bench_") as place:
+        needed, free = row * (stored + repetitions * period), shutil.disk_usage(place).free
+        if needed > free // 2:
+            raise MeasurementError(f"{place} has {free / 1e9:.1f} GB, {needed / 1e9:.1f} needed")
+        state = _state(experiment, spaces)
+        checkpoints, directory = _open(experiment, spaces, Path(place), 1), Path(place)
+        step = stored - period
+        _write(checkpoints.replay_file, spaces, step)
+        checkpoints.save(step, state)
+        seconds = []
+        for _ in range(repetitions):
+            _write(checkpoints.replay_file, spaces, period)
+            step += period
+            start = time.perf_counter()
+            checkpoints.save(step, state)
+            seconds.append(time.perf_counter() - start)
+        checkpoints.close()
+        own = _bytes(directory / "checkpoints" / str(step))
+        again = _open(experiment, spaces, directory, step)
+        start = time.perf_counter()
+        again.restore(state.parts)
+        restored = time.perf_counter() - start
+        again.close()
+        return Costs(seconds, own + period * row, _bytes(directory / "replay"), restored)
+
+
+def _state(experiment: Experiment, spaces: Spaces) -> Saved:
+    """What a run saves after a few updates: before them, most of it is zeros and packs well."""
+    agent = AGENTS[type(experiment.agent)](spaces)
+    program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
+    replay = Replay(experiment.seeds, 1, spaces.observation_size, spaces.action_size)
+    draw = np.random.default_rng(0)
+    batch = draw.normal(size=replay.empty_batch(experiment.agent.batch_size).shape)
+    progress = Progress.begin(1, spaces.observation_size, spaces.action_size)
+    carry = program.init()
+    for update in range(1, 5):
+        carry, _ = program.step(
+            carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
+        )
+    return to_saved(program, jax.block_until_ready(carry), progress, begin(program, carry))
+
+
+def _open(experiment: Experiment, spaces: Spaces, place: Path, capacity: int) -> Checkpoints:
+    sizes = spaces.observation_size, spaces.action_size
+    replay = Replay(experiment.seeds, capacity, *sizes)
+    return Checkpoints(place / "checkpoints", ReplayFile(place / "replay", replay))
+
+
+def _write(file: ReplayFile, spaces: Spaces, steps: int) -> None:
+    """Appends random transitions, of one member, with an end every `EPISODE`."""
+    draw = np.random.default_rng(0)
+    sizes = spaces.observation_size, spaces.action_size
+    observations, actions = (draw.normal(size=(EPISODE, 1, size)) for size in sizes)
+    for step in range(steps):
+        here = step % EPISODE
+        ends = np.array([here == EPISODE - 1])
+        following = observations[(here + 1) % EPISODE]
+        reward = np.zeros(1)
+        file.add(observations[here], actions[here], reward, ends & False, ends, following)
+
+
+def _bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

@@ -1,0 +1,24 @@
+"""The pictures that a finished run leaves, where matplotlib is installed."""
+
+import importlib.util
+from pathlib import Path
+
+NAMES = ("curve.png", "degrees.png")
+
+
+def are_drawn(directory: Path) -> bool:
+    """Whether there is nothing left to draw."""
+    can_draw = importlib.util.find_spec("matplotlib") is not None
+    return not can_draw or all((directory / name).exists() for name in NAMES)
+
+
+def draw(directory: Path) -> None:
+    """Draws them, or says what it takes."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no pictures without matplotlib: pip install -e '.[plots]'")
+        return
+    from experiments import plot
+
+    plot.draw(plot.read_curves(directory), directory / "curve.png")
+    plot.draw_degrees(directory, directory / "degrees.png")
+    print(f"pictures: {', '.join(NAMES)}")

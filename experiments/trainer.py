@@ -1,0 +1,85 @@
+"""Trains by a plan: writes and shows rows as they come, and ends with a table and pictures."""
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from dsrl_jax.agents.costs import expected_cost
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs.guard import EnvironmentFailure
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training import train as training
+from dsrl_jax.training.checkpoint import RestoreError, first_line
+from dsrl_jax.training.finite import NotFiniteError
+from experiments import pictures, summary
+from experiments.progress import Progress
+from experiments.run_directory import RunDirectory
+from experiments.stopping import StopRequest
+
+Row = dict[str, Any]
+# What may end a run and is no mistake in this program; of JAX's errors a lack of memory alone.
+FAILURES = (
+    NotFiniteError,
+    EnvironmentFailure,
+    RestoreError,
+    OSError,
+    MemoryError,
+    jax.errors.JaxRuntimeError,
+)
+
+
+def train(experiment: Experiment, spaces: Spaces, directory: Path, config: Row, start: Row) -> int:
+    """Trains into a run directory, which this process holds.
+
+    Args:
+      config, start: see `RunDirectory`.
+    Returns:
+      The exit status: 0; 1 for a run that failed, with one line that says why; 143 or 130 for one
+      that a signal stopped.
+    """
+    try:
+        with StopRequest() as request:
+            files = RunDirectory(directory, config, start)
+            last = _write_rows(experiment, spaces, files, request)
+        if last["kind"] == "stopped":
+            step = f"stopped at step {last['env_step']:,} of {experiment.loop.steps:,} and saved"
+            print(f"{step}; the same command continues", file=sys.stderr)
+            return request.status
+        print(summary.results(experiment, spaces, directory))
+        print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
+        pictures.draw(directory)
+    except FAILURES as error:
+        print(f"error: {_explain(error, directory)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _explain(error: Exception, directory: Path) -> str:
+    """A failure in one line: what happened, and what can be done."""
+    if isinstance(error, RestoreError):
+        return f"{error}; choose another --run_dir to start anew"
+    if isinstance(error, OSError):
+        return f"{error}; the same command continues in {directory} once that is mended"
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        return f"out of memory, {first_line(error)}; --dry_run tells what is needed"
+    if isinstance(error, jax.errors.JaxRuntimeError):
+        raise error
+    return f"{error}; the last good rows are in {directory}"
+
+
+def _write_rows(
+    experiment: Experiment, spaces: Spaces, files: RunDirectory, request: StopRequest
+) -> Row:
+    """Writes and shows every row of the training; returns the last one."""
+    dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
+    progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
+    rows = training.run(experiment, files.directory, tables=files.tables, stop=request.is_made)
+    row: Row = {}
+    with contextlib.closing(files), contextlib.closing(progress), contextlib.closing(rows):
+        for row in rows:
+            files.write(row)
+            progress.show(row)
+    return row

@@ -1,0 +1,89 @@
+"""Training processes killed at random moments and started again, held to one that was not."""
+
+import collections
+import random
+import signal
+import time
+
+from tests.faults.processes import PROMISED, RUN, differing, ended, phase_of, start
+
+# Small networks and short periods: what is tested is when a process dies, not what it learns.
+SMALL = [
+    "--hidden_sizes=16,16",
+    "--batch_size=16",
+    "--start_steps=200",
+    "--steps=2000",
+    "--eval_period=250",
+    "--eval_episodes=2",
+    "--log_period=50",
+    "--checkpoint_period=50",
+]
+SPARSE = ["--lambda1=3", "--lambda2=3", "--adaptation_period=20"]
+RUNS = {
+    "td3 on HalfCheetah": ["--env=halfcheetah", "--algo=td3", *SMALL],
+    "ds_td3 on Ant, two seeds": ["--env=ant", "--algo=ds_td3", "--seeds=0:2", *SMALL, *SPARSE],
+    "ds_sac on Humanoid": ["--env=humanoid", "--algo=ds_sac", *SMALL, *SPARSE],
+}
+# Of the kills, those while a process starts; and how long the others leave one to train, at most.
+EARLY, LONGEST = 0.15, 6.0  # seconds
+
+
+class Toll:
+    """What one command was put through."""
+
+    def __init__(self):
+        self.phases = collections.Counter()
+        self.finished, self.differing = 0, []
+
+    def __str__(self):
+        phases = ", ".join(f"{count} {phase}" for phase, count in self.phases.most_common())
+        compared = f"{self.finished} runs finished, {self.finished * (len(PROMISED) + 1)} files"
+        lost = "; ".join(self.differing) or "nothing"
+        return f"{self.phases.total()} kills ({phases}); {compared} compared; lost: {lost}"
+
+
+def kill_at_random(place, arguments, kills, seed):
+    """Kills processes of one command that often; each run goes on until it ends, then a new one.
+
+    Returns:
+      The toll: kills by phase, and what differed from a run that nothing stopped.
+    """
+    draw, toll = random.Random(seed), Toll()
+    begun = time.monotonic()
+    end = ended(start(place / "whole", arguments), place / "whole")
+    assert end.status == 0, end.errors
+    startup = min(10.0, (time.monotonic() - begun) / 2)
+    here, number = place / "killed_0", 0
+    while toll.phases.total() < kills:
+        if _kill_once(here, arguments, draw, startup, toll):
+            continue
+        _compare(here, place / "whole", toll)
+        number += 1
+        here = place / f"killed_{number}"
+    end = ended(start(here, arguments), here)
+    assert end.status == 0, end.errors
+    _compare(here, place / "whole", toll)
+    return toll
+
+
+def _kill_once(place, arguments, draw, startup, toll):
+    """Starts the command and kills it; False where it had ended before."""
+    process = start(place, arguments)
+    if draw.random() < EARLY:
+        time.sleep(draw.uniform(0, startup))
+    else:
+        while process.poll() is None and phase_of(place) in ("", "starting", "restoring"):
+            time.sleep(0.002)
+        time.sleep(draw.uniform(0, LONGEST))
+    process.kill()
+    end = ended(process, place)
+    if end.status == -signal.SIGKILL:
+        toll.phases[end.phase or "starting"] += 1
+        return True
+    assert end.status == 0, end.errors
+    return False
+
+
+def _compare(place, whole, toll):
+    toll.finished += 1
+    toll.differing += [f"{name} of {place / RUN}" for name in differing(place, whole)]

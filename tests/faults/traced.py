@@ -1,0 +1,80 @@
+"""A training process that writes down what it is doing, and may kill itself there.
+
+python -m tests.faults.traced PHASE_FILE [PHASE:COUNT:MILLISECONDS] -- FLAGS OF experiments.run
+
+With PHASE:COUNT:MILLISECONDS it sends itself SIGKILL that long after it entered the phase for that
+many times. With TRACED_CLOCK=jumps in its environment, its clock jumps by years.
+"""
+
+import functools
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+
+PHASES = ("starting", "restoring", "stepping", "evaluating", "saving", "drawing", "ended")
+
+
+class Trace:
+    """The phase that a process is in, in a file that outlives it."""
+
+    def __init__(self, path, kill):
+        self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
+        self.phase, self.entered = "", dict.fromkeys(PHASES, 0)
+        self.kill = kill.split(":") if kill else ("", 0, 0)
+        self.enter("starting")
+
+    def enter(self, phase):
+        if phase == self.phase:
+            return
+        os.pwrite(self.file, phase.ljust(12).encode(), 0)
+        self.phase = phase
+        self.entered[phase] += 1
+        if phase == self.kill[0] and self.entered[phase] == int(self.kill[1]):
+            delay = int(self.kill[2]) / 1000
+            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
+            timer.daemon = True
+            timer.start()
+
+    def marks(self, function, phase, *, leaves=True):
+        """The function, as a phase of its own; without `leaves` it goes on after the call."""
+
+        @functools.wraps(function)
+        def marked(*arguments, **named):
+            before = self.phase
+            self.enter(phase)
+            try:
+                return function(*arguments, **named)
+            finally:
+                if leaves:
+                    self.enter(before)
+
+        return marked
+
+
+def main(path, *arguments):
+    # As from a terminal: a shell's background jobs ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if os.environ.get("TRACED_CLOCK") == "jumps":
+        days = itertools.cycle([0, 400, -4000, 30, -1])
+        time.time = lambda: 1e9 + 86400 * next(days)
+    split = arguments.index("--")
+    trace = Trace(path, *(arguments[:split] or ("",)))
+    from dsrl_jax.training import host_loop
+    from dsrl_jax.training.checkpoint import Checkpoints
+    from experiments import pictures, run
+
+    host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
+    host_loop._evaluate = trace.marks(host_loop._evaluate, "evaluating")
+    Checkpoints.save = trace.marks(Checkpoints.save, "saving")
+    Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
+    pictures.draw = trace.marks(pictures.draw, "drawing")
+    status = run.main(list(arguments[split + 1 :]))
+    trace.enter("ended")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
