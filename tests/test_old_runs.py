@@ -1,17 +1,20 @@
 """A run of format 1, made when that began, stays readable: its policies, its episodes.
 
-tests/data/format_1 is what this command left, without pictures, events and lock:
+tests/data/format_1.json has the files that this command left, without pictures, events and lock:
 python -m experiments.run --env=tests.toy_environments:PointMass-v0 --algo=ds_td3 --seeds=0:2
 --hidden_sizes=8 --batch_size=8 --lambda1=1 --lambda2=2 --adaptation_period=10 --start_steps=20
 --steps=60 --eval_period=20 --eval_episodes=2 --log_period=20 --checkpoint_period=60
 --learning_rate=0.01 --run_dir=format_1
 """
 
+import atexit
 import csv
 import json
 import pickle
 import shutil
 import sys
+import tempfile
+from base64 import b64decode
 from pathlib import Path
 
 import imageio
@@ -23,8 +26,22 @@ import pytest
 import dsrl_jax
 from experiments import evaluate
 
-OLD = Path(__file__).parent / "data" / "format_1"
+PACKED = Path(__file__).parent / "data" / "format_1.json"
 STEPS, SEEDS = 60, (0, 1)
+
+
+def unpack(packed):
+    """A directory with the files of a run, which goes with the process."""
+    directory = Path(tempfile.mkdtemp(prefix="dsrl_jax_old_run_"))
+    atexit.register(shutil.rmtree, directory)
+    for name, held in json.loads(packed.read_text()).items():
+        path = directory / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(held["text"].encode() if "text" in held else b64decode(held["base64"]))
+    return directory
+
+
+OLD = unpack(PACKED)
 
 
 @pytest.fixture(autouse=True)
