@@ -79,12 +79,14 @@ class Replay:
         for member, seed in enumerate(self.seeds):
             draw = generator(seed, Stream.REPLAY_SAMPLE, step)
             index = (oldest + draw.integers(len(self), size=batch_size)) % ring
-            packed[member, :, :-size] = self.rows[member, index]
-            packed[member, :, -size:] = self.rows[member, (index + 1) % ring, :size]
-            final = self.final_of[member, index]
-            ended = np.flatnonzero(final >= 0)
-            slots = self.finals.shape[1]
-            packed[member, ended, -size:] = self.finals[member, final[ended] % slots]
+            # Rows are taken whole, and by `take`: several times as fast as by an index in brackets.
+            rows, finals = self.rows[member], self.finals[member]
+            packed[member, :, :-size] = rows.take(index, axis=0)
+            packed[member, :, -size:] = rows.take((index + 1) % ring, axis=0)[:, :size]
+            final = self.final_of[member].take(index)
+            if final.max() >= 0:
+                ended = np.flatnonzero(final >= 0)
+                packed[member, ended, -size:] = finals[final[ended] % len(finals)]
         return packed
 
     def empty_batch(self, batch_size: int) -> np.ndarray:
