@@ -185,7 +185,7 @@ def average_target(
     """
 
     def average(new: Array, old: Array) -> Array:
-        return tau * new + (1 - tau) * old
+        return (tau * new + (1 - tau) * old).astype(old.dtype)  # τ may be of a wider type.
 
     params, weakest = masks_lib.average_and_maintain(
         due,
@@ -208,7 +208,7 @@ def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
 
 
 def _mask_moments(net: SparseNet, sparsity: Sparsity) -> optax.OptState:
-    """A connection that came was empty before, so its moments are 0 already: masking suffices."""
+    """Masking suffices: where growth takes positions that were empty, their moments are 0."""
     if sparsity.moments == "dense":
         return net.opt_state
     return mask_moments(

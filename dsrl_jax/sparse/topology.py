@@ -167,7 +167,8 @@ def keep_largest_from(
     if ties == "strict":
         magnitude = jnp.abs(kernel)
         removed = (kernel != 0) & ~kept
-        kept &= magnitude > jnp.max(jnp.where(removed, magnitude, 0), initial=0)
+        # Negated, so that NaN stays, as it does where ties are split.
+        kept &= ~(magnitude <= jnp.max(jnp.where(removed, magnitude, 0), initial=0))
     return jnp.where(kept, kernel, 0), threshold
 
 

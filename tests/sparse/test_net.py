@@ -274,3 +274,15 @@ def test_tau_zero_keeps_a_target_with_as_many_connections_elsewhere(key):
     for sparsity in (PAPER, OFFICIAL):
         target = sparse.init_target(net, sparsity)._replace(params=params)
         assert_trees_equal(sparse.average_target(True, target, net, 0.0, sparsity).params, params)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("due", [True, False])
+def test_an_average_keeps_the_type_of_its_target(key, dtype, due):
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), random_tree(key))
+    net = sparse.init_net(key, params, ADAM, 0.5, PAPER)
+    target = sparse.init_target(net, PAPER)
+    averaged = jax.jit(partial(sparse.average_target, sparsity=PAPER))(
+        jnp.asarray(due), target, net, jnp.float32(0.25)
+    )
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(averaged.params)} == {dtype}

@@ -327,6 +327,14 @@ def test_vmap_of_keep_largest_equals_a_loop(rng, ties):
     )
 
 
+@pytest.mark.parametrize("ties", ["exact", "strict"])
+def test_a_target_that_diverged_shows_it(ties):
+    """NaN counts as larger than infinity: it must not turn into a 0 that looks well."""
+    kernel = jnp.array([1.0, 2.0, jnp.nan, 3.0, 0.5])
+    kept = sparse.keep_largest(kernel, 3, ties=ties)
+    np.testing.assert_array_equal(kept, [0.0, 2.0, jnp.nan, 3.0, 0.0])
+
+
 def test_nothing_sorts(key):
     arguments = key, jnp.zeros((256, 256)), jnp.ones((256, 256), bool), 0.05
     for function in [
