@@ -64,10 +64,12 @@ def check_device(device: str) -> None:
     import jax
 
     try:
-        jax.devices()
+        found = jax.default_backend()
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device={device} is not available here: {reason}") from error
+    if found != device:  # JAX falls back to the CPU in silence.
+        raise UsageError(f"--device={device} is not available here: JAX finds a {found} alone")
 
 
 def keep_freed_memory() -> None:

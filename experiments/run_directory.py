@@ -76,7 +76,8 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     if held["steps"] > experiment.loop.steps:
         raise DirectoryError(
             f"{directory} holds a run of {held['steps']:,} steps, got steps "
-            f"{experiment.loop.steps:,}; they can be raised, not lowered"
+            f"{experiment.loop.steps:,}; they can be raised, not lowered; "
+            "choose another --run_dir, or remove it"
         )
     return held
 
