@@ -111,14 +111,13 @@ def adapt_net(
 ) -> SparseNet:
     """Topological adaptation (Algorithm 2) of every sparse layer.
 
-    With sparse moments the optimizer's state of every absent connection is cleared, and one that
-    grows where none was starts from none. (A connection that is dropped and comes back at once,
-    which the paper's rules do not allow, keeps its state.)
+    With sparse moments the optimizer's state of every absent connection is what its `init` gives,
+    and one that grows where none was starts from that. (A connection that is dropped and comes
+    back at once, which the paper's rules do not allow, keeps its state.)
 
     Args:
       gradients, momentum: dense trees, for the rules that look at them.
     """
-    del optimizer  # Its state's arrays are told by their paths.
     params, masks = masks_lib.adapt(
         key,
         net.params,
@@ -131,8 +130,26 @@ def adapt_net(
         gradients=gradients,
         momentum=momentum,
     )
-    changed = SparseNet(params, masks, net.opt_state)
-    return changed._replace(opt_state=_mask_moments(changed, sparsity))
+    if sparsity.moments == "dense":
+        return SparseNet(params, masks, net.opt_state)
+    # Old and new masks: some optimizers make a state of zeros where no connection is.
+    stayed = SparseNet(params, jax.tree.map(jnp.logical_and, net.masks, masks), net.opt_state)
+    return SparseNet(params, masks, clear_moments(stayed, optimizer, sparsity))
+
+
+def clear_moments(
+    net: SparseNet, optimizer: optax.GradientTransformation, sparsity: Sparsity
+) -> optax.OptState:
+    """The optimizer's state as its `init` gives it, for what has no connection in `net.masks`."""
+    # Compiled, an `init` that does not look at params is a constant.
+    return mask_moments(
+        net.opt_state,
+        net.params,
+        net.masks,
+        fresh=optimizer.init(_apply_masks(net.params, net.masks, sparsity)),
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
+    )
 
 
 def step_and_adapt(
@@ -204,17 +221,4 @@ def average_target(
 def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
     return masks_lib.apply_masks(
         params, masks, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
-    )
-
-
-def _mask_moments(net: SparseNet, sparsity: Sparsity) -> optax.OptState:
-    """Masking suffices: where growth takes positions that were empty, their moments are 0."""
-    if sparsity.moments == "dense":
-        return net.opt_state
-    return mask_moments(
-        net.opt_state,
-        net.params,
-        net.masks,
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
     )

@@ -22,8 +22,14 @@ from dsrl_jax.sparse.masks import (
     find_leaves,
     is_kernel,
 )
-from dsrl_jax.sparse.moments import mask_moments
-from dsrl_jax.sparse.net import SparseNet, Sparsity, adapt_net, gradient_step, optimizer_updates
+from dsrl_jax.sparse.net import (
+    SparseNet,
+    Sparsity,
+    adapt_net,
+    clear_moments,
+    gradient_step,
+    optimizer_updates,
+)
 from dsrl_jax.sparse.plan import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
@@ -56,10 +62,11 @@ def sparsify(
 ) -> optax.GradientTransformationExtraArgs:
     """Trains sparse from the first step, with connections that change, by any optimizer.
 
-    After `optax.apply_updates` params are exactly 0 off the masks of the new state. The gradient
-    of absent weights does not reach the optimizer, and what its state holds for a connection
-    (`moments.py`) is cleared when it comes or goes. It is the outermost transformation, or what
-    comes after it must keep an update that is minus the weight.
+    After `optax.apply_updates` params are exactly 0 off the masks of the new state, as long as
+    they are finite. The gradient of absent weights does not reach the optimizer, and what its
+    state holds for a connection (`moments.py`) is as `inner.init` gives it when it comes or goes.
+    It is the outermost transformation, or what comes after it must keep an update that is minus
+    the weight.
 
     `update(gradients, state, params, step=step)` takes the caller's counter, which must not be
     batched: then a step without an adaptation costs none under `vmap` too. Without `step` the
@@ -215,18 +222,18 @@ def _update(
 
     due = plan.due(now)
     masks, kept = keep() if due is False else lax.cond(due, change, keep)
-    # Masked as it comes in, not as it goes out: what an optimizer makes of zeros is 0, and a state
-    # that is read both before and after a mask is copied.
-    cleared = mask_moments(state.inner, params, kept, **where)
-    updates, opt_state = optimizer_updates(
-        SparseNet(params, kept, cleared), gradients, optimizer, sparsity
-    )
+    # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
+    # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
+    # 0 for most; it is masked again before it is used.
+    net = SparseNet(params, kept, state.inner)
+    net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
+    updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = masks_lib.map_sparse(_step_or_zero, updates, kept, params, **where)
     return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
-    """p + (-p) is exactly 0, whatever p is; the update has the wider dtype of the two."""
+    """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
     dtype = jnp.promote_types(update.dtype, param.dtype)
     return choose(kept, update.astype(dtype), -param.astype(dtype))
 

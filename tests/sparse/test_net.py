@@ -286,3 +286,12 @@ def test_an_average_keeps_the_type_of_its_target(key, dtype, due):
         jnp.asarray(due), target, net, jnp.float32(0.25)
     )
     assert {leaf.dtype.name for leaf in jax.tree.leaves(averaged.params)} == {dtype}
+
+
+def test_what_an_optimizer_makes_of_zeros_does_not_reach_a_grown_connection(key):
+    optimizer = optax.adabelief(1e-2, eps_root=1e-3)
+    for due, before, _, after in train(key, make_net(key, optimizer, PAPER), optimizer, PAPER):
+        old, new = before.masks["hidden"]["kernel"], after.masks["hidden"]["kernel"]
+        if due:
+            assert (new & ~old).any() and before.opt_state[0].nu["hidden"]["kernel"][~old].any()
+            assert not after.opt_state[0].nu["hidden"]["kernel"][~(new & old)].any()
