@@ -7,6 +7,7 @@ of one shape (twin critics, or scanned layers: 1); each of those has a topology 
 predicate and the density see the shape of one.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from dsrl_jax.sparse import topology
 from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.choice import zero_unless
 from dsrl_jax.sparse.groups import Groups
+from dsrl_jax.sparse.numbers import round_share
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.selection import count_true
 
@@ -181,8 +183,8 @@ def prune(
     def prune_leaf(leaf: Leaf, mask: Array) -> tuple[Array, Array]:
         if not leaf.sparse:
             return leaf.value, mask
-        size = leaf.value[(0,) * leaf.stacked].size
-        count = jnp.round(density(leaf.path, leaf.one.shape) * size).astype(jnp.int32)
+        shape = leaf.one.shape
+        count = round_share(density(leaf.path, shape), math.prod(shape))
         return _per_network(partial(topology.prune, count=count), leaf.stacked)(leaf.value, mask)
 
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
