@@ -11,7 +11,8 @@ from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, StackedAxes, is_kernel
 from dsrl_jax.sparse.moments import mask_moments
-from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.numbers import check_choice
+from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.topology import TargetTies
 
 Moments = Literal["sparse", "dense"]
@@ -60,7 +61,14 @@ def init_net(
     density: Density,
     sparsity: Sparsity,
 ) -> SparseNet:
-    """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3)."""
+    """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3).
+
+    Raises:
+      ValueError: for a name in `sparsity` that is none of those allowed.
+    """
+    check_rules(sparsity.rules)
+    check_choice("moments", sparsity.moments, Moments)
+    check_choice("target_ties", sparsity.target_ties, TargetTies)
     masks = masks_lib.draw_masks(
         key,
         params,
