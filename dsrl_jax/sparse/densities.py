@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Array
 
 from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
     Leaf,

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from dsrl_jax.sparse.costs import inference_flops
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Leaf,
     Masks,
     Params,

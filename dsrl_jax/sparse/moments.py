@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array
 
 from dsrl_jax.sparse.choice import choose
-from dsrl_jax.sparse.masks import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
+from dsrl_jax.sparse.leaves import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
 
 Path = tuple[Any, ...]  # JAX's keys, as tree_flatten_with_path gives them
 

@@ -9,7 +9,15 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.branch import run_if
-from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, StackedAxes, is_kernel
+from dsrl_jax.sparse.leaves import (
+    Density,
+    IsSparse,
+    Masks,
+    Params,
+    StackedAxes,
+    find_leaves,
+    is_kernel,
+)
 from dsrl_jax.sparse.moments import mask_moments
 from dsrl_jax.sparse.numbers import check_choice
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
@@ -37,7 +45,7 @@ class Target(NamedTuple):
 
 
 class Sparsity(NamedTuple):
-    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `masks.py`.
+    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `leaves.py`.
 
     Attributes:
       moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
@@ -190,7 +198,7 @@ def step_and_adapt(
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     """The network itself (Algorithm 1, line 4)."""
 
-    leaves = masks_lib.find_leaves(
+    leaves = find_leaves(
         net.params, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
     )
     unknown = [jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype) for leaf in leaves]

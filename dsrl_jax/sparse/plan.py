@@ -8,7 +8,7 @@ from jaxtyping import Array, Bool, Int
 
 from dsrl_jax.sparse.densities import Sparsities
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.masks import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
+from dsrl_jax.sparse.leaves import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
 from dsrl_jax.sparse.numbers import check_choice, is_traced
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, check_gradual, fraction_at

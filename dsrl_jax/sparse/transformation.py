@@ -13,7 +13,7 @@ from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.densities import Sparsities, find_densities
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
     Masks,
@@ -21,6 +21,8 @@ from dsrl_jax.sparse.masks import (
     StackedAxes,
     find_leaves,
     is_kernel,
+    map_sparse,
+    named_leaves,
 )
 from dsrl_jax.sparse.net import (
     SparseNet,
@@ -85,7 +87,7 @@ def sparsify(
       period: steps between two adaptations.
       last_step: the last step that may have one; None: no end.
       momentum_decay: of the gradients' average for rules that grow by it (SNFS).
-      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `masks.py`.
+      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `leaves.py`.
     Raises:
       ValueError: for settings outside their range or that exclude each other; in `init` and
         `update`, for params that it cannot make sparse.
@@ -136,7 +138,7 @@ def inner_state(state: optax.OptState) -> optax.OptState:
 def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
     """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
     found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
-    named = [pair for ours in found for pair in masks_lib.named_leaves(ours.momentum)]
+    named = [pair for ours in found for pair in named_leaves(ours.momentum)]
     return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
 
 
@@ -192,9 +194,7 @@ def _update(
     optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
     momentum = state.momentum
     if momentum is not None:
-        momentum = masks_lib.map_sparse(
-            partial(_decay, plan.momentum_decay), momentum, gradients, **where
-        )
+        momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
     net = SparseNet(params, state.masks, state.inner)
 
     # Only masks leave the branch, and the step stands inside and outside of it: whatever else a
@@ -214,7 +214,7 @@ def _update(
                 key, stepped, fraction, optimizer, sparsity, gradients=gradients, momentum=momentum
             )
             new_params, masks = adapted.params, adapted.masks
-        kept = masks_lib.map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
+        kept = map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
         return masks, kept
 
     def keep() -> tuple[Masks, Masks]:
@@ -228,7 +228,7 @@ def _update(
     net = SparseNet(params, kept, state.inner)
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
-    updates = masks_lib.map_sparse(_step_or_zero, updates, kept, params, **where)
+    updates = map_sparse(_step_or_zero, updates, kept, params, **where)
     return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
