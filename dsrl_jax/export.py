@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+# Of the file, whatever onnx writes it: old enough for the runtimes of small devices.
+_IR_VERSION, _OPSET = 8, 13
+
 
 class ExportError(ValueError):
     """A run that cannot be exported, in one line."""
@@ -45,7 +48,13 @@ def export_policy(
         raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("an .onnx file needs the package onnx: pip install onnx")
-    writers[path.suffix](path, read_actor(run_dir, seed, best=best))
+    actor = read_actor(run_dir, seed, best=best)
+    temporary = path.with_name(f"{path.name}.new")  # what is at `path` is always a whole file
+    try:
+        writers[path.suffix](temporary, actor)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
@@ -91,12 +100,12 @@ def write_npz(path: Path, actor: Actor) -> None:
             f"weights_{index}": kernel[inputs, outputs],
             f"bias_{index}": bias,
         }
-    np.savez_compressed(path, **held)
+    with path.open("wb") as file:  # given a path, NumPy would append .npz
+        np.savez_compressed(file, **held)
 
 
 def _write_onnx(path: Path, actor: Actor) -> None:
-    """observation [n] -> action [n_action]: Gemm, Relu, …, Tanh, and the stretch to the bounds."""
-    import onnx
+    """observation [n] -> action [n_action]: MatMul, Add, Relu, …, Tanh, stretched to the bounds."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, last = [], [], "observation"
@@ -127,4 +136,6 @@ def _write_onnx(path: Path, actor: Actor) -> None:
         for name, size in (("observation", actor.layers[0][0].shape[0]), ("action", len(low)))
     ]
     graph = helper.make_graph(nodes, "policy", ends[:1], ends[1:], constants)
-    onnx.save(helper.make_model(graph), str(path))
+    opset = helper.make_opsetid("", _OPSET)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+    path.write_bytes(model.SerializeToString())

@@ -10,6 +10,8 @@ ROOT = Path(__file__).parent.parent
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
+SHOWN = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
 
 def cells(line):
     """The first cells of a line; which inputs are dead at the end depends on the last bit."""
@@ -24,8 +26,12 @@ def test_the_examples_of_a_page_run(page, capsys):
         for example in examples:
             exec(compile(example, str(page), "exec"), variables)
     shown = [cells(line) for line in page.read_text().splitlines()]
-    for line in capsys.readouterr().out.splitlines():
-        assert cells(line) in shown  # what an example prints is shown below it
+    printed = [cells(line) for line in capsys.readouterr().out.splitlines()]
+    for line in printed:
+        assert line in shown  # what an example prints is shown below it
+    if page.stem == "index":
+        (table,) = SHOWN.findall(page.read_text())
+        assert printed == [cells(line) for line in table.splitlines()]
 
 
 def test_there_are_examples():

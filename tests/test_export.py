@@ -95,15 +95,33 @@ def test_the_file_has_no_pickle_and_needs_no_jax(run):
 
 
 def test_onnx_acts_as_the_agent(run, observations):
-    pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
     directory, act = run
     path = dsrl_jax.export_policy(directory, directory / "actor.onnx", seed=7)
+    loaded = onnx.load(str(path))
+    assert (loaded.ir_version, loaded.opset_import[0].version) == (8, 13)
+    onnx.checker.check_model(loaded)
     model = ReferenceEvaluator(str(path))
     for observation in observations:
         (action,) = model.run(None, {"observation": observation})
         np.testing.assert_allclose(action, act(1, observation), atol=1e-5)
+
+
+def test_an_export_that_fails_leaves_the_file_of_before(run, monkeypatch):
+    directory, _ = run
+    path = dsrl_jax.export_policy(directory, directory / "actor.npz", seed=4)
+    before, names = path.read_bytes(), sorted(directory.iterdir())
+
+    def fail(file, **_):
+        file.write(b"a part")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(np, "savez_compressed", fail)
+    with pytest.raises(OSError, match="No space left"):
+        dsrl_jax.export_policy(directory, path, seed=7)
+    assert path.read_bytes() == before and sorted(directory.iterdir()) == names
 
 
 def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path_factory):

@@ -18,12 +18,12 @@ from dsrl_jax.sparse.densities import erdos_renyi, find_densities
 from dsrl_jax.sparse.distribution import fewest_connections, share_connections
 from dsrl_jax.sparse.groups import Groups, constant_fan_in, n_of_m
 from dsrl_jax.sparse.inspection import check, layer_rows, summary
+from dsrl_jax.sparse.leaves import is_kernel
 from dsrl_jax.sparse.masks import (
     adapt,
     apply_masks,
     count_connections,
     draw_masks,
-    is_kernel,
     maintain_sparsity,
     prune,
 )

@@ -5,11 +5,10 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-import jax
 from jaxtyping import Array
 
 from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
     Leaf,
@@ -18,6 +17,7 @@ from dsrl_jax.sparse.masks import (
     find_leaves,
     is_kernel,
 )
+from dsrl_jax.sparse.numbers import is_traced, round_share
 from dsrl_jax.sparse.topology import erdos_renyi_density
 
 # Of all sparse leaves together, or of those that a path pattern (shell style) names.
@@ -53,17 +53,21 @@ def find_densities(
     _check("sparsity", sparsity)
     shapes = [leaf.one.shape for leaf in sparse for _ in range(_networks(leaf))]
     weights = sum(math.prod(shape) for shape in shapes)
-    if not _traced(sparsity):
+    if not is_traced(sparsity):
         _check_fewest(sparsity, shapes, weights, distribution)
     shares = iter(share_connections(shapes, (1 - sparsity) * weights, distribution))
     return {leaf.path: [next(shares) for _ in range(_networks(leaf))][0] for leaf in sparse}
 
 
 def erdos_renyi(lam: float | Array) -> Density:
-    """The density of every leaf by eq. (1), with one λ; a leaf's last two axes are its sizes."""
+    """The density of every leaf by eq. (1), with one λ; a leaf's last two axes are its sizes.
+
+    The density raises ValueError for a leaf of fewer than two axes.
+    """
 
     def density(path: str, shape: tuple[int, ...]) -> float | Array:
-        del path
+        if len(shape) < 2:
+            raise ValueError(f"{path} must have two axes or more for erdos_renyi, got {shape}")
         return erdos_renyi_density(shape[-2], shape[-1], lam)
 
     return density
@@ -80,6 +84,7 @@ def _by_pattern(sparse: Sequence[Leaf], sparsities: Mapping[str, float | Array])
         used.add(pattern)
         _check(f"sparsity of {pattern}", sparsities[pattern])
         densities[leaf.path] = 1 - sparsities[pattern]
+        _check_not_empty(pattern, sparsities[pattern], leaf)
     for pattern in sparsities:
         if pattern not in used:
             paths = ", ".join(leaf.path for leaf in sparse)
@@ -98,14 +103,19 @@ def _check_fewest(
         )
 
 
+def _check_not_empty(pattern: str, sparsity: Any, leaf: Leaf) -> None:
+    size = math.prod(leaf.one.shape)
+    if not is_traced(sparsity) and round_share(1 - sparsity, size) < 1:
+        raise ValueError(
+            f"sparsity of {pattern} must be at most 1 - 1 / {size} for {leaf.path} to have a "
+            f"connection, got {sparsity}"
+        )
+
+
 def _check(name: str, sparsity: Any) -> None:
-    if not _traced(sparsity) and not 0 <= sparsity < 1:
+    if not is_traced(sparsity) and not 0 <= sparsity < 1:
         raise ValueError(f"{name} must be in [0, 1), got {sparsity}")
 
 
 def _networks(leaf: Leaf) -> int:
     return math.prod(leaf.value.shape[: leaf.stacked])
-
-
-def _traced(number: Any) -> bool:
-    return isinstance(number, jax.core.Tracer)

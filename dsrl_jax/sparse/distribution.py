@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsrl_jax.sparse.numbers import check_choice
+
 Distribution = Literal["erdos_renyi", "erk", "uniform"]
 
 
@@ -28,14 +30,14 @@ def share_connections(
     Returns:
       One density in [0, 1] for each shape; they are traced if `connections` is.
     Raises:
-      ValueError: if `connections`, not traced, cannot be had.
+      ValueError: if `connections`, not traced, cannot be had, or no distribution is called so.
     """
     sizes = [math.prod(shape) for shape in shapes]
     traced = isinstance(connections, jax.core.Tracer)
     if not traced and not 0 <= connections <= sum(sizes) * (1 + 1e-9):
         raise ValueError(f"connections must be in [0, {sum(sizes)}], got {connections}")
     larger, smaller = (jnp.maximum, jnp.minimum) if traced else (np.maximum, np.minimum)
-    weights = [_weight(shape, distribution) for shape in shapes]
+    weights = _weights(shapes, distribution)
 
     # The connections for a λ are Σ min(size, λ weight): concave in λ, so the λ for a total is the
     # largest of those that follow from one set of full layers each. Layers fill in this order:
@@ -57,11 +59,16 @@ def fewest_connections(
     shapes: Sequence[tuple[int, ...]], distribution: Distribution = "erdos_renyi"
 ) -> float:
     """The smallest total with which every kernel has at least one connection."""
-    weights = [_weight(shape, distribution) for shape in shapes]
+    weights = _weights(shapes, distribution)
     return sum(
         min(math.prod(shape), weight / min(weights))
         for shape, weight in zip(shapes, weights, strict=True)
     )
+
+
+def _weights(shapes: Sequence[tuple[int, ...]], distribution: Distribution) -> list[float]:
+    check_choice("distribution", distribution, Distribution)
+    return [_weight(shape, distribution) for shape in shapes]
 
 
 def _weight(shape: tuple[int, ...], distribution: Distribution) -> float:

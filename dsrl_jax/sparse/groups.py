@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
+from dsrl_jax.sparse.numbers import is_traced, round_share
 from dsrl_jax.sparse.selection import count_true, select_smallest
 
 
@@ -67,10 +68,20 @@ def join_groups(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 def group_connections(groups: Groups, density: float | Array, size: int) -> int | Array:
-    """The connections of one group."""
+    """The connections of one group.
+
+    Raises:
+      ValueError: if a density, not traced, leaves a group without connections.
+    """
     if groups.connections is not None:
         return groups.connections
-    return jnp.round(density * size).astype(jnp.int32)
+    count = round_share(density, size)
+    if not is_traced(count) and count < 1:
+        raise ValueError(
+            f"density must leave every group of {size} inputs a connection, at least 1 / {size}, "
+            f"got {density}"
+        )
+    return count
 
 
 def cap_by_group(

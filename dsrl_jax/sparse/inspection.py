@@ -1,14 +1,16 @@
 """To look at sparse params from outside: a table of layers, and whether the invariants hold."""
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from dsrl_jax.sparse.costs import inference_flops
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Leaf,
     Masks,
     Params,
@@ -17,7 +19,7 @@ from dsrl_jax.sparse.masks import (
     is_kernel,
     named_leaves,
 )
-from dsrl_jax.sparse.moments import followed_path, shapes_by_path
+from dsrl_jax.sparse.moments import Path, followed_path, shapes_by_path
 from dsrl_jax.sparse.transformation import dense_arrays, inner_state
 
 
@@ -77,11 +79,19 @@ def summary(
         print(f"kept dense by the rule: {path}, {numbers:,} numbers, {size:,} bytes")
 
 
-def check(params: Params, masks: Masks, opt_state: optax.OptState = None) -> tuple[str, ...]:
+def check(
+    params: Params,
+    masks: Masks,
+    opt_state: optax.OptState = None,
+    optimizer: optax.GradientTransformation | None = None,
+) -> tuple[str, ...]:
     """Whether params, and what an optimizer holds for them, are exactly 0 off the masks.
 
     Args:
       opt_state: of `sparsify`, of a SparseNet, or of any optimizer around or inside of them.
+      optimizer: what made it. Its state of an absent weight may then also be the one that it
+        starts with, or makes of that without a gradient: Rprop, Adagrad and others have no 0
+        there.
     Returns:
       The paths of the state's arrays that follow no parameter and so are never cleared, step
       counters for instance.
@@ -91,18 +101,19 @@ def check(params: Params, masks: Masks, opt_state: optax.OptState = None) -> tup
     leaves = find_leaves(params)
     held = _masks_of(leaves, masks)
     for leaf, mask in zip(leaves, held, strict=True):
-        _check_zero(leaf.path, leaf.value, mask)
+        _check_absent(leaf.path, leaf.value, mask)
     shapes = shapes_by_path(params)
     by_path = dict(zip(shapes, held, strict=True))
     others = []
-    flat = jax.tree_util.tree_flatten_with_path(inner_state(opt_state))[0]
-    for path, value in flat:
+    idle = _idle_states(params, optimizer)
+    for path, value in _flat(opt_state):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         followed = followed_path(path, value, shapes)
         if followed is None:
             others.append(name)
         else:
-            _check_zero(f"optimizer state {name}", value, by_path[followed])
+            allowed = [np.asarray(state[path]) for state in idle]
+            _check_absent(f"optimizer state {name}", value, by_path[followed], allowed)
     return tuple(others)
 
 
@@ -123,8 +134,30 @@ def _masks_of(leaves: list[Leaf], masks: Masks) -> list[np.ndarray]:
     return [np.asarray(named[leaf.path]) for leaf in leaves]
 
 
-def _check_zero(name: str, value: Any, mask: np.ndarray) -> None:
-    wrong = np.argwhere((np.asarray(value) != 0) & ~mask)
+def _flat(opt_state: optax.OptState) -> list[tuple[Path, Any]]:
+    return jax.tree_util.tree_flatten_with_path(inner_state(opt_state))[0]
+
+
+def _idle_states(
+    params: Params, optimizer: optax.GradientTransformation | None
+) -> list[dict[Path, Any]]:
+    """By path, what the optimizer holds for weights of 0: at the start, and without a gradient."""
+    if optimizer is None:
+        return []
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    start = optimizer.init(zeros)
+    _, stepped = optimizer.update(zeros, start, zeros)
+    return [dict(_flat(state)) for state in (start, stepped)]
+
+
+def _check_absent(
+    name: str, value: Any, mask: np.ndarray, allowed: Sequence[np.ndarray] = ()
+) -> None:
+    """Whether the value is 0 off the mask, or one of those allowed there."""
+    wrong = (np.asarray(value) != 0) & ~mask
+    for other in allowed:
+        wrong &= np.asarray(value) != other
+    wrong = np.argwhere(wrong)
     if len(wrong):
         at = tuple(int(index) for index in wrong[0])
         raise ValueError(

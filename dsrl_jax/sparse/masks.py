@@ -1,15 +1,14 @@
-"""The same over a tree of parameters: which leaves are sparse, draw, apply, adapt, count.
+"""The same over a tree of parameters: draw, apply, adapt, count.
 
 A mask tree has the structure of its params and a full boolean array for every leaf, all True
-where the leaf is dense. Which leaves are sparse is static: a predicate on a leaf's path (keys
-joined by "/") and on its shape and dtype. The `stacked_axes` leading axes of a leaf count networks
-of one shape (twin critics, or scanned layers: 1); each of those has a topology of its own, and the
-predicate and the density see the shape of one.
+where the leaf is dense; `leaves.py` says which are sparse. Each network of a stacked leaf has a
+topology of its own, and the density sees the shape of one.
 """
 
+import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,54 +19,20 @@ from dsrl_jax.sparse import topology
 from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.choice import zero_unless
 from dsrl_jax.sparse.groups import Groups
+from dsrl_jax.sparse.leaves import (
+    Density,
+    IsSparse,
+    Leaf,
+    Masks,
+    Params,
+    StackedAxes,
+    find_leaves,
+    is_kernel,
+    map_sparse,
+)
+from dsrl_jax.sparse.numbers import round_share
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.selection import count_true
-
-Params = Any  # a tree of arrays
-Masks = Any  # a tree of boolean arrays with the structure of its params
-IsSparse = Callable[[str, jax.ShapeDtypeStruct], bool]
-Density = float | Array | Callable[[str, tuple[int, ...]], float | Array]
-# One number for all leaves, or a function of a leaf's path and its own shape.
-StackedAxes = int | Callable[[str, tuple[int, ...]], int]
-
-# What layers call their vectors: stacked in one array, these have two dimensions too.
-_VECTORS = {"bias", "b", "scale", "offset", "beta", "gamma"}
-
-
-class Leaf(NamedTuple):
-    """One array of a tree. `one` is the shape and dtype of a single network of its stack."""
-
-    path: str
-    value: Array
-    one: jax.ShapeDtypeStruct
-    stacked: int  # leading axes that count networks
-    sparse: bool
-
-
-def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
-    """The default predicate: floating-point leaves of two or more dimensions (and their masks).
-
-    Biases and norms stay dense, stacked ones too: what is called so, or lies in a layer whose name
-    has "norm" in it.
-    """
-    parts = path.lower().removesuffix("/value").split("/")
-    if parts[-1] in _VECTORS or any("norm" in part for part in parts):
-        return False
-    numbers = leaf.dtype == bool or jnp.issubdtype(leaf.dtype, jnp.floating)
-    return len(leaf.shape) >= 2 and bool(numbers)
-
-
-def find_leaves(
-    tree: Any, *, is_sparse: IsSparse = is_kernel, stacked_axes: StackedAxes = 0
-) -> list[Leaf]:
-    """All leaves in the tree's order, and which are sparse."""
-
-    def find(path: str, value: Array) -> Leaf:
-        stacked = stacked_axes(path, value.shape) if callable(stacked_axes) else stacked_axes
-        one = jax.ShapeDtypeStruct(value.shape[stacked:], value.dtype)
-        return Leaf(path, value, one, stacked, is_sparse(path, one))
-
-    return [find(path, value) for path, value in named_leaves(tree)]
 
 
 def draw_masks(
@@ -181,8 +146,8 @@ def prune(
     def prune_leaf(leaf: Leaf, mask: Array) -> tuple[Array, Array]:
         if not leaf.sparse:
             return leaf.value, mask
-        size = leaf.value[(0,) * leaf.stacked].size
-        count = jnp.round(density(leaf.path, leaf.one.shape) * size).astype(jnp.int32)
+        shape = leaf.one.shape
+        count = round_share(density(leaf.path, shape), math.prod(shape))
         return _per_network(partial(topology.prune, count=count), leaf.stacked)(leaf.value, mask)
 
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
@@ -284,33 +249,8 @@ def count_connections(
     return sum((count_true(leaf) for leaf in counted), start=jnp.int32(0))
 
 
-def map_sparse(
-    function: Callable[..., Array],
-    tree: Any,
-    *rest: Any,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
-) -> Any:
-    """`function` of the sparse leaves of all trees; dense leaves of the first as they are."""
-    leaves = find_leaves(tree, is_sparse=is_sparse, stacked_axes=stacked_axes)
-    structure = _structure(tree)
-    others = [structure.flatten_up_to(other) for other in rest]
-    return structure.unflatten(
-        [
-            function(leaf.value, *more) if leaf.sparse else leaf.value
-            for leaf, *more in zip(leaves, *others, strict=True)
-        ]
-    )
-
-
 def _structure(tree: Any) -> Any:
     return jax.tree.structure(tree)
-
-
-def named_leaves(tree: Any) -> list[tuple[str, Array]]:
-    """Every leaf with its path, keys joined by "/"."""
-    name = partial(jax.tree_util.keystr, simple=True, separator="/")
-    return [(name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
 
 def _keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:

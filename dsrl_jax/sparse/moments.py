@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from dsrl_jax.sparse.choice import zero_unless
-from dsrl_jax.sparse.masks import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
+from dsrl_jax.sparse.choice import choose
+from dsrl_jax.sparse.leaves import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
 
 Path = tuple[Any, ...]  # JAX's keys, as tree_flatten_with_path gives them
 
@@ -23,12 +23,17 @@ def mask_moments(
     params: Params,
     masks: Masks,
     *,
+    fresh: optax.OptState | None = None,
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
 ) -> optax.OptState:
-    """The state with 0 wherever a leaf follows a sparse parameter that has no connection.
+    """The state as at the start wherever a leaf follows a sparse parameter without a connection.
 
     Leaves that follow a dense parameter, or none, pass unchanged.
+
+    Args:
+      fresh: what the optimizer's `init` gives for params that are 0 there: step sizes of Rprop,
+        for instance, that would never leave 0. None: a state of zeros.
     """
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
     by_path = {
@@ -37,12 +42,16 @@ def mask_moments(
     }
     shapes = shapes_by_path(params)
 
-    def mask_leaf(path: Path, value: Array) -> Array:
+    def mask_leaf(path: Path, value: Array, *start: Array) -> Array:
         followed = followed_path(path, value, shapes)
         mask = None if followed is None else by_path[followed]
-        return value if mask is None else zero_unless(mask, value)
+        if mask is None:
+            return value
+        empty = start[0].astype(value.dtype) if start else jnp.zeros_like(value)
+        return choose(mask, value, empty)
 
-    return jax.tree_util.tree_map_with_path(mask_leaf, opt_state)
+    starts = () if fresh is None else (fresh,)
+    return jax.tree_util.tree_map_with_path(mask_leaf, opt_state, *starts)
 
 
 def shapes_by_path(params: Params) -> dict[Path, tuple[int, ...]]:

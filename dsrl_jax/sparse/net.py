@@ -9,9 +9,18 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.branch import run_if
-from dsrl_jax.sparse.masks import Density, IsSparse, Masks, Params, StackedAxes, is_kernel
+from dsrl_jax.sparse.leaves import (
+    Density,
+    IsSparse,
+    Masks,
+    Params,
+    StackedAxes,
+    find_leaves,
+    is_kernel,
+)
 from dsrl_jax.sparse.moments import mask_moments
-from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.numbers import check_choice
+from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.topology import TargetTies
 
 Moments = Literal["sparse", "dense"]
@@ -36,7 +45,7 @@ class Target(NamedTuple):
 
 
 class Sparsity(NamedTuple):
-    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `masks.py`.
+    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `leaves.py`.
 
     Attributes:
       moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
@@ -60,7 +69,14 @@ def init_net(
     density: Density,
     sparsity: Sparsity,
 ) -> SparseNet:
-    """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3)."""
+    """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3).
+
+    Raises:
+      ValueError: for a name in `sparsity` that is none of those allowed.
+    """
+    check_rules(sparsity.rules)
+    check_choice("moments", sparsity.moments, Moments)
+    check_choice("target_ties", sparsity.target_ties, TargetTies)
     masks = masks_lib.draw_masks(
         key,
         params,
@@ -111,14 +127,13 @@ def adapt_net(
 ) -> SparseNet:
     """Topological adaptation (Algorithm 2) of every sparse layer.
 
-    With sparse moments the optimizer's state of every absent connection is cleared, and one that
-    grows where none was starts from none. (A connection that is dropped and comes back at once,
-    which the paper's rules do not allow, keeps its state.)
+    With sparse moments the optimizer's state of every absent connection is what its `init` gives,
+    and one that grows where none was starts from that. (A connection that is dropped and comes
+    back at once, which the paper's rules do not allow, keeps its state.)
 
     Args:
       gradients, momentum: dense trees, for the rules that look at them.
     """
-    del optimizer  # Its state's arrays are told by their paths.
     params, masks = masks_lib.adapt(
         key,
         net.params,
@@ -131,8 +146,26 @@ def adapt_net(
         gradients=gradients,
         momentum=momentum,
     )
-    changed = SparseNet(params, masks, net.opt_state)
-    return changed._replace(opt_state=_mask_moments(changed, sparsity))
+    if sparsity.moments == "dense":
+        return SparseNet(params, masks, net.opt_state)
+    # Old and new masks: some optimizers make a state of zeros where no connection is.
+    stayed = SparseNet(params, jax.tree.map(jnp.logical_and, net.masks, masks), net.opt_state)
+    return SparseNet(params, masks, clear_moments(stayed, optimizer, sparsity))
+
+
+def clear_moments(
+    net: SparseNet, optimizer: optax.GradientTransformation, sparsity: Sparsity
+) -> optax.OptState:
+    """The optimizer's state as its `init` gives it, for what has no connection in `net.masks`."""
+    # Compiled, an `init` that does not look at params is a constant.
+    return mask_moments(
+        net.opt_state,
+        net.params,
+        net.masks,
+        fresh=optimizer.init(_apply_masks(net.params, net.masks, sparsity)),
+        is_sparse=sparsity.is_sparse,
+        stacked_axes=sparsity.stacked_axes,
+    )
 
 
 def step_and_adapt(
@@ -165,7 +198,7 @@ def step_and_adapt(
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     """The network itself (Algorithm 1, line 4)."""
 
-    leaves = masks_lib.find_leaves(
+    leaves = find_leaves(
         net.params, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
     )
     unknown = [jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype) for leaf in leaves]
@@ -204,17 +237,4 @@ def average_target(
 def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
     return masks_lib.apply_masks(
         params, masks, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
-    )
-
-
-def _mask_moments(net: SparseNet, sparsity: Sparsity) -> optax.OptState:
-    """Masking suffices: where growth takes positions that were empty, their moments are 0."""
-    if sparsity.moments == "dense":
-        return net.opt_state
-    return mask_moments(
-        net.opt_state,
-        net.params,
-        net.masks,
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
     )

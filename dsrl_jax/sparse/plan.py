@@ -8,8 +8,9 @@ from jaxtyping import Array, Bool, Int
 
 from dsrl_jax.sparse.densities import Sparsities
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.masks import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
-from dsrl_jax.sparse.rules import PAPER, Rules
+from dsrl_jax.sparse.leaves import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
+from dsrl_jax.sparse.numbers import check_choice, is_traced
+from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, check_gradual, fraction_at
 
 
@@ -50,6 +51,8 @@ def check_plan(plan: Plan) -> None:
     """
     if plan.period < 1:
         raise ValueError(f"period must be at least 1, got {plan.period}")
+    check_choice("distribution", plan.distribution, Distribution)
+    check_rules(plan.rules)
     if plan.rules.grown_weight != "zero":
         raise ValueError(
             f"rules.grown_weight must be 'zero' in sparsify, got {plan.rules.grown_weight!r}; "
@@ -62,8 +65,13 @@ def check_plan(plan: Plan) -> None:
         for name in ("drop_fraction", "last_step"):
             if getattr(plan, name) is not None:
                 raise ValueError(f"{name} has no effect without drop and growth; leave it out")
+    last: Any = plan.last_step
+    if not (last is None or is_traced(last)) and last < 0:
+        raise ValueError(f"last_step must be at least 0, or None for no end, got {last}")
+    if not is_traced(plan.momentum_decay) and not 0 <= plan.momentum_decay < 1:
+        raise ValueError(f"momentum_decay must be in [0, 1), got {plan.momentum_decay}")
     fraction: Any = plan.drop_fraction
-    known = not (fraction is None or callable(fraction) or isinstance(fraction, jax.core.Tracer))
+    known = not (fraction is None or callable(fraction) or is_traced(fraction))
     if known and not 0 <= fraction <= 1:
         raise ValueError(f"drop_fraction must be in [0, 1], got {fraction}")
 

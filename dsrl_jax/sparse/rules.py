@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.sparse.groups import Groups
+from dsrl_jax.sparse.numbers import check_choice
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
 
 DropName = Literal["balanced", "per_sign", "magnitude", "sensitivity", "nothing"]
@@ -53,6 +54,15 @@ SET = Rules(drop="magnitude")
 RIGL = Rules(drop="magnitude", grow="empty_after_drop", grow_by="gradient")
 # SNFS, Dettmers & Zettlemoyer 2019, within each layer: no connections move between layers.
 SNFS = Rules(drop="magnitude", grow_by="momentum")
+
+
+def check_rules(rules: Rules) -> None:
+    """Raises ValueError for a name that is none of those allowed."""
+    if not callable(rules.drop):
+        check_choice("rules.drop", rules.drop, DropName)
+    check_choice("rules.grow", rules.grow, GrowRule)
+    check_choice("rules.grown_weight", rules.grown_weight, GrownWeight)
+    check_choice("rules.grow_by", rules.grow_by, GrowBy)
 
 
 def drop_nothing(

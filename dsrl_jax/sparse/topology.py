@@ -17,6 +17,7 @@ from dsrl_jax.sparse.groups import (
     mark_by_group,
     split_groups,
 )
+from dsrl_jax.sparse.numbers import round_share
 from dsrl_jax.sparse.rules import (
     DROP_RULES,
     PAPER,
@@ -74,7 +75,7 @@ def random_mask(
         return mark_by_group(select_random, key, everywhere, counts, groups)
     if not exact:
         return jax.random.bernoulli(key, density, shape)
-    return select_random(key, everywhere, jnp.round(density * everywhere.size).astype(jnp.int32))
+    return select_random(key, everywhere, round_share(density, everywhere.size))
 
 
 def drop_and_grow(

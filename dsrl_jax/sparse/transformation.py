@@ -13,7 +13,7 @@ from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.densities import Sparsities, find_densities
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.masks import (
+from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
     Masks,
@@ -21,9 +21,17 @@ from dsrl_jax.sparse.masks import (
     StackedAxes,
     find_leaves,
     is_kernel,
+    map_sparse,
+    named_leaves,
 )
-from dsrl_jax.sparse.moments import mask_moments
-from dsrl_jax.sparse.net import SparseNet, Sparsity, adapt_net, gradient_step, optimizer_updates
+from dsrl_jax.sparse.net import (
+    SparseNet,
+    Sparsity,
+    adapt_net,
+    clear_moments,
+    gradient_step,
+    optimizer_updates,
+)
 from dsrl_jax.sparse.plan import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
@@ -56,10 +64,11 @@ def sparsify(
 ) -> optax.GradientTransformationExtraArgs:
     """Trains sparse from the first step, with connections that change, by any optimizer.
 
-    After `optax.apply_updates` params are exactly 0 off the masks of the new state. The gradient
-    of absent weights does not reach the optimizer, and what its state holds for a connection
-    (`moments.py`) is cleared when it comes or goes. It is the outermost transformation, or what
-    comes after it must keep an update that is minus the weight.
+    After `optax.apply_updates` params are exactly 0 off the masks of the new state, as long as
+    they are finite. The gradient of absent weights does not reach the optimizer, and what its
+    state holds for a connection (`moments.py`) is as `inner.init` gives it when it comes or goes.
+    It is the outermost transformation, or what comes after it must keep an update that is minus
+    the weight.
 
     `update(gradients, state, params, step=step)` takes the caller's counter, which must not be
     batched: then a step without an adaptation costs none under `vmap` too. Without `step` the
@@ -78,7 +87,7 @@ def sparsify(
       period: steps between two adaptations.
       last_step: the last step that may have one; None: no end.
       momentum_decay: of the gradients' average for rules that grow by it (SNFS).
-      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `masks.py`.
+      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `leaves.py`.
     Raises:
       ValueError: for settings outside their range or that exclude each other; in `init` and
         `update`, for params that it cannot make sparse.
@@ -129,7 +138,7 @@ def inner_state(state: optax.OptState) -> optax.OptState:
 def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
     """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
     found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
-    named = [pair for ours in found for pair in masks_lib.named_leaves(ours.momentum)]
+    named = [pair for ours in found for pair in named_leaves(ours.momentum)]
     return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
 
 
@@ -185,9 +194,7 @@ def _update(
     optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
     momentum = state.momentum
     if momentum is not None:
-        momentum = masks_lib.map_sparse(
-            partial(_decay, plan.momentum_decay), momentum, gradients, **where
-        )
+        momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
     net = SparseNet(params, state.masks, state.inner)
 
     # Only masks leave the branch, and the step stands inside and outside of it: whatever else a
@@ -207,7 +214,7 @@ def _update(
                 key, stepped, fraction, optimizer, sparsity, gradients=gradients, momentum=momentum
             )
             new_params, masks = adapted.params, adapted.masks
-        kept = masks_lib.map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
+        kept = map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
         return masks, kept
 
     def keep() -> tuple[Masks, Masks]:
@@ -215,18 +222,18 @@ def _update(
 
     due = plan.due(now)
     masks, kept = keep() if due is False else lax.cond(due, change, keep)
-    # Masked as it comes in, not as it goes out: what an optimizer makes of zeros is 0, and a state
-    # that is read both before and after a mask is copied.
-    cleared = mask_moments(state.inner, params, kept, **where)
-    updates, opt_state = optimizer_updates(
-        SparseNet(params, kept, cleared), gradients, optimizer, sparsity
-    )
-    updates = masks_lib.map_sparse(_step_or_zero, updates, kept, params, **where)
+    # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
+    # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
+    # 0 for most; it is masked again before it is used.
+    net = SparseNet(params, kept, state.inner)
+    net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
+    updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
+    updates = map_sparse(_step_or_zero, updates, kept, params, **where)
     return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
-    """p + (-p) is exactly 0, whatever p is; the update has the wider dtype of the two."""
+    """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
     dtype = jnp.promote_types(update.dtype, param.dtype)
     return choose(kept, update.astype(dtype), -param.astype(dtype))
 

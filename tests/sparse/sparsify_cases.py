@@ -30,6 +30,9 @@ OPTIMIZERS = {
     "adam": (optax.adam(1e-2), ["0/count"]),
     "adamw": (optax.adamw(1e-2), ["0/count"]),
     "momentum": (EXACT, []),
+    "rprop": (optax.rprop(1e-2), []),  # step sizes, of which none starts at 0
+    "adagrad": (optax.adagrad(1e-2, initial_accumulator_value=0.1), []),
+    "adabelief": (optax.adabelief(1e-2, eps_root=1e-3), ["0/count"]),
     "lion": (optax.lion(1e-2), ["0/count"]),
     "chain": (optax.chain(optax.clip_by_global_norm(1.0), optax.adam(1e-2)), ["1/0/count"]),
     "injected": (

@@ -66,5 +66,11 @@ def test_errors():
         find(PARAMS, {"*": 0.5, "head/*": 0.9})
     with pytest.raises(ValueError, match=r"sparsity of \* must be in \[0, 1\), got -1"):
         find(PARAMS, {"*": -1})
+    with pytest.raises(ValueError, match=r"of \* must be at most 1 - 1 / 1152 for conv/kernel"):
+        find(PARAMS, {"*": 0.9999})
+    with pytest.raises(ValueError, match="at most 1 - 1 / 256 for layers/kernel .* got 0.999"):
+        find(PARAMS, {"layers/*": 0.999, "*": 0.5}, stacked_axes=stacked)
+    with pytest.raises(ValueError, match=r"gain must have two axes or more .* got \(3,\)"):
+        sparse.erdos_renyi(7)("gain", (3,))
     with pytest.raises(ValueError, match="no leaf is sparse: .* bias"):
         find({"bias": jnp.zeros(3)}, 0.5)

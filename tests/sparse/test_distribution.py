@@ -134,6 +134,11 @@ def test_fewest_connections_give_every_layer_one(shapes, distribution):
     assert min(math.prod(s) * share for s, share in zip(shapes, less, strict=True)) < 1
 
 
+def test_a_misspelt_distribution_is_refused():
+    with pytest.raises(ValueError, match="must be one of erdos_renyi, erk, uniform, got 'ERK'"):
+        share_connections([(10, 10)], 5, "ERK")
+
+
 def test_fewest_connections_by_hand():
     assert fewest_connections([(10, 10), (20, 30)]) == 1 + 50 / 20
     assert fewest_connections([(10, 10), (20, 30)], "uniform") == 1 + 6

@@ -75,6 +75,17 @@ def test_nan_off_the_mask_is_found(trees):
         sparse.check(broken, masks)
 
 
+def test_the_optimizer_says_what_an_absent_weight_may_hold(trees):
+    params, masks = trees
+    optimizer = optax.rprop(0.1)
+    state = optimizer.init(params)
+    assert sparse.check(params, masks, state, optimizer) == ()
+    with pytest.raises(ValueError, match="optimizer state 0/step_sizes/layer/kernel: 8 values"):
+        sparse.check(params, masks, state)
+    with pytest.raises(ValueError, match="optimizer state 0/step_sizes/layer/kernel: 8 values"):
+        sparse.check(params, masks, optax.rprop(0.2).init(params), optimizer)
+
+
 # --- Which state follows which parameter ---------------------------------------------------------
 
 

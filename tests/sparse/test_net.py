@@ -286,3 +286,26 @@ def test_an_average_keeps_the_type_of_its_target(key, dtype, due):
         jnp.asarray(due), target, net, jnp.float32(0.25)
     )
     assert {leaf.dtype.name for leaf in jax.tree.leaves(averaged.params)} == {dtype}
+
+
+def test_what_an_optimizer_makes_of_zeros_does_not_reach_a_grown_connection(key):
+    optimizer = optax.adabelief(1e-2, eps_root=1e-3)
+    for due, before, _, after in train(key, make_net(key, optimizer, PAPER), optimizer, PAPER):
+        old, new = before.masks["hidden"]["kernel"], after.masks["hidden"]["kernel"]
+        if due:
+            assert (new & ~old).any() and before.opt_state[0].nu["hidden"]["kernel"][~old].any()
+            assert not after.opt_state[0].nu["hidden"]["kernel"][~(new & old)].any()
+
+
+@pytest.mark.parametrize(
+    "wrong, message",
+    [
+        ({"moments": "spare"}, "moments must be one of sparse, dense, got 'spare'"),
+        ({"target_ties": "exat"}, "target_ties must be one of exact, strict, got 'exat'"),
+        ({"rules": sparse.Rules(grow_by="size")}, "rules.grow_by must be .* got 'size'"),
+        ({"rules": sparse.Rules(grown_weight="old")}, "rules.grown_weight must be .* got 'old'"),
+    ],
+)
+def test_a_misspelt_setting_is_refused(key, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        make_net(key, EXACT, PAPER._replace(**wrong))

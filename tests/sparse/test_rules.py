@@ -183,3 +183,5 @@ def test_errors_name_what_a_rule_needs():
         go(rules=sparse.PAPER._replace(groups=TWO_OF_FOUR))
     with pytest.raises(ValueError, match=r"n must be in \[1, m\], got n 5 and m 4"):
         sparse.n_of_m(5, 4)
+    with pytest.raises(ValueError, match="every group of 6 inputs a connection, .* got 0.05"):
+        sparse.random_mask(jax.random.key(0), (6, 2), 0.05, groups=sparse.constant_fan_in())

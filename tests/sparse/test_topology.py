@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dsrl_jax import sparse
+from dsrl_jax.sparse.numbers import round_share
 from tests import reference
 
 # Shares at which rounding does not decide: of every count up to 140,000 their floors in float32
@@ -438,3 +439,9 @@ def test_no_dtype_is_promoted_by_chance(key, rng, rules):
         target = sparse.keep_largest(new_kernel, mask.sum(), ties="strict")
     assert new_mask.sum() == mask.sum() == 15
     assert target.dtype == new_kernel.dtype == jnp.float32
+
+
+def test_a_share_of_more_weights_than_float32_counts_is_exact():
+    size = 2**25 + 4  # (size - 1) / size of them is an odd number above 2^24
+    assert round_share((size - 1) / size, size) == size - 1
+    assert jax.jit(round_share, static_argnums=1)(0.3, 10) == 3

@@ -33,12 +33,11 @@ from tests.sparse.sparsify_cases import (
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_any_optimizer_trains_the_connections_alone(name):
     inner, others = OPTIMIZERS[name]
+    optimizer = make(inner, rules=sparse.SET)
     first, moved = None, 0
-    for number, before, (params, state) in train(
-        make(inner, rules=sparse.SET), random_tree(jax.random.key(9))
-    ):
+    for number, before, (params, state) in train(optimizer, random_tree(jax.random.key(9))):
         masks, earlier = masks_of(state), masks_of(before[1])
-        found = sparse.check(params, sparse.get_masks(state), state)
+        found = sparse.check(params, sparse.get_masks(state), state, optimizer)
         assert sorted(found) == sorted(others)
         first = first or [mask.sum() for mask in masks]
         assert [mask.sum() for mask in masks] == first
@@ -63,6 +62,22 @@ def test_the_state_of_a_connection_is_cleared_when_it_goes_and_kept_while_it_sta
             moment = kernels_of(moments)[0]
             assert not moment[~(old & new)].any()
             assert moment[old & new].all()
+
+
+@pytest.mark.parametrize("name", ["rprop", "adagrad"])
+def test_a_grown_connection_moves_as_the_bare_optimizer_moves_a_new_weight(name):
+    inner, _ = OPTIMIZERS[name]
+    optimizer = make(inner, rules=sparse.SET, drop_fraction=0.5)
+    after = [now for _, _, now in train(optimizer, random_tree(jax.random.key(9)), 5)]
+    grown = masks_of(after[2][1])[0] & ~masks_of(after[1][1])[0]
+    weights = jnp.zeros((9, 7))
+    state = inner.init(weights)
+    for number in (4, 5):  # the second of Rprop's steps is the first that is not 0
+        gradients = kernels_of(whole_tree(jax.random.key(number)))[0]
+        updates, state = inner.update(gradients, state)
+        weights += updates
+    assert weights[grown].any()
+    np.testing.assert_allclose(kernels_of(after[4][0])[0][grown], weights[grown], rtol=1e-5)
 
 
 @settings(max_examples=6, deadline=None, derandomize=True)

@@ -122,6 +122,20 @@ def test_its_updates_have_derivatives():
         ({}, "give either sparsity or density, got neither"),
         ({"sparsity": 0.5, "density": 0.5}, "got sparsity and density"),
         ({"sparsity": 0.5, "period": 0}, "period must be at least 1, got 0"),
+        ({"sparsity": 0.5, "last_step": -1}, "last_step must be at least 0, .* got -1"),
+        ({"sparsity": 0.5, "momentum_decay": 7.0}, r"momentum_decay must be in \[0, 1\), got 7.0"),
+        (
+            {"sparsity": 0.5, "distribution": "ERK"},
+            "distribution must be one of erdos_renyi, erk, uniform, got 'ERK'",
+        ),
+        (
+            {"sparsity": 0.5, "rules": sparse.Rules(drop="balnced")},
+            "rules.drop must be one of balanced, .*, nothing, got 'balnced'",
+        ),
+        (
+            {"sparsity": 0.5, "rules": sparse.Rules(grow="before")},
+            "rules.grow must be one of empty_before_drop, empty_after_drop, got 'before'",
+        ),
         ({"sparsity": 0.5, "drop_fraction": 2}, r"drop_fraction must be in \[0, 1\], got 2"),
         ({"sparsity": 0.5, "rules": sparse.OFFICIAL}, "grown_weight must be 'zero'"),
         (
