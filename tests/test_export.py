@@ -11,6 +11,7 @@ import pytest
 
 import dsrl_jax
 from dsrl_jax import policy
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.export import ExportError, read_actor
 from dsrl_jax.presets import resolve
@@ -23,7 +24,6 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
-from dsrl_jax.training.train import AGENTS
 
 ROOT = Path(__file__).parent.parent
 SPACES = Spaces(3, (-1.0, -4.0), (2.0, 4.0))

@@ -132,3 +132,15 @@ def test_the_method_works_without_environments_and_flax():
         "masks = dsrl_jax.sparse.draw_masks(jax.random.key(0), layer, 0.5)\n"
         "assert 0 < masks.sum() < 64"
     )
+
+
+def test_policies_are_loaded_and_exported_without_environments():
+    blocked = sorted(ENVIRONMENT_LIBRARIES)
+    run(
+        f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
+        "import dsrl_jax\n"
+        "for call in (dsrl_jax.load_policy, lambda run: dsrl_jax.export_policy(run, 'a.npz')):\n"
+        "    try: call('nowhere')\n"
+        "    except ValueError as error: assert 'nowhere is no run directory' in str(error)\n"
+        "    else: raise AssertionError('it found a run')"
+    )

@@ -22,6 +22,7 @@ from dsrl_jax.training.seals import (
     Seal,
     check_seal,
     cut_file,
+    is_there,
     read_sealed,
     seal_file,
     write_sealed,
@@ -33,7 +34,8 @@ KEPT = 3
 class Saved(NamedTuple):
     """What a checkpoint holds.
 
-    parts: trees of arrays by name; each can be read without the others
+    parts: trees of arrays by name; each can be read without the others; none where nothing was
+      saved yet
     record: numbers of the loop
     notes: what a reader has to be told of checkpoints that could not be used
     """
@@ -100,8 +102,8 @@ class Checkpoints:
         self.manager.close()
         self.replay_file.close()
 
-    def restore(self, like: dict[str, Any]) -> Saved | None:
-        """The last checkpoint that is whole, or None if there never was one.
+    def restore(self, like: dict[str, Any]) -> Saved:
+        """The last checkpoint that is whole, or one without parts if there never was one.
 
         Files are cut to what it names, and what there is of later checkpoints is removed.
 
@@ -109,22 +111,24 @@ class Checkpoints:
           like: for each part a tree of arrays of the same structure, shapes and dtypes.
         Raises:
           RestoreError: says of each checkpoint why it cannot be used; no file is changed.
+          OSError: if a file cannot be read for now; no file is changed.
         """
         found, damage = _find_whole(self.directory, self._check_beside)
-        if found is None and damage:
+        if found is None and damage and not _is_first_save(self.directory):
             raise RestoreError("no checkpoint can be used: " + "; ".join(damage))
         step, record = found or (0, {"beside": {path.name: EMPTY for path in self._beside}})
         parts = _read_parts(self.directory / str(step), record, like) if found else {}
-        for path in self.directory.iterdir():
-            if path.name.isdecimal() and int(path.name) > step:
-                shutil.rmtree(path)
+        for later in _steps(self.directory):
+            if found is None or later > step:
+                shutil.rmtree(self.directory / str(later))
         self.manager.reload()
         self.seals = {name: Seal(*seal) for name, seal in record["beside"].items()}
         for path in self.tables:
             cut_file(path, self.seals[path.name])
         self.replay_file.restore(step)
-        notes = [f"{reason}; continues from checkpoint {step}" for reason in damage]
-        return Saved(parts, record["loop"], tuple(notes)) if found else None
+        then = f"continues from checkpoint {step}" if found else "starts anew"
+        notes = tuple(f"{reason}; it is removed; {then}" for reason in damage)
+        return Saved(parts, record["loop"] if found else {}, notes)
 
     def _check_beside(self, record: dict[str, Any]) -> None:
         for path in self._beside:
@@ -138,6 +142,7 @@ def read_last(directory: Path, like: dict[str, Any]) -> Saved:
       like: trees of the parts that are wanted.
     Raises:
       RestoreError: if there is none.
+      OSError: if a file cannot be read for now.
     """
     found, damage = _find_whole(directory, lambda record: None)
     if found is None:
@@ -159,20 +164,41 @@ def _find_whole(
 
     Args:
       check: raises ValueError if the files beside the checkpoints are not those of a record.
+    Raises:
+      OSError: if a file cannot be read for now, which says nothing of what it holds.
     """
-    steps = [int(path.parent.name) for path in directory.glob(f"*/{RECORD}")]
     damage: list[str] = []
-    for step in sorted(steps, reverse=True):
+    for step in reversed(_steps(directory)):
         place = directory / str(step)
         try:
+            if not is_there(place / RECORD):
+                raise ValueError(f"it has no {RECORD}: its save did not end")
             record = read_sealed(place / RECORD)
             for name, seal in record["inside"].items():
                 check_seal(place / name, Seal(*seal))
             check(record)
             return (step, record), damage
-        except (OSError, ValueError, KeyError) as error:
+        except (ValueError, KeyError, FileNotFoundError) as error:
             damage.append(f"checkpoint {step} cannot be used, {first_line(error)}")
     return None, damage
+
+
+def _steps(directory: Path) -> list[int]:
+    """Steps of which there is a directory, ascending; whole or not."""
+    if not is_there(directory):
+        return []
+    with os.scandir(directory) as entries:  # `glob` would leave out what it may not look into.
+        names = [entry.name for entry in entries if entry.is_dir()]
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def _is_first_save(directory: Path) -> bool:
+    """Whether all there is was left by a process that was killed in its first save.
+
+    Of more than one, all but the last had a record once: without any, records were lost.
+    """
+    steps = _steps(directory)
+    return len(steps) == 1 and not is_there(directory / str(steps[0]) / RECORD)
 
 
 def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:

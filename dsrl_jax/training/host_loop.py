@@ -90,11 +90,11 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     remembered = begin(setup.program, carry)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
     like = to_saved(setup.program, carry, progress, remembered).parts
-    saved = checkpoints.restore(like) if checkpoints else None
-    if not saved:
+    saved = checkpoints.restore(like) if checkpoints else Saved({}, {})
+    if not saved.parts:
         for member, seed in enumerate(replay.seeds):
             progress.observation[member] = _reset(environments[member], seed, progress, member)
-        return carry, progress, remembered, []
+        return carry, progress, remembered, list(saved.notes)
     # As plain arrays: those that come from a checkpoint would compile a program of their own.
     parts = jax.tree.map(np.asarray, saved.parts)
     state, best = parts["state"], parts["policies"]["best"]

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.checkpoint import read_last
 from dsrl_jax.training.description import from_description, read_description
 from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.train import AGENTS
 
 
 @dataclasses.dataclass(frozen=True)

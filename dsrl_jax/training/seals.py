@@ -31,7 +31,7 @@ def seal_file(path: Path, earlier: Seal = EMPTY) -> Seal:
 
     A file that does not exist is sealed as an empty one.
     """
-    if not path.exists():
+    if not is_there(path):
         return EMPTY
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -48,7 +48,7 @@ def check_seal(path: Path, seal: Seal) -> None:
     Raises:
       ValueError: says how the file differs from what was sealed.
     """
-    held = path.stat().st_size if path.exists() else 0
+    held = path.stat().st_size if is_there(path) else 0
     if held < seal.size:
         raise ValueError(f"{path} holds {held:,} of {seal.size:,} bytes")
     checksum, left = 0, seal.size
@@ -59,6 +59,15 @@ def check_seal(path: Path, seal: Seal) -> None:
                 checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
     if checksum != seal.checksum:
         raise ValueError(f"{path} was changed: its checksum is another one")
+
+
+def is_there(path: Path) -> bool:
+    """Whether a file exists; one that cannot be looked at raises OSError, as `exists` may not."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def cut_file(path: Path, seal: Seal) -> None:

@@ -8,9 +8,8 @@ from typing import Any
 
 import gymnasium
 
-from dsrl_jax.agents import sac, td3
-from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.densities import check_sparsity
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
@@ -22,8 +21,6 @@ from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row
 from dsrl_jax.training.setup import Setup, never
-
-AGENTS = {TD3Config: td3.make_agent, SACConfig: sac.make_agent}
 
 
 def train(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import catalog
 from dsrl_jax.presets import Experiment, resolve
@@ -19,7 +20,6 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
-from dsrl_jax.training.train import AGENTS
 from experiments.bench.measure import MeasurementError, Report, median, show, spread, table
 
 EPISODE = 1000  # steps

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces, State
 from dsrl_jax.envs import catalog
 from dsrl_jax.presets import Experiment, resolve
@@ -98,7 +99,7 @@ class Parts:
     def __init__(self, experiment: Experiment):
         self.config: AgentConfig = experiment.agent
         self.spaces = Spaces(*catalog.look_up_sizes(experiment.env))
-        self.agent: Agent = train.AGENTS[type(self.config)](self.spaces)
+        self.agent: Agent = AGENTS[type(self.config)](self.spaces)
         self.seeds = experiment.seeds
         self.program: Program = compile_program(self.agent, self.config, self.spaces, self.seeds)
         self.replay = random_replay(self.spaces, self.seeds)

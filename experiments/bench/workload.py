@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Array
 
 from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces, State, Transition
 from dsrl_jax.presets import resolve
-from dsrl_jax.training.train import AGENTS
 from experiments.bench.measure import Side, timed
 
 ENV = "HalfCheetah-v5"

@@ -2,6 +2,7 @@
 
 import errno
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -57,6 +58,16 @@ def fill(checkpoints, rng, steps):
         checkpoints.replay_file.add(*step)
 
 
+def save_twice(checkpoints, tree, rng, steps=(5, 10)):
+    for step in steps:
+        fill(checkpoints, rng, 5)
+        checkpoints.save(step, Saved(tree, {"env_step": step}))
+
+
+def contents(directory):
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
 def assert_equal_bits(tree, other):
     assert jax.tree.structure(tree) == jax.tree.structure(other)
     for ours, theirs in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
@@ -65,7 +76,7 @@ def assert_equal_bits(tree, other):
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(open_checkpoints, tree):
-    assert open_checkpoints().restore(tree) is None
+    assert open_checkpoints().restore(tree) == Saved({}, {})
 
 
 def test_what_was_saved_comes_back_to_the_bit(open_checkpoints, tree, rng):
@@ -140,8 +151,57 @@ def test_a_checkpoint_without_its_record_never_was(open_checkpoints, tree, rng, 
         first.save(step, Saved(tree, {"env_step": step}))
     (tmp_path / "checkpoints" / "10" / RECORD).unlink()
     found = open_checkpoints().restore(tree)
-    assert (found.record, found.notes) == ({"env_step": 5}, ())
+    assert found.record == {"env_step": 5}
+    (note,) = found.notes
+    assert note.startswith("checkpoint 10 cannot be used, it has no record.json")
+    assert note.endswith("it is removed; continues from checkpoint 5")
     assert not (tmp_path / "checkpoints" / "10").exists()
+
+
+def test_a_first_save_that_was_interrupted_starts_anew_and_says_so(
+    open_checkpoints, tree, rng, tmp_path
+):
+    save_twice(open_checkpoints(), tree, rng, steps=(5,))
+    (tmp_path / "checkpoints" / "5" / RECORD).unlink()
+    found = open_checkpoints().restore(tree)
+    assert (found.parts, found.record) == ({}, {})
+    (note,) = found.notes
+    assert note.startswith("checkpoint 5 cannot be used") and note.endswith("starts anew")
+    assert not (tmp_path / "checkpoints" / "5").exists()
+
+
+def test_checkpoints_that_all_lost_their_records_are_kept_and_refused(
+    open_checkpoints, tree, rng, tmp_path
+):
+    save_twice(open_checkpoints(), tree, rng)
+    for record in (tmp_path / "checkpoints").glob(f"*/{RECORD}"):
+        record.unlink()
+    again, before = open_checkpoints(), contents(tmp_path)
+    with pytest.raises(RestoreError, match="checkpoint 10 .* has no record.json.*; checkpoint 5 "):
+        again.restore(tree)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
+@pytest.mark.parametrize("name", [RECORD, "_METADATA", "transitions.f32"])
+@pytest.mark.parametrize("call", ["open", "stat"])
+def test_what_cannot_be_read_for_now_is_no_damage(
+    open_checkpoints, tree, rng, tmp_path, monkeypatch, number, name, call
+):
+    save_twice(open_checkpoints(), tree, rng)
+    again, before, works = open_checkpoints(), contents(tmp_path), getattr(Path, call)
+
+    def fails(path, *arguments, **options):
+        if path.name == name:
+            raise OSError(number, os.strerror(number), str(path))
+        return works(path, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, call, fails)
+        with pytest.raises(OSError, match=os.strerror(number)):
+            again.restore(tree)
+    assert contents(tmp_path) == before
+    assert again.restore(tree).record == {"env_step": 10}
 
 
 def test_a_reader_finds_the_last_one_while_the_run_goes_on(open_checkpoints, tree, rng, tmp_path):
