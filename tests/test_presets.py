@@ -80,6 +80,7 @@ def test_the_loop_is_the_papers(algo, start):
         "replay_size": 1_000_000,
         "eval_period": 5_000,
         "eval_episodes": 10,
+        "checkpoint_period": 5_000,
         "log_period": 1_000,
     }
 
