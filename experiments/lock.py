@@ -6,19 +6,32 @@ import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from experiments.run_directory import DirectoryError
 
 NAME = "lock"
 # File systems without locks: nothing can be said there of other processes.
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
+# The lock files that are open in this process.
+_held: set[TextIO] = set()
+
+
+def _close_all() -> None:
+    for file in _held:
+        file.close()
+
+
+# What is forked in C alone (`system`, libraries) starts another program, which gets no such file.
+os.register_at_fork(after_in_child=_close_all)
 
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Holds a directory, which is made if there is none, as long as the block runs.
 
-    The system lets go of it with the process, however that ends.
+    The system lets go of it with the process, however that ends: a child that the process forked
+    would hold it too, and longer, so a child closes its copy at once.
 
     Raises:
       DirectoryError: if another process holds it, or it cannot be written.
@@ -27,6 +40,8 @@ def locked(directory: Path) -> Iterator[None]:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((directory / NAME).open("a+"))
+            _held.add(file)
+            stack.callback(_held.discard, file)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)

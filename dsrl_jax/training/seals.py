@@ -3,6 +3,7 @@
 A sealed file may grow; what was sealed of it may not change.
 """
 
+import errno
 import json
 import os
 import zlib
@@ -102,10 +103,26 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a line or more so that the file is there whole, or as it was before."""
+    """Writes a line or more so that the file is there whole, or as it was before.
+
+    On return it is on the disk under its name, so that what it names may be built upon.
+    """
     temporary = path.with_name(path.name + ".new")
     with temporary.open("w") as file:
         file.write(text + "\n")
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+    _sync_directory(path.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Brings the names in a directory to the disk; syncing a file brings its contents alone."""
+    number = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # File systems that cannot sync a directory say so.
+            raise
+    finally:
+        os.close(number)

@@ -1,9 +1,12 @@
 """Seals: any change of what was sealed is noticed, what comes after it is not its business."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from dsrl_jax.training import seals
-from dsrl_jax.training.seals import EMPTY, check_seal, cut_file, seal_file
+from dsrl_jax.training.seals import EMPTY, check_seal, cut_file, seal_file, write_whole
 
 
 @pytest.fixture(params=[1, 7, 1 << 20], ids="chunk {}".format)
@@ -52,3 +55,21 @@ def test_a_file_that_is_not_there_is_empty(tmp_path):
     check_seal(path, EMPTY)
     cut_file(path, EMPTY)
     assert not path.exists()
+
+
+def test_a_new_name_is_on_the_disk_when_it_is_written(tmp_path, monkeypatch):
+    events, replace, sync = [], Path.replace, os.fsync
+
+    def recording_replace(path, target):
+        events.append("replace")
+        return replace(path, target)
+
+    def recording_sync(number):
+        is_directory = os.path.samestat(os.fstat(number), tmp_path.stat())
+        events.append("sync directory" if is_directory else "sync file")
+        sync(number)
+
+    monkeypatch.setattr(Path, "replace", recording_replace)
+    monkeypatch.setattr(os, "fsync", recording_sync)
+    write_whole(tmp_path / "record", "text")
+    assert events == ["sync file", "replace", "sync directory"]
