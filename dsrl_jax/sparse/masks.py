@@ -119,14 +119,8 @@ def adapt(
         each = _per_network(change, leaf.stacked)
         return each(_keys(key, index, leaf), leaf.value, mask, *more)
 
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
-    structure = _structure(params)
-    others = [structure.flatten_up_to(tree) for tree in (masks, *signals.values())]
-    changed = [change_leaf(*case) for case in zip(range(len(leaves)), leaves, *others, strict=True)]
-    return (
-        structure.unflatten([leaf for leaf, _ in changed]),
-        structure.unflatten([mask for _, mask in changed]),
-    )
+    where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
+    return _map_to_pairs(change_leaf, params, masks, *signals.values(), **where)
 
 
 def prune(
@@ -143,23 +137,15 @@ def prune(
       params, exactly 0 off the new masks, and the new masks.
     """
 
-    def prune_leaf(leaf: Leaf, mask: Array) -> tuple[Array, Array]:
+    def prune_leaf(index: int, leaf: Leaf, mask: Array) -> tuple[Array, Array]:
+        del index  # Nothing is drawn.
         if not leaf.sparse:
             return leaf.value, mask
         shape = leaf.one.shape
         count = round_share(density(leaf.path, shape), math.prod(shape))
         return _per_network(partial(topology.prune, count=count), leaf.stacked)(leaf.value, mask)
 
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
-    structure = _structure(params)
-    pruned = [
-        prune_leaf(leaf, mask)
-        for leaf, mask in zip(leaves, structure.flatten_up_to(masks), strict=True)
-    ]
-    return (
-        structure.unflatten([leaf for leaf, _ in pruned]),
-        structure.unflatten([mask for _, mask in pruned]),
-    )
+    return _map_to_pairs(prune_leaf, params, masks, is_sparse=is_sparse, stacked_axes=stacked_axes)
 
 
 def maintain_sparsity(
@@ -196,48 +182,52 @@ def average_and_maintain(
     params: Params,
     masks: Masks,
     target: Params,
-    near: Any,
+    near: tuple[Array, ...],
     *,
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
     ties: topology.TargetTies = "exact",
-) -> tuple[Params, Any]:
+) -> tuple[Params, tuple[Array, ...]]:
     """A target's average with its online network, and then `maintain_sparsity`, where `due`.
 
-    Leaf by leaf: between the two, a kernel does not leave the cache.
+    Each sparse leaf in one piece: between the two, it does not leave the cache.
 
     Args:
       due: must not be batched, see `run_if`.
       average: of an online leaf and a leaf of the target.
       params, masks: the online network's.
       target: params of the target network.
-      near: a tree like `target`, one number for each network of a leaf: where the searches
-        ended last time, see `topology.keep_largest_from`.
+      near: for each sparse leaf one number for each of its networks: where the searches ended
+        last time, see `topology.keep_largest_from`.
     Returns:
       The target, and where the searches ended.
     """
 
-    def keep(near: Array, leaf: Array, mask: Array) -> tuple[Array, Array]:
-        return topology.keep_largest_from(near, leaf, count_true(mask), ties=ties)
+    def follow(leaf: Leaf, new: Array, mask: Array, last: tuple[Array, Array]) -> Any:
+        def keep(near: Array, averaged: Array, mask: Array) -> tuple[Array, Array]:
+            return topology.keep_largest_from(near, averaged, count_true(mask), ties=ties)
 
-    def follow_leaf(leaf: Leaf, near: Array, new: Array, mask: Array) -> Any:
-        def follow(both: tuple[Array, Array]) -> tuple[Array, Array]:
-            old, near = both
-            averaged = average(new, old)
-            if not leaf.sparse:
-                return averaged, near
-            return _per_network(keep, leaf.stacked)(near, averaged, mask)
-
-        return run_if(due, follow, (leaf.value, near))
+        old, near = last
+        return _per_network(keep, leaf.stacked)(near, average(new, old), mask)
 
     leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
     structure = _structure(target)
-    others = [structure.flatten_up_to(tree) for tree in (near, params, masks)]
-    followed = [follow_leaf(*case) for case in zip(leaves, *others, strict=True)]
-    return (
-        structure.unflatten([leaf for leaf, _ in followed]),
-        structure.unflatten([near for _, near in followed]),
+    online = (structure.flatten_up_to(tree) for tree in (params, masks))
+    cases = list(zip(leaves, *online, strict=True))
+    sparse = [case for case in cases if case[0].sparse]
+    dense = [case for case in cases if not case[0].sparse]
+    followed = [
+        run_if(due, partial(follow, *case), (case[0].value, start))
+        for case, start in zip(sparse, near, strict=True)
+    ]
+    averaged = run_if(
+        due,
+        partial(jax.tree.map, average, [new for _, new, _ in dense]),
+        [leaf.value for leaf, _, _ in dense],
     )
+    kept, others = (value for value, _ in followed), iter(averaged)
+    values = [next(kept) if leaf.sparse else next(others) for leaf in leaves]
+    return structure.unflatten(values), tuple(end for _, end in followed)
 
 
 def count_connections(
@@ -251,6 +241,22 @@ def count_connections(
 
 def _structure(tree: Any) -> Any:
     return jax.tree.structure(tree)
+
+
+def _map_to_pairs(
+    function: Callable[..., tuple[Array, Array]],
+    tree: Any,
+    *rest: Any,
+    is_sparse: IsSparse,
+    stacked_axes: StackedAxes,
+) -> tuple[Any, Any]:
+    """Two trees of what `function` gives for each leaf's place, leaf, and leaves of the rest."""
+    leaves = find_leaves(tree, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(tree)
+    others = [structure.flatten_up_to(other) for other in rest]
+    pairs = [function(*case) for case in zip(range(len(leaves)), leaves, *others, strict=True)]
+    first, second = (structure.unflatten([pair[side] for pair in pairs]) for side in (0, 1))
+    return first, second
 
 
 def _keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:

@@ -1,6 +1,6 @@
 """A network with a moving topology: gradient step, adaptation, and the average for its target."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ class Target(NamedTuple):
     """
 
     params: Params
-    weakest: Any  # by leaf; about the smallest magnitude, where the next search begins
+    weakest: tuple[Array, ...]  # of each sparse leaf; about where its next search ends
 
 
 class Sparsity(NamedTuple):
@@ -197,12 +197,15 @@ def step_and_adapt(
 
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     """The network itself (Algorithm 1, line 4)."""
-
     leaves = find_leaves(
         net.params, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
     )
-    unknown = [jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype) for leaf in leaves]
-    return Target(net.params, jax.tree.unflatten(jax.tree.structure(net.params), unknown))
+    unknown = [
+        jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype)
+        for leaf in leaves
+        if leaf.sparse
+    ]
+    return Target(net.params, tuple(unknown))
 
 
 def average_target(

@@ -77,9 +77,20 @@ def first_state(key, config):
     """
     names = ("hidden_sizes", "temperature", "lambda1", "lambda2")
     numbers = {name: value for name, value in flatten(config).items() if name in names}
-    if config.sparse.topology == "dense":
+    is_dense = config.sparse.topology == "dense"
+    if is_dense:
         numbers |= {"lambda1": 100.0, "lambda2": 100.0}
-    return _init(key, override(type(config)(), {"topology": "static", **numbers}))
+    state = _init(key, override(type(config)(), {"topology": "static", **numbers}))
+    if not is_dense:
+        return state
+    # Its targets have no layer in which anything is searched for.
+    return state._replace(
+        **{
+            name: target._replace(weakest=())
+            for name, target in state._asdict().items()
+            if name.startswith("target")
+        }
+    )
 
 
 def random_batch(rng, shape=(5,), spaces=SPACES, dtype=np.float32):
