@@ -48,7 +48,7 @@ def export_policy(
         raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("an .onnx file needs the package onnx: pip install onnx")
-    actor = read_actor(run_dir, seed, best=best)
+    actor = read_layers(run_dir, seed, best=best)
     temporary = path.with_name(f"{path.name}.new")  # what is at `path` is always a whole file
     try:
         writers[path.suffix](temporary, actor)
@@ -58,7 +58,7 @@ def export_policy(
     return path
 
 
-def read_actor(
+def read_layers(
     run_dir: str | os.PathLike[str], seed: int | None = None, *, best: bool = False
 ) -> Actor:
     """The deterministic policy's layers. Raises ExportError, as `export_policy`."""
@@ -66,7 +66,7 @@ def read_actor(
 
     try:
         held = policy.read_actor(Path(run_dir), seed=seed, best=best)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ExportError(str(error)) from error
     layers = [
         (held.params[name]["kernel"], held.params[name]["bias"])

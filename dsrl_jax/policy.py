@@ -23,7 +23,7 @@ class Layer(NamedTuple):
     bias: np.ndarray  # float32 [n_out]
 
 
-class Policy(NamedTuple):
+class ExportedPolicy(NamedTuple):
     """Layers with ReLU between them, tanh after the last, stretched to the action's bounds."""
 
     layers: tuple[Layer, ...]
@@ -31,7 +31,7 @@ class Policy(NamedTuple):
     action_high: np.ndarray
 
 
-def load(path: str, dense_from: float = DENSE_FROM) -> Policy:
+def load(path: str, dense_from: float = DENSE_FROM) -> ExportedPolicy:
     """Reads what `export_policy` wrote.
 
     Args:
@@ -41,10 +41,10 @@ def load(path: str, dense_from: float = DENSE_FROM) -> Policy:
     with np.load(path, allow_pickle=False) as held:
         count = int(held["layers"])
         layers = tuple(_read_layer(held, index, dense_from) for index in range(count))
-        return Policy(layers, held["action_low"], held["action_high"])
+        return ExportedPolicy(layers, held["action_low"], held["action_high"])
 
 
-def act(policy: Policy, observation: np.ndarray) -> np.ndarray:
+def act(policy: ExportedPolicy, observation: np.ndarray) -> np.ndarray:
     """The deterministic action `[n_action]` for one observation `[n_observation]`."""
     x = np.asarray(observation, np.float32)
     for layer in policy.layers[:-1]:

@@ -4,6 +4,7 @@ The first episodes are those of the run's own evaluations. The environment is th
 config.json names; an id like package.module:Id-v0 imports that module.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
 VIDEOS = (".gif", ".mp4")
+TOGETHER = 10  # episodes at a time, each in an environment of its own
 
 
 class VideoError(RuntimeError):
@@ -90,7 +92,10 @@ def run(directory: Path, values: flags.FlagValues) -> None:
     except (OSError, KeyError) as error:
         raise UsageError(f"{directory} is no run directory: {error}") from error
     seeds = seeds if values.seed is None else [values.seed]
-    policies = [load_policy(directory, seed=seed, best=values.best) for seed in seeds]
+    try:
+        policies = [load_policy(directory, seed=seed, best=values.best) for seed in seeds]
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be read: {error}") from error
     which = "best" if values.best else "last"
     print(f"{directory}: {which} policies, {values.episodes} episodes each")
     print(
@@ -105,15 +110,20 @@ def run(directory: Path, values: flags.FlagValues) -> None:
 
 def play(policy: "Policy", episodes: int) -> "np.ndarray":
     """The returns [episodes] of that many episodes, without noise."""
+    import numpy as np
+
     from dsrl_jax.training.evaluation import evaluate
 
-    made = [_make(policy) for _ in range(episodes)]
-    try:
-        returns, _ = evaluate(policy, [made], (policy.seed,))
-    finally:
-        for environment in made:
-            environment.close()
-    return returns[0]
+    with contextlib.ExitStack() as stack:
+        made = [
+            stack.enter_context(contextlib.closing(_make(policy)))
+            for _ in range(min(episodes, TOGETHER))
+        ]
+        played = [
+            evaluate(policy, [made[: episodes - first]], (policy.seed,), first_episode=first)[0][0]
+            for first in range(0, episodes, TOGETHER)
+        ]
+    return np.concatenate(played)
 
 
 def describe(policy: "Policy", returns: "np.ndarray") -> str:
@@ -131,33 +141,34 @@ def record(policy: "Policy", path: Path) -> tuple[float, int]:
     Raises:
       VideoError: says what is missing.
     """
-    import imageio
-
-    from dsrl_jax.training.evaluation import SEED_OFFSET
-
     try:
-        environment = _make(policy, render_mode="rgb_array")
-        rate = environment.metadata.get("render_fps", 30)
-        timing = {"fps": rate} if path.suffix == ".mp4" else {"duration": 1000 / rate}
-        total, length, ended = 0.0, 0, False
-        writer: Any
-        with imageio.get_writer(path, **timing) as writer:
-            observation, _ = environment.reset(seed=policy.seed + SEED_OFFSET)
-            writer.append_data(environment.render())
-            while not ended:
-                observation, reward, terminated, truncated, _ = environment.step(
-                    policy(observation)
-                )
-                writer.append_data(environment.render())
-                total, length = total + float(reward), length + 1
-                ended = terminated or truncated
-        environment.close()
+        with contextlib.closing(_make(policy, render_mode="rgb_array")) as environment:
+            return _record(policy, environment, path)
     except Exception as error:  # Drivers, simulators and writers raise whatever they miss.
         reason = " ".join(str(error).split()) or type(error).__name__
         raise VideoError(
             f"no video ({reason}); without a display MUJOCO_GL=egl or osmesa may help, "
             "and an .mp4 needs imageio-ffmpeg"
         ) from error
+
+
+def _record(policy: "Policy", environment: Any, path: Path) -> tuple[float, int]:
+    import imageio
+
+    from dsrl_jax.training.evaluation import SEED_OFFSET
+
+    rate = environment.metadata.get("render_fps", 30)
+    timing = {"fps": rate} if path.suffix == ".mp4" else {"duration": 1000 / rate}
+    total, length, ended = 0.0, 0, False
+    writer: Any
+    with imageio.get_writer(path, **timing) as writer:
+        observation, _ = environment.reset(seed=policy.seed + SEED_OFFSET)
+        writer.append_data(environment.render())
+        while not ended:
+            observation, reward, terminated, truncated, _ = environment.step(policy(observation))
+            writer.append_data(environment.render())
+            total, length = total + float(reward), length + 1
+            ended = terminated or truncated
     return total, length
 
 

@@ -69,5 +69,5 @@ def ends_on_interrupt() -> Iterator[None]:
 
 def _end(number: int, frame: FrameType | None) -> None:
     del frame
-    os.write(2, b"interrupted; the same command continues from the last checkpoint\n")
+    os.write(2, b"interrupted; the same command goes on from the last checkpoint, if any\n")
     os._exit(128 + number)

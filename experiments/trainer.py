@@ -52,6 +52,8 @@ def train(experiment: Experiment, spaces: Spaces, directory: Path, config: Row, 
         print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
         pictures.draw(directory)
     except FAILURES as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and not _is_lack_of_memory(error):
+            raise
         print(f"error: {_explain(error, directory)}", file=sys.stderr)
         return 1
     return 0
@@ -63,11 +65,13 @@ def _explain(error: Exception, directory: Path) -> str:
         return f"{error}; choose another --run_dir to start anew"
     if isinstance(error, OSError):
         return f"{error}; the same command continues in {directory} once that is mended"
-    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+    if _is_lack_of_memory(error):
         return f"out of memory, {first_line(error)}; --dry_run tells what is needed"
-    if isinstance(error, jax.errors.JaxRuntimeError):
-        raise error
     return f"{error}; the last good rows are in {directory}"
+
+
+def _is_lack_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
 def _write_rows(

@@ -13,7 +13,7 @@ import dsrl_jax
 from dsrl_jax import policy
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.export import ExportError, read_actor
+from dsrl_jax.export import ExportError, read_layers
 from dsrl_jax.presets import resolve
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import FORMAT
@@ -129,12 +129,12 @@ def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path_factory):
     with pytest.raises(ExportError, match="must end in .npz or .onnx, got 'actor.pkl'"):
         dsrl_jax.export_policy(directory, "actor.pkl")
     with pytest.raises(ExportError, match="seed must be one of 4, 7, got None"):
-        read_actor(directory, None)
+        read_layers(directory, None)
     with pytest.raises(ExportError, match="seed must be one of 4, 7, got 0"):
-        read_actor(directory, 0)
+        read_layers(directory, 0)
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     with pytest.raises(ExportError, match="is no run directory"):
-        read_actor(elsewhere, None)
+        read_layers(elsewhere, None)
     (elsewhere / "config.json").write_text((directory / "config.json").read_text())
     with pytest.raises(ExportError, match="no checkpoint can be used: there is none"):
-        read_actor(elsewhere, 4)
+        read_layers(elsewhere, 4)

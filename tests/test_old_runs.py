@@ -87,6 +87,24 @@ def test_a_loaded_policy_plays_what_the_run_told_of_it(policies, seed, best):
     np.testing.assert_allclose(returns, [told["return_0"], told["return_1"]], rtol=1e-4)
 
 
+def test_episodes_are_the_same_however_many_are_played_at_a_time(policies, monkeypatch):
+    policy, returns = policies[0, False], []
+    for together in (7, 3, 1):
+        monkeypatch.setattr(evaluate, "TOGETHER", together)
+        returns.append(evaluate.play(policy, 7))
+    np.testing.assert_allclose(returns[1:], returns[:1] * 2, rtol=1e-5)
+    assert len(set(returns[0].tolist())) == 7
+
+
+def test_a_run_that_cannot_be_read_for_now_is_told_in_one_line(capsys, monkeypatch):
+    def fail(*arguments, **options):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr("dsrl_jax.training.policy.load_policy", fail)
+    assert evaluate.main([str(OLD), "--episodes=1"]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 def test_last_and_best_are_not_the_same_here():
     """So that the test above tells them apart."""
     for seed in SEEDS:

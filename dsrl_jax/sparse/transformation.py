@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
+from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.densities import Sparsities, find_densities
 from dsrl_jax.sparse.distribution import Distribution
@@ -195,33 +195,10 @@ def _update(
     momentum = state.momentum
     if momentum is not None:
         momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
-    net = SparseNet(params, state.masks, state.inner)
-
-    # Only masks leave the branch, and the step stands inside and outside of it: whatever else a
-    # branch gave back would be copied at every step.
-    def change() -> tuple[Masks, Masks]:
-        stepped = gradient_step(net, gradients, optimizer, sparsity)
-        stepped = stepped._replace(
-            params=masks_lib.apply_masks(stepped.params, stepped.masks, **where)
-        )
-        if isinstance(plan.sparsity, Gradual):
-            density = _gradual_density(plan, params, now)
-            new_params, masks = masks_lib.prune(stepped.params, stepped.masks, density, **where)
-        else:
-            key = jax.random.fold_in(state.key, now)
-            fraction = plan.fraction(now)
-            adapted = adapt_net(
-                key, stepped, fraction, optimizer, sparsity, gradients=gradients, momentum=momentum
-            )
-            new_params, masks = adapted.params, adapted.masks
-        kept = map_sparse(_kept, masks, net.masks, stepped.params, new_params, **where)
-        return masks, kept
-
-    def keep() -> tuple[Masks, Masks]:
-        return net.masks, net.masks
-
-    due = plan.due(now)
-    masks, kept = keep() if due is False else lax.cond(due, change, keep)
+    adapt = partial(
+        _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
+    )
+    masks, kept = run_if(plan.due(now), adapt, (state.masks, state.masks))
     # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
     # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
     # 0 for most; it is masked again before it is used.
@@ -230,6 +207,42 @@ def _update(
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = map_sparse(_step_or_zero, updates, kept, params, **where)
     return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
+
+
+def _adapt_masks(
+    plan: Plan,
+    optimizer: optax.GradientTransformation,
+    sparsity: Sparsity,
+    params: Params,
+    state: SparsifyState,
+    gradients: Params,
+    momentum: Params | None,
+    step: Array,
+    masks: tuple[Masks, Masks],
+) -> tuple[Masks, Masks]:
+    """The masks after this step's adaptation, and which of the last ones keep their weight.
+
+    The step is made for them and thrown away: what changes params comes out of `_update` alone.
+    """
+    before, _ = masks
+    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
+    net = SparseNet(params, before, state.inner)
+    stepped = gradient_step(net, gradients, optimizer, sparsity)
+    stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
+    if isinstance(plan.sparsity, Gradual):
+        density = _gradual_density(plan, params, step)
+        new_params, after = masks_lib.prune(stepped.params, before, density, **where)
+    else:
+        new_params, after, _ = adapt_net(
+            jax.random.fold_in(state.key, step),
+            stepped,
+            plan.fraction(step),
+            optimizer,
+            sparsity,
+            gradients=gradients,
+            momentum=momentum,
+        )
+    return after, map_sparse(_kept, after, before, stepped.params, new_params, **where)
 
 
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:

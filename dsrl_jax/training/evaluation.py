@@ -8,18 +8,23 @@ import numpy as np
 # An evaluation starts where the authors' does: a fresh environment seeded seed + 100.
 SEED_OFFSET = 100
 
-Policy = Callable[[np.ndarray], np.ndarray]
+Act = Callable[[np.ndarray], np.ndarray]
 
 
 def evaluate(
-    policy: Policy, environments: list[list[gymnasium.Env]], seeds: tuple[int, ...]
+    act: Act,
+    environments: list[list[gymnasium.Env]],
+    seeds: tuple[int, ...],
+    *,
+    first_episode: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plays one episode in each environment.
 
     Args:
-      policy: float32 observations [members, episodes, n] to actions [members, episodes, k].
+      act: float32 observations [members, episodes, n] to actions [members, episodes, k].
       environments: for each member one per episode; episode i starts where the i-th of
         consecutive episodes in one environment seeded `seed + 100` would.
+      first_episode: the i of the first environment.
     Returns:
       Returns, float64 [members, episodes], and lengths, int [members, episodes].
     """
@@ -29,9 +34,11 @@ def evaluate(
     returns, lengths, running = np.zeros(shape), np.zeros(shape, int), np.ones(shape, bool)
     for member, seed in enumerate(seeds):
         for episode, environment in enumerate(environments[member]):
-            observations[member, episode] = _reset_to_episode(environment, seed, episode)
+            observations[member, episode] = _reset_to_episode(
+                environment, seed, first_episode + episode
+            )
     while running.any():
-        actions = policy(observations)
+        actions = act(observations)
         for member, episode in np.argwhere(running):
             environment = environments[member][episode]
             observation, reward, terminated, truncated, _ = environment.step(

@@ -7,7 +7,6 @@ import re
 from functools import partial
 
 import jax
-import jax.extend
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -31,6 +30,7 @@ from tests.agents.cases import (
     train,
     update,
 )
+from tests.branches import branch_conditions
 
 both_agents = pytest.mark.parametrize("agent", CONFIGS)
 
@@ -163,22 +163,6 @@ def assert_same_run(actual, expected):
         np.testing.assert_allclose(actual[path], expected[path], rtol=1e-9, atol=1e-9, err_msg=path)
 
 
-def branches_of(jaxpr):
-    """The shape of the condition of every branch (`run_if`), those inside others included.
-
-    A branch ends after one pass: its next condition is a constant, as no search's is.
-    """
-    found = []
-    for equation in jaxpr.eqns:
-        if equation.primitive.name == "while":
-            condition = equation.params["cond_jaxpr"].jaxpr
-            if not condition.eqns:
-                found.append(condition.outvars[0].aval.shape)
-        for inner in jax.extend.core.jaxprs_in_params(equation.params):
-            found += branches_of(inner)
-    return found
-
-
 @both_agents
 def test_members_share_the_branches_of_an_update(agent, key, rng):
     """A branch that depends on the member becomes a select, which always pays for both sides."""
@@ -189,7 +173,7 @@ def test_members_share_the_branches_of_an_update(agent, key, rng):
     def branches(step, axis):
         one = partial(MODULES[type(config)].update, SPACES)
         members = jax.vmap(one, in_axes=(0, None, 0, 0, axis))
-        return branches_of(jax.make_jaxpr(members)(keys, config, states, batches, step).jaxpr)
+        return branch_conditions(members, keys, config, states, batches, step)
 
     # Lines 14, 17 and 20 of Algorithm 1; lines 14 and 18 of Algorithm 4. And of each target every
     # sparse layer, here the hidden one of each network, and what is dense. What is inside them

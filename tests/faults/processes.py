@@ -15,6 +15,18 @@ ROOT = Path(__file__).parents[2]
 
 # Relative, so that the same command runs in several places: it stands in config.json.
 RUN = "run"
+# A short run with several of everything.
+SCHEDULE = [
+    "--env=tests.toy_environments:PointMass-v0",
+    "--seeds=0:2",
+    "--batch_size=8",
+    "--start_steps=20",
+    "--steps=100",
+    "--eval_period=25",
+    "--eval_episodes=2",
+    "--log_period=10",
+    "--checkpoint_period=20",
+]
 TABLES = ("evaluations.csv", "training.csv", "topology.csv")
 PROMISED = ("config.json", *TABLES, "replay/transitions.f32", "replay/finals.f32")
 

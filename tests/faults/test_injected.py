@@ -16,22 +16,10 @@ from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoint import Checkpoints
 from experiments import pictures, run
 from tests.faults.injected import EQUAL, FAULTS, INTACT, contents, injected
-from tests.faults.processes import PROMISED, ROOT, RUN, differing
+from tests.faults.processes import PROMISED, ROOT, RUN, SCHEDULE, differing
 from tests.training.numpy_program import numpy_program
 
-COMMAND = [
-    "--env=tests.toy_environments:PointMass-v0",
-    "--algo=td3",
-    "--seeds=0:2",
-    "--batch_size=8",
-    "--start_steps=20",
-    "--steps=100",
-    "--eval_period=25",
-    "--eval_episodes=2",
-    "--log_period=10",
-    "--checkpoint_period=20",
-    f"--run_dir={RUN}",
-]
+COMMAND = [*SCHEDULE, "--algo=td3", f"--run_dir={RUN}"]
 
 
 class Killed(BaseException):

@@ -5,24 +5,10 @@ import signal
 import pytest
 
 from experiments import run
-from tests.faults.processes import RUN, differing, ended, start
+from tests.faults.processes import RUN, SCHEDULE, differing, ended, start
 
-COMMAND = [
-    "--env=tests.toy_environments:PointMass-v0",
-    "--algo=ds_td3",
-    "--seeds=0:2",
-    "--hidden_sizes=8",
-    "--batch_size=8",
-    "--lambda1=1",
-    "--lambda2=2",
-    "--adaptation_period=10",
-    "--start_steps=20",
-    "--steps=100",
-    "--eval_period=25",
-    "--eval_episodes=2",
-    "--log_period=10",
-    "--checkpoint_period=20",
-]
+SMALL = ["--hidden_sizes=8", "--lambda1=1", "--lambda2=2", "--adaptation_period=10"]
+COMMAND = [*SCHEDULE, "--algo=ds_td3", *SMALL]
 
 # In this order in one run directory: each time the run has come further. Where the first process is
 # killed there is no checkpoint yet.

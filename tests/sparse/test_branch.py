@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dsrl_jax.sparse import run_if
+from tests.branches import branch_conditions
 
 TREE = {"a": jnp.arange(3.0), "b": jnp.int32(2)}
 
@@ -28,12 +29,10 @@ def test_never_at_the_level_of_python_costs_nothing():
 def test_an_unbatched_due_stays_one_under_vmap():
     members = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), TREE)
 
-    def predicate(axis, due):
+    def conditions(axis, due):
         run = jax.vmap(lambda due, tree: run_if(due, double, tree), in_axes=(axis, 0))
-        equations = jax.make_jaxpr(run)(due, members).eqns
-        (loop,) = [one for one in equations if one.primitive.name == "while"]
-        return loop.params["body_jaxpr"].jaxpr.outvars[0].aval.shape
+        return branch_conditions(run, due, members)
 
-    assert predicate(None, jnp.array(True)) == ()
-    # The counterpart: a predicate for each member, so that all run while one of them is due.
-    assert predicate(0, jnp.ones(4, bool)) == (4,)
+    assert conditions(None, jnp.array(True)) == [()]
+    # The counterpart: a condition for each member, so that all run while one of them is due.
+    assert conditions(0, jnp.ones(4, bool)) == [(4,)]

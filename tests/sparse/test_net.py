@@ -10,6 +10,7 @@ import pytest
 
 from dsrl_jax import sparse
 from tests import reference
+from tests.branches import branch_conditions
 
 
 def is_hidden_kernel(path, leaf):
@@ -222,15 +223,13 @@ def test_an_unbatched_due_stays_a_branch_under_vmap(key):
     members = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), member)
     update = partial(sparse.step_and_adapt, optimizer=ADAM, sparsity=PAPER)
 
-    def predicate(due, due_axis):
-        batched = jax.vmap(update, in_axes=(due_axis, 0, 0, 0, 0))
-        equations = jax.make_jaxpr(batched)(due, *members).eqns
-        # All the work of an adaptation is inside the one branch.
-        (branch,) = [one for one in equations if one.primitive.name == "while"]
-        return branch.params["body_jaxpr"].jaxpr.outvars[0].aval.shape
+    def conditions(due, axis):
+        batched = jax.vmap(update, in_axes=(axis, 0, 0, 0, 0))
+        return branch_conditions(batched, due, *members)
 
-    assert predicate(jnp.array(True), None) == ()
-    assert predicate(jnp.ones(3, bool), 0) == (3,)  # every step would pay for one
+    # All the work of an adaptation is inside the one branch.
+    assert conditions(jnp.array(True), None) == [()]
+    assert conditions(jnp.ones(3, bool), 0) == [(3,)]  # every step would pay for one
 
 
 # --- Target --------------------------------------------------------------------------------------

@@ -4,6 +4,8 @@ An action follows from the observation, the step and the state; the state from e
 loop that hands over one wrong number anywhere ends with other actions.
 """
 
+from functools import partial
+
 import numpy as np
 
 from dsrl_jax.agents.inspection import LayerTopology
@@ -20,12 +22,7 @@ class Recorder:
 def numpy_program(spaces, seeds, recorder=None):
     """A program whose members never mix: one alone computes what it does among others."""
     recorder = recorder or Recorder()
-    low, high = np.float32(spaces.action_low), np.float32(spaces.action_high)
-
-    def bounded(values):
-        """Values [members, …] to actions [members, …, k] within the bounds."""
-        shares = (np.sin(values[..., None] + np.arange(len(low))) + 1) / 2
-        return np.clip(low + shares * (high - low), low, high).astype(np.float32)
+    bounded = partial(_bounded, spaces)
 
     def init():
         state = np.float32(seeds)
@@ -58,21 +55,30 @@ def numpy_program(spaces, seeds, recorder=None):
     def masks(state):
         return np.array(state)
 
-    def inspect(state, first, earlier, packed):
-        layer = LayerTopology(
-            connections=np.full(len(seeds), 5),
-            churn=np.asarray(state) - earlier,
-            overlap=first,
-            units=np.full(len(seeds), 8),
-            units_without_input=np.ones(len(seeds), int),
-            units_inactive=(100 * np.abs(packed).sum(axis=(1, 2))).astype(int),
-            dormant_units=np.full(len(seeds), 2),
-            input_degrees=np.tile(np.arange(3), (len(seeds), 1)),
-        )
-        return {"actor": {"hidden_0": layer, "output": layer}}
-
     # An array's copy is its policy and its masks alike.
-    return Program(init, act, explore, step, connections, masks, inspect, policy=masks)
+    return Program(init, act, explore, step, connections, masks, _inspect, policy=masks)
+
+
+def _bounded(spaces, values):
+    """Values [members, …] to actions [members, …, k] within the bounds."""
+    low, high = np.float32(spaces.action_low), np.float32(spaces.action_high)
+    shares = (np.sin(values[..., None] + np.arange(len(low))) + 1) / 2
+    return np.clip(low + shares * (high - low), low, high).astype(np.float32)
+
+
+def _inspect(state, first, earlier, packed):
+    members = len(packed)
+    layer = LayerTopology(
+        connections=np.full(members, 5),
+        churn=np.asarray(state) - earlier,
+        overlap=first,
+        units=np.full(members, 8),
+        units_without_input=np.ones(members, int),
+        units_inactive=(100 * np.abs(packed).sum(axis=(1, 2))).astype(int),
+        dormant_units=np.full(members, 2),
+        input_degrees=np.tile(np.arange(3), (members, 1)),
+    )
+    return {"actor": {"hidden_0": layer, "output": layer}}
 
 
 def _per_member(state, values):
