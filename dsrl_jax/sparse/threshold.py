@@ -66,10 +66,11 @@ def search(counted: Marks, bracket: Bracket, count: Array) -> Bracket:
 def surround(
     counted: Marks, everything: Bracket, first: Array, count: Array, keys_per_double: int
 ) -> Bracket:
-    """A bracket around the threshold, from a first guess, by steps that grow fourfold.
+    """A bracket around the threshold, from a first guess, in steps of one direction.
 
     The first step goes as far as it should if the entries below the guess were spread evenly
-    between it and zero, as weights near zero are.
+    between it and zero, as weights near zero are; each other one as far as the last one's gain
+    suggests, up to four times as far.
 
     Args:
       everything: beyond it no step goes; its `low` marks all entries, at least `count`.

@@ -119,7 +119,7 @@ def get_masks(state: optax.OptState) -> Masks:
     Raises:
       ValueError: if the state holds not exactly one state of `sparsify`.
     """
-    found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
+    found = _find_ours(state)
     if len(found) != 1:
         raise ValueError(
             f"the state must hold one state of sparsify, got {len(found)}; "
@@ -137,9 +137,12 @@ def inner_state(state: optax.OptState) -> optax.OptState:
 
 def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
     """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
-    found = [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
-    named = [pair for ours in found for pair in named_leaves(ours.momentum)]
+    named = [pair for ours in _find_ours(state) for pair in named_leaves(ours.momentum)]
     return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
+
+
+def _find_ours(state: optax.OptState) -> list[SparsifyState]:
+    return [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
 
 
 def _is_ours(node: Any) -> bool:
