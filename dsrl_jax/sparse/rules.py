@@ -128,14 +128,13 @@ def drop_balanced(
     with too few leaves the rest to the other.
     """
     del gradient  # The weights alone decide.
-    zero, positive, negative = _sides(kernel, mask)
-    n_zero, n_positive, n_negative = map(count_true, (zero, positive, negative))
+    sides, (n_zero, n_positive, n_negative) = _sides(kernel, mask)
     count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
     drop_zero = jnp.minimum(count, n_zero)
     rest = count - drop_zero
     drop_negative = jnp.minimum(rest - jnp.minimum(rest // 2, n_positive), n_negative)
     drop_positive = rest - drop_negative
-    return _weakest(kernel, (zero, positive, negative), (drop_zero, drop_positive, drop_negative))
+    return _weakest(kernel, sides, (drop_zero, drop_positive, drop_negative))
 
 
 def drop_per_sign(
@@ -151,14 +150,13 @@ def drop_per_sign(
     the negative ones, at most `room` in all.
     """
     del gradient  # The weights alone decide.
-    zero, positive, negative = _sides(kernel, mask)
-    n_zero, n_positive, n_negative = map(count_true, (zero, positive, negative))
+    sides, (n_zero, n_positive, n_negative) = _sides(kernel, mask)
     drop_zero = jnp.minimum(n_zero, room)
     share_positive = jnp.minimum(_floor_share(drop_fraction, n_positive) + 1, n_positive)
     drop_positive = jnp.minimum(share_positive, room - drop_zero)
     share_negative = n_negative - _floor_share(1 - drop_fraction, n_negative)
     drop_negative = jnp.minimum(share_negative, room - drop_zero - drop_positive)
-    return _weakest(kernel, (zero, positive, negative), (drop_zero, drop_positive, drop_negative))
+    return _weakest(kernel, sides, (drop_zero, drop_positive, drop_negative))
 
 
 DROP_RULES: dict[str, DropFunction] = {
@@ -203,16 +201,16 @@ def grow_strongest(
     return select_largest(jnp.abs(signal), candidates, count)
 
 
-def _sides(kernel: Array, mask: Array) -> tuple[Array, Array, Array]:
-    return mask & (kernel == 0), mask & (kernel > 0), mask & (kernel < 0)
+def _sides(kernel: Array, mask: Array) -> tuple[Array, Array]:
+    """Connections that are 0, positive and negative, [3, *shape]; and how many of each."""
+    sides = jnp.stack([mask & (kernel == 0), mask & (kernel > 0), mask & (kernel < 0)])
+    return sides, jax.vmap(count_true)(sides)
 
 
-def _weakest(kernel: Array, sides: tuple[Array, ...], counts: tuple[Array, ...]) -> Array:
-    magnitude = jnp.abs(kernel)
-    dropped = jnp.zeros(kernel.shape, bool)
-    for side, count in zip(sides, counts, strict=True):
-        dropped |= select_smallest(magnitude, side, count)
-    return dropped
+def _weakest(kernel: Array, sides: Array, counts: tuple[Array, ...]) -> Array:
+    """The smallest magnitudes of each side. In one search for all, which compiles sooner."""
+    select = jax.vmap(select_smallest, (None, 0, 0))
+    return select(jnp.abs(kernel), sides, jnp.stack(counts)).any(axis=0)
 
 
 def _floor_share(fraction: float | Array, count: Array) -> Array:
