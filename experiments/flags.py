@@ -166,16 +166,20 @@ def parse_value(name: str, kind: Any, text: str) -> Any:
     try:
         if get_origin(kind) is tuple:
             element = get_args(kind)[0]
-            return tuple(int(part) if element is int else part for part in text.split(","))
+            read = element if element in (int, float) else str
+            return tuple(read(part) for part in text.split(","))
         if kind is bool:
             return {"true": True, "false": False}[text.lower()]
         if kind is int:
             return _whole_number(text)
         return float(text) if kind is float else text
     except (ValueError, KeyError, OverflowError):
-        expected = {int: "a whole number", float: "a number", bool: "true or false"}.get(
-            kind, "whole numbers: 256,256"
-        )
+        expected = {
+            int: "a whole number",
+            float: "a number",
+            bool: "true or false",
+            tuple[float, ...]: "numbers: 0.5,0.9",
+        }.get(kind, "whole numbers: 256,256")
         raise UsageError(f"--{name} must be {expected}, got {text!r}") from None
 
 

@@ -138,6 +138,7 @@ def update(
     return SACState(actor, critic, target_critic, temperature), metrics
 
 
+@jax.named_scope("td_target")
 def soft_target(
     key: PRNGKeyArray, spaces: Spaces, config: SACConfig, state: SACState, batch: Transition
 ) -> Float[Array, " batch"]:
@@ -152,6 +153,7 @@ def soft_target(
     return batch.reward + config.discount * (1 - batch.terminated) * soft_q
 
 
+@jax.named_scope("critic_loss")
 def critic_loss(
     params: Params, config: SACConfig, target: Float[Array, " batch"], batch: Transition
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -160,6 +162,7 @@ def critic_loss(
     return jnp.mean((q - target[None]) ** 2, axis=1).sum(), q.mean()
 
 
+@jax.named_scope("actor_loss")
 def actor_loss(
     params: Params,
     key: PRNGKeyArray,

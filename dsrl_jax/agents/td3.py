@@ -120,6 +120,7 @@ def update(
     return TD3State(actor, critic, target_actor, target_critic), metrics
 
 
+@jax.named_scope("td_target")
 def td_target(
     key: PRNGKeyArray, spaces: Spaces, config: TD3Config, state: TD3State, batch: Transition
 ) -> Float[Array, " batch"]:
@@ -134,6 +135,7 @@ def td_target(
     return batch.reward + config.discount * (1 - batch.terminated) * next_q.min(axis=0)
 
 
+@jax.named_scope("critic_loss")
 def critic_loss(
     params: Params, config: TD3Config, target: Float[Array, " batch"], batch: Transition
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
@@ -142,6 +144,7 @@ def critic_loss(
     return jnp.mean((q - target[None]) ** 2, axis=1).sum(), q.mean()
 
 
+@jax.named_scope("actor_loss")
 def actor_loss(
     params: Params, spaces: Spaces, config: TD3Config, critic: Params, batch: Transition
 ) -> Float[Array, ""]:

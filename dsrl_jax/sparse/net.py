@@ -90,6 +90,7 @@ def init_net(
     return SparseNet(params, masks, optimizer.init(params))
 
 
+@jax.named_scope("gradient_step")
 def gradient_step(
     net: SparseNet,
     gradients: Params,
@@ -114,6 +115,7 @@ def optimizer_updates(
     return updates, opt_state
 
 
+@jax.named_scope("adapt_net")
 def adapt_net(
     key: PRNGKeyArray,
     net: SparseNet,
@@ -208,6 +210,7 @@ def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     return Target(net.params, tuple(unknown))
 
 
+@jax.named_scope("average_target")
 def average_target(
     due: bool | Bool[Array, ""],
     target: Target,

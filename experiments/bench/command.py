@@ -47,6 +47,21 @@ BENCHMARKS = {
         "seed-updates a second of TD3 and DS-TD3 for several members in one program",
         {"repetitions": 3, "updates": 100, "members": None, "hidden_sizes": "256,256"},
     ),
+    "scale": Benchmark(
+        "an update's time and memory by width and sparsity against dense; a replay's memory",
+        {
+            "repetitions": 3,
+            "updates": 200,
+            "algo": "ds_td3",
+            "widths": "256,512,1024,2048",
+            "sparsities": "0.5,0.8,0.9,0.95",
+            "envs": "halfcheetah,hopper,walker2d,ant,humanoid",
+        },
+    ),
+    "parts": Benchmark(
+        "where an update's time goes, by its parts, for every algorithm",
+        {"updates": 500, "algos": ",".join(ALGORITHMS), "hidden_sizes": "256,256"},
+    ),
     "selection": Benchmark(
         "the largest entries of a kernel: bisection, sort, top_k; and one pass that counts",
         {"repetitions": 5, "calls": 20, "size": 256},
@@ -95,6 +110,10 @@ BENCHMARKS = {
         "whole loops of DS-TD3 and DS-SAC against SBX's TD3 and SAC on HalfCheetah-v5",
         {"repetitions": 3, "python": None, "warm_up": 2000, "steps": 5000},
     ),
+    "document": Benchmark(
+        "all of these, written into docs/performance.md; peers where --python is given",
+        {"path": "docs/performance.md", "python": None},
+    ),
 }
 
 HELP = {
@@ -103,9 +122,10 @@ HELP = {
     "steps": "in one repetition",
     "calls": "in one repetition",
     "size": "of a square kernel",
-    "sparsities": "of the actor, one or more; 0 is dense",
+    "sparsities": "shares of weights that are absent, one or more",
     "layers": "square kernels",
     "hidden_sizes": "units of the hidden layers",
+    "widths": "units of each of the two hidden layers, one or more",
     "products": "sizes of square matrix products beside those of the networks",
     "env": "of experiments.run",
     "envs": "of experiments.run, one or more",
@@ -117,10 +137,11 @@ HELP = {
     "stored": "transitions in the replay, one or more",
     "period": "transitions between two checkpoints",
     "python": "the interpreter of an environment that has sbx-rl",
+    "path": "a file with the two marks between which it is written",
     "warm_up": "updates before those measured",
 }
 
-WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored")
+WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
 MEMBERS = {"cpu": "1,2,5,10"}
 MEMBERS_ELSEWHERE = "1,5,20,100"
 
@@ -208,6 +229,11 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
         options[flag] = parse_value(flag, tuple[int, ...], options[flag])
         if min(options[flag]) < 1:
             raise UsageError(f"--{flag} must be at least 1 each, got {options[flag]}")
+    if "sparsities" in options:
+        sparsities = parse_value("sparsities", tuple[float, ...], options["sparsities"])
+        if not all(0 <= sparsity < 1 for sparsity in sparsities):
+            raise UsageError(f"--sparsities must be at least 0 and below 1, got {sparsities}")
+        options["sparsities"] = sparsities
     for flag in options.keys() & {"algos", "envs"}:
         options[flag] = tuple(options[flag].split(","))
     for algo in options.get("algos", [options["algo"]] if "algo" in options else []):

@@ -20,13 +20,14 @@ ENV = "HalfCheetah-v5"
 SPACES = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
 
 
-def run(repetitions: int, calls: int, sparsities: str) -> Report:
+def run(repetitions: int, calls: int, sparsities: tuple[float, ...]) -> Report:
     """Measures DS-TD3's actor, untrained, at each sparsity of its weights; dense at 0."""
     sides, sizes = {}, {}
-    for text in sparsities.split(","):
+    for sparsity in sparsities:
+        text = f"{sparsity:g}"
         with tempfile.TemporaryDirectory() as directory:
             path = Path(directory) / "actor.npz"
-            act = _make(float(text), path)
+            act = _make(sparsity, path)
             sizes[text] = path.stat().st_size
             held = {name: policy.load(str(path), share) for name, share in _UNPACKED.items()}
         for name, actor in held.items():

@@ -106,6 +106,10 @@ def test_the_share_of_evaluations():
         (["members", "--members=1,0"], ["members", "at least 1"]),
         (["loop", "--algos=ds_td3,ds_tdd3"], ["'ds_tdd3'", "ds_td3"]),
         (["evaluation", "--envs=halfcheeta"], ["'halfcheeta'", "halfcheetah"]),
+        (["scale", "--sparsities=0.5,1"], ["sparsities", "below 1", "1.0"]),
+        (["scale", "--sparsities=half"], ["sparsities", "numbers: 0.5,0.9", "'half'"]),
+        (["document", "--path=README.md"], ["--path", "measured: begin"]),
+        (["document", "--path=none.md"], ["none.md", "cannot be read"]),
         (["peers"], ["--python", "pip install sbx-rl"]),
         (["peers", "--python=/none"], ["--python=/none", "cannot be run"]),
         (["peers", f"--python={sys.executable}"], ["no sbx-rl", "pip install sbx-rl"]),
@@ -123,7 +127,7 @@ def test_refuses_in_one_line(capsys, arguments, named):
 def test_help_tells_of_every_benchmark(capsys, name):
     assert bench.main([*([name] if name else []), "--help"]) == 0
     out = capsys.readouterr().out
-    assert "--repetitions" in out if name else all(known in out for known in bench.BENCHMARKS)
+    assert "--threads" in out if name else all(known in out for known in bench.BENCHMARKS)
 
 
 PER_SECOND = {
@@ -153,6 +157,47 @@ def test_what_is_told_of_updates():
     assert found["td3_over_best_product"] == pytest.approx(reached / 4)
     assert found["td3_over_own_product"] == pytest.approx(reached / 0.5)
     assert found["sac_over_own_product"] == pytest.approx(found["sac_gflops"] / 2)
+
+
+PROGRAM = """
+  %dot.1 = f32[2,2] dot(%a, %b), metadata={op_name="jit(scan)/while/body/critic_loss/dot_general"}
+  %fusion.2 = f32[2] fusion(%a), metadata={op_name="jit(scan)/transpose(jvp(critic_loss))/mul"}
+  fusion.3 = f32[2]{0} fusion(%c), metadata={op_name="jit(scan)/gradient_step/while/adapt_net/add"}
+  %while.4 = (f32[2]) while(%t), metadata={op_name="jit(scan)/average_target/while"}
+  %copy.5 = f32[2] copy(%a)
+"""
+
+
+def test_time_is_counted_for_the_innermost_part():
+    from experiments.bench import parts
+
+    scopes = parts.read_scopes(PROGRAM)
+    assert scopes == {
+        **{"dot.1": "critic_loss", "fusion.2": "critic_loss"},
+        **{"fusion.3": "adapt_net", "copy.5": "other"},
+    }
+    events = [("dot.1", 2000), ("fusion.2", 500), ("dot.1", 1000), ("while.4", 1e6), ("host", 1e6)]
+    found = parts.sum_parts(events, scopes)
+    assert found["critic_loss"] == 3.5 and sum(found.values()) == 3.5
+
+
+def test_what_was_reached_stands_beside_its_aim():
+    from experiments.bench import document
+
+    update = {"ds_td3_over_td3": 0.9, "ds_sac_over_sac": 0.5}
+    update |= {"td3_over_own_product": 0.8, "sac_over_own_product": 0.8}
+    table = document.aims_table({"update": update, "startup": {"second_start_seconds": 10}})
+    assert "| at least 0.9 | 0.9 | yes |" in table and "| 0.5 | **no** |" in table
+    assert "| below 10 | 10 | **no** |" in table and table.count("not measured") == 6
+
+
+def test_scale_counts_memory_and_goes_on():
+    from experiments.bench import scale
+
+    side, memory = scale.scaled_side(TD3Config(hidden_sizes=(4,), batch_size=2), 3)
+    dense = 4 * ((17 * 4 + 4 + 4 * 6 + 6) + 2 * (23 * 4 + 4 + 4 + 1))
+    assert 4 * dense < memory.state < 5 * dense  # networks, targets, two moments; masks of bytes
+    assert side() > 0 and side() > 0
 
 
 def test_the_command_ends_with_one_object():

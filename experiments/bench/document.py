@@ -1,0 +1,123 @@
+"""Writes what all benchmarks found into the documentation, beside what was aimed at."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.bench.measure import MeasurementError, Report, show
+from experiments.flags import UsageError
+
+ROOT = Path(__file__).parents[2]
+BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
+
+
+class Aim(NamedTuple):
+    """A bound, and where the figure that it holds for is found."""
+
+    text: str
+    benchmark: str
+    key: str
+    bound: float
+    is_most: bool = False  # else at least
+
+
+AIMS = (
+    Aim("DS-TD3 update / dense TD3 update, in a scan", "update", "ds_td3_over_td3", 0.90),
+    Aim("DS-SAC update / dense SAC update, in a scan", "update", "ds_sac_over_sac", 0.95),
+    Aim("TD3 update / matrix product of its size, FLOP/s", "update", "td3_over_own_product", 0.65),
+    Aim("SAC update / matrix product of its size, FLOP/s", "update", "sac_over_own_product", 0.70),
+    Aim("DS-TD3, one call a step / in a scan", "loop", "ds_td3_call_over_scan", 0.92),
+    Aim("DS-SAC, one call a step / in a scan", "loop", "ds_sac_call_over_scan", 0.92),
+    Aim("DS-TD3, whole loop / scan + environment", "loop", "ds_td3_loop_over_parts", 0.90),
+    Aim("DS-TD3 loop / SBX TD3 loop", "peers", "ds_td3_over_sbx_td3", 1.7),
+    Aim("DS-SAC loop / SBX SAC loop", "peers", "ds_sac_over_sbx_sac", 1.25),
+    Aim(
+        "evaluations / whole run, HalfCheetah", "evaluation", "halfcheetah_evaluation_share", 0.10,
+        is_most=True,
+    ),
+    Aim("seconds to the first update, second start", "startup", "second_start_seconds", 10, True),
+)  # fmt: skip
+
+# In this order; each in a process of its own, as one that has compiled much is slower.
+NAMES = (
+    *("update", "loop", "peers", "evaluation", "startup", "scale", "parts", "members"),
+    *("selection", "sparsify", "checkpoint"),
+)
+
+
+def run(path: str, python: str | None) -> Report:
+    """Measures everything and writes it between the two marks of a file.
+
+    Raises:
+      UsageError: if the file has no such marks.
+      MeasurementError: if a benchmark fails; nothing is written then.
+    """
+    place = ROOT / path
+    before, after = _around(place)
+    printed: dict[str, str] = {}
+    found: dict[str, Mapping[str, Any]] = {}
+    for name in NAMES:
+        if name == "peers" and not python:
+            continue
+        flags = [f"--python={python}"] if name == "peers" else []
+        printed[name], found[name] = measure(name, flags)
+    place.write_text(before + "\n".join(section(printed, found)) + after)
+    return Report((aims_table(found), f"written into {path}"), {}, {})
+
+
+def measure(name: str, flags: list[str]) -> tuple[str, Mapping[str, Any]]:
+    """What a benchmark prints, and its figures. Raises MeasurementError."""
+    command = [sys.executable, "-m", "experiments.bench", name, "--json", *flags]
+    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if answer.returncode:
+        reason = (answer.stderr.strip().splitlines() or ["no reason told"])[-1]
+        raise MeasurementError(f"{name}: {reason}")
+    *lines, last = answer.stdout.rstrip().splitlines()
+    return "\n".join(lines), json.loads(last)
+
+
+def section(printed: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The lines between the marks, in Markdown."""
+    machine = next(iter(found.values()))["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
+    lines = [
+        f"Measured on {time.strftime('%Y-%m-%d')} at commit {machine['commit'] or 'unknown'}:",
+        f"{machine['cpu']}, {machine['cores']} cores; {versions}.",
+        "",
+        aims_table(found),
+        "",
+    ]
+    for text in printed.values():
+        summary, *table = text.splitlines()
+        lines += [f"**{summary}**", "", "```text", *table, "```", ""]
+    return lines
+
+
+def aims_table(found: Mapping[str, Mapping[str, Any]]) -> str:
+    """Each bound, what was reached, and whether that keeps it, in Markdown."""
+    lines = ["| figure | aim | reached | kept |", "|---|---|---|---|"]
+    for aim in AIMS:
+        bound = f"{'below' if aim.is_most else 'at least'} {aim.bound:g}"
+        if aim.benchmark not in found:
+            lines.append(f"| {aim.text} | {bound} | not measured | |")
+            continue
+        value = found[aim.benchmark][aim.key]
+        kept = value < aim.bound if aim.is_most else value >= aim.bound
+        lines.append(f"| {aim.text} | {bound} | {show(value)} | {'yes' if kept else '**no**'} |")
+    return "\n".join(lines)
+
+
+def _around(place: Path) -> tuple[str, str]:
+    """The file up to the first mark, and from the second one on."""
+    try:
+        text = place.read_text()
+    except OSError as error:
+        raise UsageError(f"--path={place} cannot be read: {error.strerror}") from error
+    if not -1 < text.find(BEGIN) < text.find(END):
+        raise UsageError(f"--path={place} needs the lines {BEGIN} and {END}")
+    before, rest = text.split(BEGIN, 1)
+    return f"{before}{BEGIN}\n", f"{END}{rest.split(END, 1)[1]}"
