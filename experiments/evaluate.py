@@ -14,6 +14,7 @@ from absl import flags
 from experiments.command import start
 from experiments.flags import UsageError, help_text, parse
 from experiments.machine import check_device, choose_device
+from experiments.video import VideoError, check_drawing, check_path, record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,12 +22,7 @@ if TYPE_CHECKING:
     from dsrl_jax.training.policy import Policy
 
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
-VIDEOS = (".gif", ".mp4")
 TOGETHER = 10  # episodes at a time, each in an environment of its own
-
-
-class VideoError(RuntimeError):
-    """A video that cannot be made here, in one line."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,7 +30,7 @@ def main(arguments: list[str]) -> int:
 
     Returns:
       The exit status: 0, 1 for a video or an episode that failed, 2 for a command line that cannot
-      be run.
+      be run here.
     """
     from dsrl_jax.envs.guard import EnvironmentFailure
 
@@ -46,9 +42,8 @@ def main(arguments: list[str]) -> int:
             return 0
         if len(directories) != 1:
             raise UsageError(f"name one run directory, got {len(directories)}")
-        if values.video and Path(values.video).suffix not in VIDEOS:
-            allowed = " or ".join(VIDEOS)
-            raise UsageError(f"--video must be a file ending in {allowed}, got {values.video!r}")
+        if values.video is not None:
+            check_path(values.video)
         choose_device("cpu", None)
         check_device("cpu")
         run(Path(directories[0]), values)
@@ -72,7 +67,11 @@ def make_flags() -> flags.FlagValues:
         "best", False, "the best policy by the run's evaluations, not the last", **add
     )
     flags.DEFINE_string(
-        "video", None, "a .gif or .mp4 of the first episode, where rendering is available", **add
+        "video",
+        None,
+        "a new .gif or .mp4 of the first episode; without a display set MUJOCO_GL=egl or osmesa, "
+        "and an .mp4 needs imageio-ffmpeg",
+        **add,
     )
     return values
 
@@ -81,21 +80,13 @@ def run(directory: Path, values: flags.FlagValues) -> None:
     """Plays the episodes of each seed, prints a row for it, and records a video if asked for.
 
     Raises:
-      ValueError: if there is no such policy or environment.
-      VideoError: if there is no rendering, or no writer for such a file.
+      ValueError: if there is no such policy or environment, or no video can be made here.
+      VideoError: if the video failed.
     """
-    from dsrl_jax.training.description import read_description
-    from dsrl_jax.training.policy import load_policy
-
-    try:
-        seeds = read_description(directory / "config.json")["seeds"]
-    except (OSError, KeyError) as error:
-        raise UsageError(f"{directory} is no run directory: {error}") from error
-    seeds = seeds if values.seed is None else [values.seed]
-    try:
-        policies = [load_policy(directory, seed=seed, best=values.best) for seed in seeds]
-    except OSError as error:
-        raise UsageError(f"{directory} cannot be read: {error}") from error
+    policies = load(directory, values.seed, values.best)
+    check_environment(policies[0])
+    if values.video:
+        check_drawing(policies[0].experiment, Path(values.video))
     which = "best" if values.best else "last"
     print(f"{directory}: {which} policies, {values.episodes} episodes each")
     print(
@@ -104,8 +95,35 @@ def run(directory: Path, values: flags.FlagValues) -> None:
     for policy in policies:
         print(describe(policy, play(policy, values.episodes)), flush=True)
     if values.video:
-        total, length = record(policies[0], Path(values.video))
+        with contextlib.closing(_make(policies[0], "rgb_array")) as environment:
+            total, length = record(policies[0], environment, Path(values.video))
         print(f"{values.video}: an episode of {length} steps, return {total:.1f}")
+
+
+def load(directory: Path, seed: int | None, best: bool) -> "list[Policy]":
+    """A run's policies, of one seed or of all. Raises ValueError: there are no such ones."""
+    from dsrl_jax.training.policy import load_policy, read_experiment
+
+    try:
+        seeds = read_experiment(directory)[0].seeds if seed is None else (seed,)
+        return [load_policy(directory, seed=seed, best=best) for seed in seeds]
+    except OSError as error:
+        raise UsageError(f"{directory} cannot be read: {error}") from error
+
+
+def check_environment(policy: "Policy") -> None:
+    """Makes a policy's environment, and closes it. Raises ValueError: it cannot, or is another."""
+    from dsrl_jax.envs import catalog
+
+    told, spaces = policy.experiment, policy.spaces
+    sizes = catalog.look_up_sizes(told.env, told.env_preset, told.backend)
+    here = (sizes.observation_size, len(sizes.action_low))
+    then = (spaces.observation_size, spaces.action_size)
+    if here != then:
+        raise UsageError(
+            f"env {told.env!r} has {here[0]} observations and {here[1]} actions, the policy was "
+            f"trained with {then[0]} and {then[1]}: it is another environment"
+        )
 
 
 def play(policy: "Policy", episodes: int) -> "np.ndarray":
@@ -133,43 +151,6 @@ def describe(policy: "Policy", returns: "np.ndarray") -> str:
     numbers = [returns.mean(), returns.std(), *np.quantile(returns, list(QUANTILES.values()))]
     cells = "".join(f" {number:>9.1f}" for number in numbers)
     return f"{policy.seed:>5} {policy.env_step:>9,}{cells}"
-
-
-def record(policy: "Policy", path: Path) -> tuple[float, int]:
-    """Records the first episode of an evaluation; returns its return and length.
-
-    Raises:
-      VideoError: says what is missing.
-    """
-    try:
-        with contextlib.closing(_make(policy, render_mode="rgb_array")) as environment:
-            return _record(policy, environment, path)
-    except Exception as error:  # Drivers, simulators and writers raise whatever they miss.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise VideoError(
-            f"no video ({reason}); without a display MUJOCO_GL=egl or osmesa may help, "
-            "and an .mp4 needs imageio-ffmpeg"
-        ) from error
-
-
-def _record(policy: "Policy", environment: Any, path: Path) -> tuple[float, int]:
-    import imageio
-
-    from dsrl_jax.training.evaluation import SEED_OFFSET
-
-    rate = environment.metadata.get("render_fps", 30)
-    timing = {"fps": rate} if path.suffix == ".mp4" else {"duration": 1000 / rate}
-    total, length, ended = 0.0, 0, False
-    writer: Any
-    with imageio.get_writer(path, **timing) as writer:
-        observation, _ = environment.reset(seed=policy.seed + SEED_OFFSET)
-        writer.append_data(environment.render())
-        while not ended:
-            observation, reward, terminated, truncated, _ = environment.step(policy(observation))
-            writer.append_data(environment.render())
-            total, length = total + float(reward), length + 1
-            ended = terminated or truncated
-    return total, length
 
 
 def _make(policy: "Policy", render_mode: str | None = None) -> Any:

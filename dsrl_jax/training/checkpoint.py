@@ -146,7 +146,8 @@ def read_last(directory: Path, like: dict[str, Any]) -> Saved:
     """
     found, damage = _find_whole(directory, lambda record: None)
     if found is None:
-        reasons = "; ".join(damage) or f"there is none in {directory}"
+        none = f"there is none in {directory}; a run saves its first after checkpoint_period steps"
+        reasons = "; ".join(damage) or none
         raise RestoreError(f"no checkpoint can be used: {reasons}")
     step, record = found
     return Saved(_read_parts(directory / str(step), record, like), record["loop"], tuple(damage))

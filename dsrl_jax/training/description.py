@@ -37,7 +37,7 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
         raise ValueError(f"{missing[0]} is missing")
     check_choice("algo", held["algo"], ALGORITHMS)
     config, _ = ALGORITHMS[held["algo"]]
-    if not all(isinstance(seed, int) for seed in held["seeds"]):
+    if not held["seeds"] or not all(isinstance(seed, int) for seed in held["seeds"]):
         raise ValueError(f"seeds must be whole numbers, got {held['seeds']!r}")
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in held.items()}
     agent, loop = override(config(), values), override(LoopConfig(), values)

@@ -72,7 +72,8 @@ def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = Fa
       best: the policy of the highest mean return of all evaluations until then, in place of the
         last one.
     Raises:
-      ValueError: if there is no such run, member or whole checkpoint.
+      ValueError: if there is no such run, member or whole checkpoint, or no evaluation to tell
+        the best by.
     """
     held = read_actor(run_dir, seed=seed, best=best)
     experiment = held.experiment
@@ -95,16 +96,7 @@ class HeldActor(NamedTuple):
 def read_actor(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> HeldActor:
     """The params of a run's actor; arguments and errors as in `load_policy`."""
     directory = Path(run_dir)
-    try:
-        held = read_description(directory / "config.json")
-    except OSError as error:
-        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
-    try:
-        experiment = from_description(held)
-        low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
-        spaces = Spaces(int(held["observation_size"]), low, high)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
+    experiment, spaces = read_experiment(directory)
     seed = _choose_seed(experiment, seed)
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
@@ -112,10 +104,30 @@ def read_actor(run_dir: str | Path, *, seed: int | None = None, best: bool = Fal
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
     member = experiment.seeds.index(seed)
+    if best and saved.record["best_return"][member] == -np.inf:
+        raise ValueError(f"seed {seed} has no best policy: {directory} holds no evaluation yet")
     which = "best" if best else "last"
     params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
     step = saved.record["best_step"][member] if best else saved.record["env_step"]
     return HeldActor(spaces, experiment, seed, step, params)
+
+
+def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
+    """What a run was trained by, and in.
+
+    Raises:
+      ValueError: if there is no such run, or its config.json is damaged.
+    """
+    try:
+        held = read_description(directory / "config.json")
+    except OSError as error:
+        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
+    try:
+        experiment = from_description(held)
+        low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
+        return experiment, Spaces(int(held["observation_size"]), low, high)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
 
 
 def _choose_seed(experiment: Experiment, seed: int | None) -> int:

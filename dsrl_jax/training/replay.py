@@ -66,6 +66,25 @@ class Replay:
         self.added += 1
         self.rows[:, self.added % (self.capacity + 1), :size] = next_observation
 
+    def extend(
+        self,
+        observation: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        next_observation: np.ndarray,
+    ) -> None:
+        """Adds many transitions of every member, as `add` of one after the other would.
+
+        All arrays are [steps, members, …]. `next_observation` is used where an episode ended, and
+        of the last step.
+        """
+        steps = (observation, action, reward, terminated, truncated, next_observation)
+        for start in range(0, len(reward), self.capacity + 1):
+            # No row is written twice in one piece.
+            self._extend(*(array[start : start + self.capacity + 1] for array in steps))
+
     def sample(self, batch_size: int, step: int) -> np.ndarray:
         """A batch for each member, drawn by (seed, step) with replacement.
 
@@ -93,6 +112,40 @@ class Replay:
         """Zeros in the shape of `sample`'s."""
         width = self.rows.shape[-1] + self.observation_size
         return np.zeros((len(self.seeds), batch_size, width), np.float32)
+
+    def _extend(
+        self,
+        observation: np.ndarray,
+        action: np.ndarray,
+        reward: np.ndarray,
+        terminated: np.ndarray,
+        truncated: np.ndarray,
+        next_observation: np.ndarray,
+    ) -> None:
+        size, ring = self.observation_size, self.capacity + 1
+        step = np.arange(self.added, self.added + len(reward))
+        here, ended = step % ring, (terminated | truncated).T
+        forgotten = (step > self.capacity) & (self.final_of[:, here] >= 0)
+        self._reserve_finals(np.cumsum(ended, axis=1) - np.cumsum(forgotten, axis=1))
+        self.rows[:, here, :size] = observation.swapaxes(0, 1)
+        self.rows[:, here, size : size + self.action_size] = action.swapaxes(0, 1)
+        self.rows[:, here, -2] = reward.T
+        self.rows[:, here, -1] = terminated.T
+        episode = self.finished[:, None] + np.cumsum(ended, axis=1) - 1
+        self.final_of[:, here] = np.where(ended, episode, -1)
+        for member, ends in enumerate(ended):
+            slot = episode[member, ends] % self.finals.shape[1]
+            self.finals[member, slot] = next_observation[ends, member]
+        self.finished += ended.sum(axis=1)
+        self.oldest_final += forgotten.sum(axis=1)
+        self.added += len(reward)
+        self.rows[:, self.added % ring, :size] = next_observation[-1]
+
+    def _reserve_finals(self, growth: np.ndarray) -> None:
+        """Makes room for what there will be more of them, [members, steps]."""
+        most = (self.finished - self.oldest_final)[:, None] + growth
+        while most.max() > self.finals.shape[1]:
+            self._double_finals()
 
     def _add_final(self, member: int, row: int, observation: np.ndarray) -> None:
         if self.finished[member] - self.oldest_final[member] == self.finals.shape[1]:

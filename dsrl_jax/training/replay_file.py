@@ -5,6 +5,7 @@ reward, terminated, ended. `finals.f32` has the last observation of each finishe
 step, then member. Native byte order, float32. What a checkpoint names is on the disk before it.
 """
 
+import math
 import os
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from dsrl_jax.training.replay import Replay
 
-# Rows read at a time when a replay is filled again, so that memory holds it once.
+# Steps read at a time when a replay is filled again, so that memory holds it once.
 _CHUNK = 4096
 
 
@@ -59,24 +60,20 @@ class ReplayFile:
           ValueError: if the files hold fewer.
         """
         records = self._records(steps)
-        ended = np.array(records[:, :, -1] > 0)
+        ended = records[:, :, -1] > 0
         finals = self._finals(int(ended.sum()))
-        replay, size, used = self.replay, self.replay.observation_size, 0
+        size, used = self.replay.observation_size, 0
         for start in range(0, steps, _CHUNK):
-            for offset, record in enumerate(np.array(records[start : start + _CHUNK])):
-                # Where an episode goes on, the next record brings the next observation.
-                following, now = record[:, :size].copy(), ended[start + offset]
-                following[now] = finals[used : used + now.sum()]
-                used += int(now.sum())
-                terminated = record[:, -2] > 0
-                replay.add(
-                    record[:, :size],
-                    record[:, size:-3],
-                    record[:, -3],
-                    terminated,
-                    now & ~terminated,
-                    following,
-                )
+            record, ends = np.array(records[start : start + _CHUNK]), ended[start : start + _CHUNK]
+            # Where an episode goes on, the next record brings the next observation.
+            following = record[:, :, :size].copy()
+            following[ends] = finals[used : used + ends.sum()]
+            used += int(ends.sum())
+            observation, action, reward = np.split(record[:, :, :-2], [size, -1], axis=2)
+            terminated = record[:, :, -2] > 0
+            self.replay.extend(
+                observation, action, reward[:, :, 0], terminated, ends & ~terminated, following
+            )
         for file, kept in zip(self.files, (records.nbytes, finals.nbytes), strict=True):
             file.truncate(kept)
 
@@ -86,20 +83,17 @@ class ReplayFile:
         return np.array(self._records(steps)[steps - count :, member, actions])
 
     def _records(self, steps: int) -> np.ndarray:
-        members = len(self.replay.seeds)
         width = self.replay.observation_size + self.replay.action_size + 3
-        shape, path = (steps, members, width), self.paths[0]
-        held = path.stat().st_size // (4 * members * width)
-        if held < steps:
-            raise ValueError(f"{path} holds {held} steps, the checkpoint names {steps}")
-        # An empty file cannot be mapped.
-        return np.memmap(path, np.float32, "r", shape=shape) if steps else np.empty(shape, "f4")
+        return _map(self.paths[0], (steps, len(self.replay.seeds), width), "steps")
 
     def _finals(self, count: int) -> np.ndarray:
-        size, path = self.replay.observation_size, self.paths[1]
-        finals = np.fromfile(path, np.float32, count=count * size)
-        if finals.size < count * size:
-            raise ValueError(
-                f"{path} holds {finals.size // size} observations, the checkpoint names {count}"
-            )
-        return finals.reshape(count, size)
+        return _map(self.paths[1], (count, self.replay.observation_size), "observations")
+
+
+def _map(path: Path, shape: tuple[int, ...], counted: str) -> np.ndarray:
+    """The beginning of a file as an array that is read when it is used. Raises ValueError."""
+    held = path.stat().st_size // (4 * math.prod(shape[1:]))
+    if held < shape[0]:
+        raise ValueError(f"{path} holds {held} {counted}, the checkpoint names {shape[0]}")
+    # An empty file cannot be mapped.
+    return np.memmap(path, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, "f4")

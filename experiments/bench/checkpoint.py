@@ -1,8 +1,10 @@
-"""What a checkpoint costs, and what continuing from it costs, by how much the replay holds."""
+"""What checkpoints cost a run, and what going on from one costs, by how much the replay holds."""
 
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,10 +22,21 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
-from experiments.bench.measure import MeasurementError, Report, median, show, spread, table
+from experiments.bench.loop import loop_side
+from experiments.bench.measure import (
+    MeasurementError,
+    Report,
+    in_turn,
+    median,
+    rates,
+    show,
+    spread,
+    table,
+)
 
 EPISODE = 1000  # steps
 BOUND = 0.05  # of a run's time may go into checkpoints
+TABLES = ("evaluations.csv", "training.csv", "topology.csv")
 
 
 class Costs(NamedTuple):
@@ -36,34 +49,54 @@ class Costs(NamedTuple):
 
 
 def run(
-    repetitions: int, envs: tuple[str, ...], algo: str, stored: tuple[int, ...], period: int
+    repetitions: int,
+    steps: int,
+    envs: tuple[str, ...],
+    algo: str,
+    stored: tuple[int, ...],
+    period: int,
 ) -> Report:
-    """Measures checkpoints of every environment and size, each `period` transitions apart."""
+    """Measures checkpoints of every environment and size, each `period` transitions apart.
+
+    And `steps` steps of each environment's loop, which evaluates nothing and saves nothing: of
+    that and a checkpoint every `period` steps, the checkpoint's share is told.
+    """
     rows: list[list[str]] = []
     results: dict[str, float] = {}
     samples: dict[str, list[float]] = {}
     for env in envs:
+        env_id = catalog.resolve_id(env)
+        seconds = in_turn({env: loop_side(env_id, algo, steps, {})}, repetitions)[env]
+        samples[f"{env}_loop_steps_per_second"] = rates(seconds, steps)
+        speed = median(samples[f"{env}_loop_steps_per_second"])
+        results[f"{env}_loop_steps_per_second"] = speed
         for size in stored:
-            experiment = resolve(catalog.resolve_id(env), algo, settings={"steps": size})
+            experiment = resolve(env_id, algo, settings={"steps": size})
             costs = measure(experiment, repetitions, size, min(period, size))
-            seconds = median(costs.seconds)
-            name, steps = f"{env}_{size}", BOUND * period / seconds
-            samples[f"{name}_checkpoint_seconds"] = costs.seconds
-            results |= {
-                f"{name}_checkpoint_seconds": seconds,
-                f"{name}_checkpoint_bytes": costs.written,
-                f"{name}_replay_bytes": costs.held,
-                f"{name}_restore_seconds": costs.restore_seconds,
-                f"{name}_steps_per_second_at_bound": steps,
+            share = checkpoint_share(median(costs.seconds), period, speed)
+            at_bound = BOUND / (1 - BOUND) * period / median(costs.seconds)
+            found = {
+                "checkpoint_seconds": median(costs.seconds),
+                "checkpoint_bytes": costs.written,
+                "replay_bytes": costs.held,
+                "restore_seconds": costs.restore_seconds,
+                "checkpoint_share": share,
+                "steps_per_second_at_bound": at_bound,
             }
+            name = f"{env}_{size}"
+            results |= {f"{name}_{unit}": value for unit, value in found.items()}
+            samples[f"{name}_checkpoint_seconds"] = costs.seconds
             sizes = [f"{costs.written / 1e6:.1f}", f"{costs.held / 1e6:,.0f}"]
-            rows.append(
-                [f"{env}, {size:,} stored", *spread(costs.seconds), *sizes]
-                + [show(costs.restore_seconds), show(steps)]
-            )
+            told = [*sizes, show(costs.restore_seconds), show(speed), f"{share:.1%}"]
+            rows.append([f"{env}, {size:,} stored", *spread(costs.seconds), *told, show(at_bound)])
     head = [f"{algo}, every {period:,} steps", "seconds", "lowest", "highest", "MB", "replay MB"]
-    head += ["seconds to restore", f"steps/s at {BOUND:.0%}"]
+    head += ["seconds to restore", "loop steps/s", "share of a run", f"steps/s at {BOUND:.0%}"]
     return Report((table(head, rows),), results, samples)
+
+
+def checkpoint_share(seconds: float, period: int, steps_per_second: float) -> float:
+    """Which part of a run's time goes into checkpoints of so many seconds, one every period."""
+    return seconds / (seconds + period / steps_per_second)
 
 
 def measure(experiment: Experiment, repetitions: int, stored: int, period: int) -> Costs:
@@ -81,27 +114,27 @@ def measure(experiment: Experiment, repetitions: int, stored: int, period: int) 
         state = _state(experiment, spaces)
         checkpoints, directory = _open(experiment, spaces, Path(place), 1), Path(place)
         step = stored - period
-        _write(checkpoints.replay_file, spaces, step)
-        checkpoints.save(step, state)
+        _write(checkpoints, spaces, step)
+        checkpoints.save(step, state())
         seconds = []
         for _ in range(repetitions):
-            _write(checkpoints.replay_file, spaces, period)
+            _write(checkpoints, spaces, period)
             step += period
             start = time.perf_counter()
-            checkpoints.save(step, state)
+            checkpoints.save(step, state())
             seconds.append(time.perf_counter() - start)
         checkpoints.close()
         own = _bytes(directory / "checkpoints" / str(step))
-        again = _open(experiment, spaces, directory, step)
+        again, like = _open(experiment, spaces, directory, step), state().parts
         start = time.perf_counter()
-        again.restore(state.parts)
+        again.restore(like)
         restored = time.perf_counter() - start
         again.close()
         return Costs(seconds, own + period * row, _bytes(directory / "replay"), restored)
 
 
-def _state(experiment: Experiment, spaces: Spaces) -> Saved:
-    """What a run saves after a few updates: before them, most of it is zeros and packs well."""
+def _state(experiment: Experiment, spaces: Spaces) -> Callable[[], Saved]:
+    """Gives what a run saves after a few updates: before them, most is zeros and packs well."""
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
     replay = Replay(experiment.seeds, 1, spaces.observation_size, spaces.action_size)
@@ -113,17 +146,22 @@ def _state(experiment: Experiment, spaces: Spaces) -> Saved:
         carry, _ = program.step(
             carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
         )
-    return to_saved(program, jax.block_until_ready(carry), progress, begin(program, carry))
+    jax.block_until_ready(carry)
+    return partial(to_saved, program, carry, progress, begin(program, carry))
 
 
 def _open(experiment: Experiment, spaces: Spaces, place: Path, capacity: int) -> Checkpoints:
     sizes = spaces.observation_size, spaces.action_size
     replay = Replay(experiment.seeds, capacity, *sizes)
-    return Checkpoints(place / "checkpoints", ReplayFile(place / "replay", replay))
+    replay_file, tables = ReplayFile(place / "replay", replay), (place / name for name in TABLES)
+    return Checkpoints(place / "checkpoints", replay_file, tuple(tables))
 
 
-def _write(file: ReplayFile, spaces: Spaces, steps: int) -> None:
-    """Appends random transitions, of one member, with an end every `EPISODE`."""
+def _write(checkpoints: Checkpoints, spaces: Spaces, steps: int) -> None:
+    """Appends random transitions, of one member, with an end every `EPISODE`; a row to a table."""
+    for path in checkpoints.tables:
+        with path.open("a") as file:
+            file.write("0,0.123456789012345678\n")
     draw = np.random.default_rng(0)
     sizes = spaces.observation_size, spaces.action_size
     observations, actions = (draw.normal(size=(EPISODE, 1, size)) for size in sizes)
@@ -132,7 +170,9 @@ def _write(file: ReplayFile, spaces: Spaces, steps: int) -> None:
         ends = np.array([here == EPISODE - 1])
         following = observations[(here + 1) % EPISODE]
         reward = np.zeros(1)
-        file.add(observations[here], actions[here], reward, ends & False, ends, following)
+        checkpoints.replay_file.add(
+            observations[here], actions[here], reward, ends & False, ends, following
+        )
 
 
 def _bytes(directory: Path) -> int:

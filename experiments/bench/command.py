@@ -86,9 +86,10 @@ BENCHMARKS = {
         },
     ),
     "checkpoint": Benchmark(
-        "a checkpoint's seconds and bytes, and going on from it, by how much the replay holds",
+        "a checkpoint's seconds, bytes and share of a run, and what going on from it takes",
         {
             "repetitions": 5,
+            "steps": 1000,
             "envs": "halfcheetah,humanoid",
             "algo": "ds_td3",
             "stored": "10000,100000,1000000",

@@ -233,3 +233,11 @@ def test_a_checkpoints_bytes_are_its_own_and_the_replays_since_the_last():
     row = 4 * (2 + 1 + 3)
     assert costs.held == (30 + 10) * row  # the first of the two is at 30
     assert len(costs.seconds) == 2 and costs.written > 10 * row + 1000
+
+
+def test_a_checkpoints_share_of_a_run_is_exact_at_the_bound():
+    from experiments.bench.checkpoint import checkpoint_share
+
+    # 5,000 steps at 500 a second take 10 seconds.
+    assert checkpoint_share(10, 5000, 500) == pytest.approx(0.5)
+    assert checkpoint_share(10 / 19, 5000, 500) == pytest.approx(0.05)

@@ -1,8 +1,17 @@
-"""A replay as a list of tuples per member, and random episodes to fill replays with."""
+"""A replay as a list of tuples per member, random episodes to fill replays with, and slow ways."""
 
 import numpy as np
 
+from dsrl_jax.training.replay import Replay
+
 OBSERVATION, ACTION = 3, 2
+
+
+def empty_replay(members, capacity):
+    """A replay whose memory holds zeros where nothing was added, so that all of it compares."""
+    replay = Replay(tuple(range(members)), capacity, OBSERVATION, ACTION)
+    replay.rows[:], replay.final_of[:] = 0, 0
+    return replay
 
 
 class SlowReplay:
@@ -37,3 +46,29 @@ def steps_of_episodes(rng, members, steps, end_probability):
         yield observation, action, reward, terminated, ended & ~terminated, following
         start = rng.normal(size=(members, OBSERVATION)).astype(np.float32)
         observation = np.where(ended[:, None], start, following)
+
+
+def refill(replay, paths, steps):
+    """Fills a replay from its two files, one transition after the other."""
+    width = OBSERVATION + ACTION + 3
+    records, finals = (np.fromfile(path, np.float32) for path in paths)
+    finals = iter(finals.reshape(-1, OBSERVATION))
+    for record in records.reshape(-1, len(replay.seeds), width)[:steps]:
+        observation, action, following = record[:, :OBSERVATION], record[:, OBSERVATION:-3], []
+        reward, terminated, ended = record[:, -3], record[:, -2] > 0, record[:, -1] > 0
+        for member, ends in enumerate(ended):
+            following.append(next(finals) if ends else observation[member])
+        replay.add(
+            observation, action, reward, terminated, ended & ~terminated, np.array(following)
+        )
+
+
+def assert_equal_replays(replay, other):
+    """Holds everything that a replay may still read to another's, to the bit."""
+    assert (replay.added, replay.finals.shape) == (other.added, other.finals.shape)
+    for name in ("rows", "final_of", "finished", "oldest_final"):
+        ours, theirs = getattr(replay, name), getattr(other, name)
+        assert ours.dtype == theirs.dtype and ours.tobytes() == theirs.tobytes(), name
+    for member, (first, end) in enumerate(zip(replay.oldest_final, replay.finished, strict=True)):
+        live = np.arange(first, end) % replay.finals.shape[1]
+        assert replay.finals[member, live].tobytes() == other.finals[member, live].tobytes()

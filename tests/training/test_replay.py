@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from dsrl_jax.training.host_random import Stream, generator
 from dsrl_jax.training.replay import Replay
-from tests.training.slow_replay import ACTION, OBSERVATION, SlowReplay, steps_of_episodes
+from tests.training.slow_replay import (
+    ACTION,
+    OBSERVATION,
+    SlowReplay,
+    assert_equal_replays,
+    empty_replay,
+    steps_of_episodes,
+)
 
 
 def filled(rng, *, seeds=(0, 1, 2), capacity=50, steps=200, end_probability=0.2):
@@ -126,3 +135,28 @@ def test_what_was_added_may_change_afterwards(rng):
             array[:] = 1
     for member, batch in enumerate(replay.sample(200, 0)):
         assert as_set(batch) == as_set(slow.rows(member, 10))
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    members=st.integers(1, 3),
+    capacity=st.integers(1, 40),
+    pieces=st.lists(st.integers(0, 90), min_size=1, max_size=6),
+    ends=st.sampled_from([0.0, 0.1, 0.6, 1.0]),
+)
+@example(seed=0, members=2, capacity=15, pieces=[20], ends=1.0)  # as many ends as there is room for
+def test_many_transitions_at_once_are_as_one_after_the_other(seed, members, capacity, pieces, ends):
+    """Pieces longer and shorter than the ring, among single ones, before and after it is full."""
+    rng = np.random.default_rng(seed)
+    replay, slow = empty_replay(members, capacity), empty_replay(members, capacity)
+    for piece in pieces:
+        probabilities = ends * (np.arange(piece) % 50 < 25)  # Memory grows late, or never again.
+        steps = list(steps_of_episodes(rng, members, piece, probabilities))
+        for step in steps:
+            slow.add(*step)
+        if len(steps) == 1:
+            replay.add(*steps[0])
+        elif steps:
+            replay.extend(*map(np.stack, zip(*steps, strict=True)))
+        assert_equal_replays(replay, slow)

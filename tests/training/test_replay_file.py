@@ -1,12 +1,26 @@
 """The replay's files: what was written comes back, cut to a checkpoint's step, or is refused."""
 
+import tempfile
+from contextlib import closing
+from pathlib import Path
+from unittest import mock
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from dsrl_jax.training import replay_file as module
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
-from tests.training.slow_replay import ACTION, OBSERVATION, steps_of_episodes
+from tests.training.slow_replay import (
+    ACTION,
+    OBSERVATION,
+    assert_equal_replays,
+    empty_replay,
+    refill,
+    steps_of_episodes,
+)
 
 SEEDS = (0, 1, 2)
 STEPS = 60
@@ -99,6 +113,30 @@ def test_a_restored_replay_goes_on_as_the_one_that_was_written(
             each.add(*step)
         assert_equal_batches(restored, other)
     assert contents(file) == contents(uninterrupted)
+
+
+@settings(deadline=None, derandomize=True)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    members=st.integers(1, 3),
+    capacity=st.integers(1, 120),
+    steps=st.integers(0, 100),
+    later=st.integers(0, 20),
+    chunk=st.integers(1, 60),
+    ends=st.sampled_from([0.0, 0.1, 0.6, 1.0]),
+)
+def test_a_replay_is_filled_as_by_one_transition_after_the_other(
+    seed, members, capacity, steps, later, chunk, ends
+):
+    """Files that hold more than the checkpoint, and histories that the ring does not hold."""
+    episodes = steps_of_episodes(np.random.default_rng(seed), members, steps + later, ends)
+    restored, slow = empty_replay(members, capacity), empty_replay(members, capacity)
+    with tempfile.TemporaryDirectory() as place, mock.patch.object(module, "_CHUNK", chunk):
+        with closing(ReplayFile(Path(place), restored)) as file:
+            write(file, episodes)
+            refill(slow, file.paths, steps)
+            file.restore(steps)
+    assert_equal_replays(restored, slow)
 
 
 def test_a_restored_replay_lacks_only_the_newest_next_observation(open_replay, steps):
