@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dsrl_jax.agents import config as agent_config
-from dsrl_jax.agents.config import AgentConfig, SACConfig, SparseConfig, TD3Config
+from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
+from dsrl_jax.agents.sparse_config import SparseConfig
 from dsrl_jax.settings import check_limits, override, settings_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import LoopConfig

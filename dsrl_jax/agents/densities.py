@@ -6,7 +6,8 @@ a setting is traced.
 
 from typing import Any
 
-from dsrl_jax.agents.config import AgentConfig, SparseConfig
+from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.sparse_config import SparseConfig
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse import (
     Layer,
