@@ -7,7 +7,7 @@ Defaults are the paper's on HalfCheetah; `presets.py` has what depends on the ta
 import dataclasses
 from typing import ClassVar
 
-from dsrl_jax.agents.sparse_config import SECTION, SparseConfig
+from dsrl_jax.agents.sparse_config import SECTION, SparseConfig, adapts
 from dsrl_jax.settings import (
     AT_LEAST_ONE,
     FRACTION,
@@ -146,15 +146,27 @@ def validate(config: AgentConfig) -> None:
         for name in ("actor_sparsity", "critic_sparsity"):
             if getattr(sparse, name) is not None:
                 raise ValueError(f"{name} and sparsity are two answers to one question; give one")
-    if sparse.topology != "dynamic":
-        return
-    for name in ("adaptation_period", "adaptation_offset"):
-        if getattr(sparse, name) % config.policy_delay:
+    for name in ("actor_topology", "critic_topology"):
+        if getattr(sparse, name) == "snfs" and sparse.moments != "dense":
             raise ValueError(
-                f"{name} must be a multiple of policy_delay, {config.policy_delay}, so that the "
-                f"actor adapts when it is trained, got {getattr(sparse, name)}"
+                f"{name} snfs grows by Adam's first moment of absent weights: set moments to "
+                f"dense, got {sparse.moments!r}"
             )
-    if sparse.adaptation_offset >= sparse.adaptation_period:
+    _check_schedule(config)
+
+
+def _check_schedule(config: AgentConfig) -> None:
+    """Whether what adapts has its adaptations at updates that train it."""
+    sparse = config.sparse
+    if adapts(sparse, "actor"):
+        for name in ("adaptation_period", "adaptation_offset"):
+            if getattr(sparse, name) % config.policy_delay:
+                raise ValueError(
+                    f"{name} must be a multiple of policy_delay, {config.policy_delay}, so that "
+                    f"the actor adapts when it is trained, got {getattr(sparse, name)}"
+                )
+    any_adapts = adapts(sparse, "actor") or adapts(sparse, "critic")
+    if any_adapts and sparse.adaptation_offset >= sparse.adaptation_period:
         raise ValueError(
             f"adaptation_offset must be below adaptation_period, {sparse.adaptation_period}, "
             f"got {sparse.adaptation_offset}"

@@ -1,7 +1,7 @@
 """How the networks of an agent are sparse: the settings that all agents share. Needs no JAX."""
 
 import dataclasses
-from typing import Literal
+from typing import Literal, get_args
 
 from dsrl_jax.settings import (
     AT_LEAST_ONE,
@@ -19,6 +19,9 @@ SECTION = "paper, Section 4.4"
 CODE = "authors' code"
 
 Distribution = Literal["erdos_renyi", "erk", "uniform"]
+Topology = Literal["dense", "static", "dynamic", "set", "rigl", "snfs"]
+TOPOLOGIES = get_args(Topology)
+NEVER_ADAPT = ("dense", "static")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +32,21 @@ class SparseConfig:
         "dynamic",
         "dense networks, a fixed sparse topology, or one that adapts; set by the algorithm",
         limit=one_of("dense", "static", "dynamic"),
+        source="paper, Section 4.1",
+    )
+    actor_topology: Topology | None = setting(
+        None,
+        "the actor's own topology: dense; static; dynamic, by drop_rule and grow_rule; set, drops "
+        "by magnitude, grows at random (Mocanu et al. 2018); rigl, grows by gradient (Evci et al. "
+        "2020); snfs, grows by momentum (Dettmers & Zettlemoyer 2019), with dense moments alone; "
+        "none: as the algorithm says",
+        limit=one_of(*TOPOLOGIES, optional=True),
+        source="paper, Section 4.1",
+    )
+    critic_topology: Topology | None = setting(
+        None,
+        "the same of the critics",
+        limit=one_of(*TOPOLOGIES, optional=True),
         source="paper, Section 4.1",
     )
     sparse_layers: tuple[Literal["input", "hidden", "output"], ...] = setting(
@@ -138,3 +156,14 @@ class SparseConfig:
         limit=one_of("exact", "strict"),
         source="paper, Algorithm 3; " + CODE,
     )
+
+
+def network_topology(sparse: SparseConfig, network: str) -> Topology:
+    """The topology of `actor`, or of a critic by any name: its own, or else that of all."""
+    own = sparse.actor_topology if network == "actor" else sparse.critic_topology
+    return own or sparse.topology
+
+
+def adapts(sparse: SparseConfig, network: str) -> bool:
+    """Whether the network's connections change."""
+    return network_topology(sparse, network) not in NEVER_ADAPT

@@ -238,10 +238,13 @@ def gradient_steps(agent, key, config, state, new_critic, batch, step):
     losses = {"td3": td3_losses, "sac": sac_losses}[agent](
         jax.random.fold_in(key, step), config, state, new_critic, batch
     )
-    optimizer, sparsity = make_optimizer(config), make_sparsity(config)
     return [
-        sparse.gradient_step(net, jax.grad(loss)(net.params), optimizer, sparsity).params
-        for net, loss in zip((state.critic, state.actor), losses, strict=True)
+        sparse.gradient_step(
+            net, jax.grad(loss)(net.params), make_optimizer(config), make_sparsity(config, name)
+        ).params
+        for name, net, loss in zip(
+            ("critic", "actor"), (state.critic, state.actor), losses, strict=True
+        )
     ]
 
 
