@@ -5,13 +5,13 @@ its source; what does not is the default of its setting. Needs no JAX.
 """
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from dsrl_jax.agents import config as agent_config
-from dsrl_jax.agents.config import AgentConfig, SACConfig, SparseConfig, TD3Config
-from dsrl_jax.settings import check_limits, override, settings_of
+from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
+from dsrl_jax.agents.sparse_config import NEVER_ADAPT, SparseConfig
+from dsrl_jax.settings import check_limits, near_names, override, settings_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import LoopConfig
 
@@ -75,15 +75,15 @@ PRESETS = ("paper", "official", "figure1")
 # Chosen by the algorithm's name.
 NOT_A_SETTING = ("topology",)
 
+# Settings of the rules that topology dynamic leaves open; the others have theirs by name.
+_OF_RULES = ("drop_rule", "grow_rule", "grown_weight")
 # Settings of adaptations; a static topology has none.
 _OF_ADAPTATIONS = (
     "drop_fraction",
     "adaptation_period",
     "adaptation_offset",
     "last_adaptation",
-    "drop_rule",
-    "grow_rule",
-    "grown_weight",
+    *_OF_RULES,
 )
 
 
@@ -130,6 +130,7 @@ def resolve(
     given = dict(settings or {})
     _check_names(given, algo)
     check_limits(override(config(), given))
+    _check_contradictions(given, algo)
 
     numbers = {"start_steps": START_STEPS[config]} | given
     if config is SACConfig:
@@ -154,13 +155,12 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
     """Raises ValueError, naming the near ones, unless `name` is one of the choices."""
     choices = list(choices)
     if name not in choices:
-        near = difflib.get_close_matches(str(name), choices, n=3)
-        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        hint = near_names(name, choices)
         raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
 
 
 def _check_names(given: Mapping[str, Any], algo: str) -> None:
-    """Every name is a setting that this algorithm heeds, and no two contradict each other."""
+    """Every name is a setting that this algorithm has."""
     config, topology = ALGORITHMS[algo]
     names = [field.name for field in (*settings_of(LoopConfig), *settings_of(config))]
     of_sparse = {field.name for field in settings_of(SparseConfig)}
@@ -168,15 +168,45 @@ def _check_names(given: Mapping[str, Any], algo: str) -> None:
         check_choice(f"setting of {algo}", name, [n for n in names if n not in NOT_A_SETTING])
         if topology == "dense" and name in of_sparse:
             raise ValueError(f"{name} is a setting of sparse methods, {algo} is dense")
-        if topology == "static" and name in _OF_ADAPTATIONS:
-            raise ValueError(f"{name} is a setting of adaptations, {algo} has none")
+
+
+def _check_contradictions(given: Mapping[str, Any], algo: str) -> None:
+    """No setting would do nothing beside the others."""
+    topology = ALGORITHMS[algo].topology
+    topologies = {name: given.get(f"{name}_topology") or topology for name in ("actor", "critic")}
+    if topology != "dense":
+        _check_topologies(given, algo, topologies)
     if given.get("target_entropy") is not None and not given.get("learn_temperature"):
         raise ValueError("target_entropy is of a learned temperature: set learn_temperature too")
     sparsities = [name for name in given if name.endswith("sparsity") and given[name] is not None]
     lambdas = [name for name in given if name.startswith("lambda")]
-    # A network without a sparsity of its own is as sparse as the lambdas say.
-    unused = "sparsity" in sparsities or len(sparsities) == 2
+    # A sparse network without a sparsity of its own is as sparse as the lambdas say.
+    own = [name for name, kind in topologies.items() if kind != "dense"]
+    unused = "sparsity" in sparsities or all(f"{name}_sparsity" in sparsities for name in own)
     if lambdas and unused:
         raise ValueError(f"{lambdas[0]} and {sparsities[0]} both say how sparse; give one")
     if "distribution" in given and not sparsities:
         raise ValueError("distribution shares out a sparsity: give one, or lambdas alone")
+
+
+def _check_topologies(given: Mapping[str, Any], algo: str, topologies: Mapping[str, str]) -> None:
+    """Some network is sparse, and every setting is heeded by one of them."""
+    config = ALGORITHMS[algo].config
+    actor, critic = topologies["actor"], topologies["critic"]
+    if actor == critic == "dense":
+        dense = next(name for name in ALGORITHMS if ALGORITHMS[name] == (config, "dense"))
+        raise ValueError(f"actor_topology and critic_topology are dense: that is algo {dense}")
+    own = given.get("actor_topology") or given.get("critic_topology")
+    method = algo + (f" with actor_topology {actor} and critic_topology {critic}" if own else "")
+    # SAC's actor has no target.
+    targets = {critic} if config is SACConfig else {actor, critic}
+    for names, whose, there_are in [
+        (_OF_ADAPTATIONS, "adaptations", {actor, critic} - set(NEVER_ADAPT)),
+        (_OF_RULES, "topology dynamic", "dynamic" in (actor, critic)),
+        (("actor_sparsity",), "a sparse actor", actor != "dense"),
+        (("critic_sparsity",), "sparse critics", critic != "dense"),
+        (("target_ties",), "sparse targets", targets - {"dense"}),
+    ]:
+        unheeded = [name for name in given if name in names]
+        if unheeded and not there_are:
+            raise ValueError(f"{unheeded[0]} is a setting of {whose}, {method} has none")

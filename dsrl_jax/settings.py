@@ -5,9 +5,10 @@ is imported. The flags of the commands, their help and every check are made from
 """
 
 import dataclasses
+import difflib
 import math
 import numbers
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 Config = TypeVar("Config")
@@ -18,6 +19,7 @@ class Limit(NamedTuple):
 
     text: str
     holds: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()  # The words that are allowed, where it is one of a few.
 
 
 FRACTION = Limit("in [0, 1]", lambda value: 0 <= value <= 1)
@@ -44,9 +46,10 @@ def some_of(*choices: str) -> Limit:
     )
 
 
-def one_of(*choices: str) -> Limit:
-    """The limit of a setting that takes one of a few words."""
-    return Limit("one of " + ", ".join(choices), lambda value: value in choices)
+def one_of(*choices: str, optional: bool = False) -> Limit:
+    """The limit of a setting that takes one of a few words, or none where it is optional."""
+    text = "one of " + ", ".join(choices) + (", or none" if optional else "")
+    return Limit(text, lambda value: value in choices or (optional and value is None), choices)
 
 
 def setting(default: Any, description: str, *, limit: Limit, unit: str = "", source: str) -> Any:
@@ -84,11 +87,17 @@ def flatten(config: Any) -> dict[str, Any]:
     return values
 
 
+def near_names(word: Any, choices: Iterable[str], prefix: str = "") -> str:
+    """What an error says at its end: "; did you mean …?", or nothing if no choice is near."""
+    near = difflib.get_close_matches(str(word), list(choices), n=3)
+    return f"; did you mean {' or '.join(prefix + name for name in near)}?" if near else ""
+
+
 def check_limits(config: Any) -> None:
     """Holds every setting of a config to its limit.
 
     Raises:
-      ValueError: names the setting, what is allowed and what it got.
+      ValueError: names the setting, what is allowed, what it got, and the words that are near.
     """
     values = flatten(config)
     for field in settings_of(config):
@@ -100,4 +109,5 @@ def check_limits(config: Any) -> None:
         except TypeError:  # Of another type altogether.
             holds = False
         if not holds:
-            raise ValueError(f"{field.name} must be {limit.text}, got {value!r}")
+            hint = near_names(value, limit.choices)
+            raise ValueError(f"{field.name} must be {limit.text}, got {value!r}{hint}")

@@ -1,17 +1,15 @@
 """The flags of the commands: every setting's is made from its field, none is typed twice."""
 
 import dataclasses
-import difflib
 import re
 import textwrap
-import types
 from typing import Any, get_args, get_origin
 
 from absl import flags
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS, START_STEPS
-from dsrl_jax.settings import flatten, settings_of
+from dsrl_jax.settings import flatten, near_names, settings_of
 from dsrl_jax.training.config import LoopConfig
 
 # By agent, for flags that both have with defaults of their own.
@@ -132,8 +130,7 @@ def parse(values: flags.FlagValues, arguments: list[str], *, stray: bool = False
     try:
         rest = values(["run", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
-        near = difflib.get_close_matches(error.flagname, list(values), n=3)
-        hint = f"; did you mean {' or '.join('--' + name for name in near)}?" if near else ""
+        hint = near_names(error.flagname, values, prefix="--")
         raise UsageError(
             f"unknown flag --{error.flagname}{hint} (--help lists all flags)"
         ) from error
@@ -161,7 +158,7 @@ def given_settings(values: flags.FlagValues) -> dict[str, Any]:
 
 def parse_value(name: str, kind: Any, text: str) -> Any:
     """A word from the command line in a setting's type. Raises UsageError."""
-    if get_origin(kind) is types.UnionType:
+    if type(None) in get_args(kind):
         return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
     try:
         if get_origin(kind) is tuple:

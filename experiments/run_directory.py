@@ -9,10 +9,12 @@ import hashlib
 import io
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.description import describe, read_description
 from dsrl_jax.training.seals import RECORD, write_whole
 
@@ -63,10 +65,13 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     held = read_config(directory)
     if held is None:
         return None
+    # A run of before a setting existed has that setting's default.
+    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig())
+    there = describe(defaults) | held
     differing = [
-        f"{key} is {held[key]!r} there and {value!r} here"
+        f"{key} is {there[key]!r} there and {value!r} here"
         for key, value in describe(experiment).items()
-        if key in held and held[key] != value and key not in MAY_CHANGE
+        if there[key] != value and key not in MAY_CHANGE
     ]
     if differing:
         raise DirectoryError(

@@ -66,7 +66,7 @@ def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
             f"{network}: {layer.name} comes out dense, its {layer.weights:,} weights are fewer "
             "than its share of connections"
             for layer in layers
-            if is_sparse_layer(agent.sparse, layer.name) and layer.density == 1
+            if is_sparse_layer(agent.sparse, network, layer.name) and layer.density == 1
         ]
     if experiment.preset == "official" and not agent.sparse.last_adaptation:
         said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "dsrl_jax.envs": [],
     "dsrl_jax.presets": [
         "dsrl_jax.agents.config",
+        "dsrl_jax.agents.sparse_config",
         "dsrl_jax.training.config",
         "dsrl_jax.settings",
     ],
@@ -45,6 +46,7 @@ WITHOUT_JAX = [
     "dsrl_jax.policy",
     "dsrl_jax.presets",
     "dsrl_jax.agents.config",
+    "dsrl_jax.agents.sparse_config",
     "dsrl_jax.training.config",
     "dsrl_jax.training.description",
     "experiments.bench",

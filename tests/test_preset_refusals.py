@@ -118,12 +118,58 @@ def test_a_setting_that_would_do_nothing_is_refused(algo, settings, message):
 
 
 @pytest.mark.parametrize(
+    "algo, actor, critic, settings, message",
+    [
+        ("td3", "rigl", None, {}, "actor_topology is a setting of sparse methods, td3 is dense"),
+        ("ds_td3", "dense", "dense", {}, "actor_topology and .* are dense: that is algo td3"),
+        ("static_sac", "dense", "dense", {}, ".* are dense: that is algo sac"),
+        (
+            "ds_td3",
+            "static",
+            "dense",
+            {"drop_fraction": 0.1},
+            "drop_fraction is a setting of adaptations, "
+            "ds_td3 with actor_topology static and critic_topology dense has none",
+        ),
+        ("static_td3", None, "dense", {"last_adaptation": 7}, ".* of adaptations, static_td3 .*"),
+        (
+            "ds_sac",
+            "set",
+            "rigl",
+            {"grow_rule": "empty_after_drop"},
+            "grow_rule is a setting of topology dynamic, "
+            "ds_sac with actor_topology set and critic_topology rigl has none",
+        ),
+        ("ds_td3", "dense", None, {"actor_sparsity": 0.5}, "actor_sparsity .* a sparse actor, .*"),
+        ("ds_td3", None, "dense", {"critic_sparsity": 0}, "critic_sparsity .* sparse critics, .*"),
+        ("ds_sac", None, "dense", {"target_ties": "strict"}, "target_ties .* sparse targets, .*"),
+        (
+            "ds_td3",
+            "dense",
+            "rigl",
+            {"critic_sparsity": 0.5, "lambda1": 7.0},
+            "lambda1 and critic_sparsity both say how sparse; give one",
+        ),
+        ("ds_sac", None, "snfs", {}, "critic_topology snfs .*: set moments to dense, got 'sparse'"),
+    ],
+)
+def test_what_the_networks_topologies_do_not_heed_is_refused(
+    algo, actor, critic, settings, message
+):
+    given = {"actor_topology": actor, "critic_topology": critic}
+    given = {name: topology for name, topology in given.items() if topology}
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        resolve("Ant-v5", algo, settings=given | settings)
+
+
+@pytest.mark.parametrize(
     "settings, message",
     [
         ({"steps": "5"}, "steps must be a whole number, got '5'"),
         ({"steps": 10.0}, "steps must be a whole number, got 10.0"),
         ({"batch_size": -5}, "batch_size must be at least 1, got -5"),
         ({"tau": "half"}, r"tau must be in \[0, 1\], got 'half'"),
+        ({"critic_topology": [7]}, r"critic_topology must be one of .* got \[7\]"),
         ({"hidden_sizes": 64}, "hidden_sizes must be one or more positive sizes, got 64"),
     ],
 )
@@ -143,6 +189,11 @@ def test_one_seed_may_be_a_number():
         {"sparsity": None, "lambda1": 7.0},
         {"sparsity": 0.5, "distribution": "uniform"},
         {"critic_sparsity": 0.5, "distribution": "erk"},
+        {"actor_topology": "dense", "drop_rule": "per_sign", "critic_sparsity": 0.5},
+        {"actor_topology": "rigl", "critic_topology": "static", "drop_fraction": 0.5},
+        {"critic_topology": "dense", "lambda1": 7.0},
+        {"critic_topology": "snfs", "moments": "dense", "target_ties": "strict"},
+        {"actor_topology": None, "critic_topology": "dynamic"},
     ],
 )
 def test_settings_that_go_together(settings):

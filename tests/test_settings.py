@@ -81,6 +81,7 @@ def test_values_inside_their_limits_pass():
     "config, message",
     [
         (Outer("c"), "name must be one of a, b, got 'c'"),
+        (Outer("ab"), "name must be one of a, b, got 'ab'; did you mean b or a?"),
         (Outer(end=-1), "end must be at least 0, or none, got -1"),
         (Outer(inner=Inner(share=1.5)), "share must be in [0, 1], got 1.5"),
         (Outer(inner=Inner(size=float("inf"))), "size must be positive, got inf"),
@@ -98,6 +99,13 @@ def test_some_of_takes_each_word_at_most_once_and_at_least_one():
     assert limit.text == "one or more of x, y, z"
     assert [limit.holds(words) for words in [("x",), ("z", "x"), ("x", "y", "z")]] == [True] * 3
     assert [limit.holds(words) for words in [(), ("x", "x"), ("w",), ("x", "w")]] == [False] * 4
+
+
+def test_one_of_takes_none_where_it_is_optional():
+    assert not one_of("x", "y").holds(None)
+    limit = one_of("x", "y", optional=True)
+    assert limit.text == "one of x, y, or none"
+    assert limit.holds(None) and limit.holds("x") and not limit.holds("z")
 
 
 @pytest.mark.parametrize("value, holds", [(None, True), (-2, True), (float("nan"), False)])

@@ -4,12 +4,16 @@ from typing import NamedTuple
 
 from dsrl_jax.agents.config import AgentConfig
 from dsrl_jax.agents.densities import CRITICS, network_layers
+from dsrl_jax.agents.sparse_config import network_topology
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse import count_weights, expected_connections, training_flops
 
 
 class Cost(NamedTuple):
-    """Of the actor and both critics; without biases and targets (paper, Section 4.3)."""
+    """Of the actor and both critics; without biases and targets (paper, Section 4.3).
+
+    Dense moments are not counted as dense gradients, as in the paper, but for a growth by them.
+    """
 
     dense_weights: int
     connections: float
@@ -42,15 +46,33 @@ def actual_cost(
     dense_actor = count_weights(layers["actor"])
     dense_critics = sum(count_weights(layers[name]) for name in CRITICS)
 
+    per_update = _per_update(critic_connections, actor_connections, config) + _growth(
+        dense_critics - critic_connections, dense_actor - actor_connections, config
+    )
     connections = actor_connections + critic_connections
     return Cost(
         dense_weights=dense_actor + dense_critics,
         connections=connections,
         sparsity=1 - connections / (dense_actor + dense_critics),
-        training_flops=updates * _per_update(critic_connections, actor_connections, config),
-        ratio_to_dense=_per_update(critic_connections, actor_connections, config)
-        / _per_update(dense_critics, dense_actor, config),
+        training_flops=updates * per_update,
+        ratio_to_dense=per_update / _per_update(dense_critics, dense_actor, config),
     )
+
+
+def _growth(absent_in_critics: float, absent_in_actor: float, config: AgentConfig) -> float:
+    """FLOPs of an update for gradients of absent weights, where connections grow by them.
+
+    2 a weight, sample and dense gradient: one an adaptation for RigL, one a training step for
+    SNFS, as Evci et al. 2020 count both.
+    """
+    sparse, delay = config.sparse, config.policy_delay
+
+    def share(network: str, period: int) -> float:
+        shares = {"rigl": 1 / sparse.adaptation_period, "snfs": 1 / period}
+        return shares.get(network_topology(sparse, network), 0.0)
+
+    gradients = absent_in_critics * share("critics", 1) + absent_in_actor * share("actor", delay)
+    return 2 * gradients * config.batch_size
 
 
 def _per_update(critics: float, actor: float, config: AgentConfig) -> float:

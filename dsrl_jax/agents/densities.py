@@ -6,7 +6,8 @@ a setting is traced.
 
 from typing import Any
 
-from dsrl_jax.agents.config import AgentConfig, SparseConfig
+from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.sparse_config import SparseConfig, network_topology
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse import (
     Layer,
@@ -33,7 +34,10 @@ def network_layers(spaces: Spaces, config: AgentConfig) -> dict[str, list[Layer]
     """The layers of each network, with their densities (eq. 1, or by a sparsity)."""
     shapes = layer_shapes(spaces, config)
     densities = {
-        network: {name: _lambda_density(config.sparse, name, *shape) for name, shape in own.items()}
+        network: {
+            name: _lambda_density(config.sparse, network, name, *shape)
+            for name, shape in own.items()
+        }
         for network, own in shapes.items()
     }
     for _, sparsity, networks in sparsity_groups(config.sparse):
@@ -56,7 +60,9 @@ def check_sparsity(spaces: Spaces, config: AgentConfig) -> None:
         at least one connection.
     """
     shapes, sparse = layer_shapes(spaces, config), config.sparse
-    if sparse.topology != "dense" and not _sparse_shapes(shapes, sparse, tuple(shapes)):
+    named = {"actor": "a dense actor", "critics": "dense critics"}
+    dense = [text for name, text in named.items() if network_topology(sparse, name) == "dense"]
+    if len(dense) < 2 and not _sparse_shapes(shapes, sparse, tuple(shapes)):
         raise ValueError(
             f"sparse_layers {','.join(sparse.sparse_layers)} names no layer of networks with "
             f"hidden_sizes {','.join(map(str, config.hidden_sizes))}"
@@ -67,9 +73,10 @@ def check_sparsity(spaces: Spaces, config: AgentConfig) -> None:
         needed = _dense(shapes, config, networks) + fewest
         largest = 1 - needed / _weights(shapes, networks)
         if sparsity > largest:
+            beside = f" and {dense[0]}" if name == "sparsity" and dense else ""
             raise ValueError(
                 f"{name} must be at most {int(largest * 1e4) / 1e4} with sparse_layers "
-                f"{','.join(sparse.sparse_layers)}, got {sparsity}"
+                f"{','.join(sparse.sparse_layers)}{beside}, got {sparsity}"
             )
 
 
@@ -80,9 +87,11 @@ def layer_group(name: str) -> str:
     return "input" if name == "hidden_0" else "hidden"
 
 
-def is_sparse_layer(sparse: SparseConfig, name: str) -> bool:
-    """Whether a layer has a topology of its own; a dense agent has none."""
-    return sparse.topology != "dense" and layer_group(name) in sparse.sparse_layers
+def is_sparse_layer(sparse: SparseConfig, network: str, name: str) -> bool:
+    """Whether a network's layer has a topology of its own; dense networks have none."""
+    return network_topology(sparse, network) != "dense" and (
+        layer_group(name) in sparse.sparse_layers
+    )
 
 
 SPARSITIES = {
@@ -93,16 +102,21 @@ SPARSITIES = {
 
 
 def sparsity_groups(sparse: SparseConfig) -> list[tuple[str, Any, tuple[str, ...]]]:
-    """Each sparsity that is asked for, and the networks whose weights it counts together."""
-    if sparse.topology == "dense":
-        return []
-    given = [(name, getattr(sparse, name), networks) for name, networks in SPARSITIES.items()]
-    return [group for group in given if group[1] is not None]
+    """Each sparsity that is asked for, and the networks whose weights it counts together.
+
+    The dense ones among these count too; where all are dense, there is nothing to ask for.
+    """
+    return [
+        (name, getattr(sparse, name), networks)
+        for name, networks in SPARSITIES.items()
+        if getattr(sparse, name) is not None
+        and any(network_topology(sparse, network) != "dense" for network in networks)
+    ]
 
 
-def _lambda_density(sparse: SparseConfig, name: str, n_in: int, n_out: int) -> Any:
+def _lambda_density(sparse: SparseConfig, network: str, name: str, n_in: int, n_out: int) -> Any:
     """λ1 for the first hidden layer, λ2 for the others (eq. 1)."""
-    if not is_sparse_layer(sparse, name):
+    if not is_sparse_layer(sparse, network, name):
         return 1.0
     lam = sparse.lambda1 if layer_group(name) == "input" else sparse.lambda2
     return erdos_renyi_density(n_in, n_out, lam)
@@ -123,7 +137,7 @@ def _sparse_shapes(
         (network, name): shape
         for network in networks
         for name, shape in shapes[network].items()
-        if is_sparse_layer(sparse, name)
+        if is_sparse_layer(sparse, network, name)
     }
 
 

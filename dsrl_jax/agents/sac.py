@@ -65,7 +65,7 @@ def init(spaces: Spaces, key: PRNGKeyArray, config: SACConfig) -> SACState:
     actor, critic = init_nets(key, spaces, config, *networks)
     log_temperature = jnp.log(jnp.asarray(config.temperature, jnp.result_type(float)))
     temperature = Temperature(log_temperature, _temperature_optimizer(config).init(log_temperature))
-    target_critic = sparse.init_target(critic, make_sparsity(config))
+    target_critic = sparse.init_target(critic, make_sparsity(config, "critic"))
     return SACState(actor, critic, target_critic, temperature)
 
 
@@ -115,18 +115,20 @@ def update(
     (loss, q_mean), gradients = jax.value_and_grad(critic_loss, has_aux=True)(
         state.critic.params, config, target, batch
     )
-    critic = train_net(key_critic, config, state.critic, gradients, step)  # lines 13 to 16
+    critic = train_net(  # lines 13 to 16
+        key_critic, config, "critic", state.critic, gradients, step
+    )
 
     alpha = jnp.exp(state.temperature.log)
     (policy_loss, entropy), gradients = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor.params, key_action, spaces, config, critic.params, alpha, batch
     )
-    actor = train_net(key_actor, config, state.actor, gradients, step)  # lines 17 to 20
+    actor = train_net(key_actor, config, "actor", state.actor, gradients, step)  # lines 17 to 20
     temperature = _train_temperature(config, state.temperature, entropy, spaces)
 
     due = step % config.target_period == 0
     target_critic = sparse.average_target(  # lines 21, 22
-        due, state.target_critic, critic, config.tau, make_sparsity(config)
+        due, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
     )
     metrics = {
         "critic_loss": loss,

@@ -1,6 +1,7 @@
 """What the agents' updates have in common: how their nets are sparse, stepped and adapted."""
 
 from functools import partial
+from typing import Literal
 
 import jax
 import optax
@@ -10,23 +11,30 @@ from dsrl_jax import sparse
 from dsrl_jax.agents.config import AgentConfig
 from dsrl_jax.agents.densities import CRITICS, is_sparse_layer, network_layers
 from dsrl_jax.agents.networks import MLP, init_critics, init_network
+from dsrl_jax.agents.sparse_config import adapts, network_topology
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse import SparseNet, Sparsity
 from dsrl_jax.sparse.masks import Params
 
+Network = Literal["actor", "critic"]
 
-def make_sparsity(config: AgentConfig) -> Sparsity:
-    """How an agent's networks are sparse: which kernels, and by which rules; biases are dense."""
+# Rules that a topology's name says alone; "dynamic" has its own settings.
+_RULES = {"set": sparse.SET, "rigl": sparse.RIGL, "snfs": sparse.SNFS}
+
+
+def make_sparsity(config: AgentConfig, network: Network) -> Sparsity:
+    """How the actor or both critics are sparse: which kernels, by which rules; biases are dense."""
     settings = config.sparse
 
     def is_sparse(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
         del leaf
         layer, name = path.split("/")[-2:]
-        return name == "kernel" and is_sparse_layer(settings, layer)
+        return name == "kernel" and is_sparse_layer(settings, network, layer)
 
+    own = sparse.Rules(settings.drop_rule, settings.grow_rule, settings.grown_weight)
     return Sparsity(
         is_sparse=is_sparse,
-        rules=sparse.Rules(settings.drop_rule, settings.grow_rule, settings.grown_weight),
+        rules=_RULES.get(network_topology(settings, network), own),
         moments=settings.moments,
         target_ties=settings.target_ties,
         exact_count=settings.connection_count == "exact",
@@ -51,9 +59,7 @@ def init_nets(
 ) -> tuple[SparseNet, SparseNet]:
     """Sparse actor, and both critics as one net (Algorithm 1 and 4, lines 1 to 3)."""
     key_actor, key_critic, key_actor_mask, key_critic_mask = jax.random.split(key, 4)
-    init = partial(
-        sparse.init_net, optimizer=make_optimizer(config), sparsity=make_sparsity(config)
-    )
+    init = partial(sparse.init_net, optimizer=make_optimizer(config))
     n_state, n_action = spaces.observation_size, spaces.action_size
     densities = _densities_by_path(spaces, config)
 
@@ -64,33 +70,48 @@ def init_nets(
     actor_params = init_network(key_actor, actor, n_state)
     critic_params = init_critics(key_critic, critic, n_state + n_action)
     return (
-        init(key_actor_mask, actor_params, density=partial(density, "actor/")),
-        init(key_critic_mask, critic_params, density=partial(density, "")),
+        init(
+            key_actor_mask,
+            actor_params,
+            density=partial(density, "actor/"),
+            sparsity=make_sparsity(config, "actor"),
+        ),
+        init(
+            key_critic_mask,
+            critic_params,
+            density=partial(density, ""),
+            sparsity=make_sparsity(config, "critic"),
+        ),
     )
 
 
 def train_net(
     key: PRNGKeyArray,
     config: AgentConfig,
+    network: Network,
     net: SparseNet,
     gradients: Params,
     step: Int[Array, ""],
 ) -> SparseNet:
-    """An optimizer step, and an adaptation by the schedule.
+    """An optimizer step, and an adaptation by the schedule where the network adapts.
 
     Args:
+      gradients: dense; absent weights are trained by none, but may grow by them.
       step: counts updates from 1; not batched.
     """
     due, grow = adaptation_schedule(config, step)
+    sparsity = make_sparsity(config, network)
+    by_momentum = sparsity.rules.grow_by == "momentum"
     return sparse.step_and_adapt(
-        due if config.sparse.topology == "dynamic" else False,
+        due if adapts(config.sparse, network) else False,
         key,
         net,
         gradients,
         config.sparse.drop_fraction,
         make_optimizer(config),
-        make_sparsity(config),
+        sparsity,
         grow=grow,
+        momentum=_first_moment if by_momentum else None,
     )
 
 
@@ -103,6 +124,11 @@ def adaptation_schedule(
     if not last:
         return due, True
     return due & (step - period <= last), step <= last
+
+
+def _first_moment(opt_state: optax.OptState) -> Params:
+    """Adam's: SNFS's average of the gradients, as dense as `moments` says (its decay is 0.9)."""
+    return optax.tree_utils.tree_get(opt_state, "mu")
 
 
 def _densities_by_path(spaces: Spaces, config: AgentConfig) -> dict[str, float | Array]:

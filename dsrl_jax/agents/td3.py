@@ -50,9 +50,9 @@ def init(spaces: Spaces, key: PRNGKeyArray, config: TD3Config) -> TD3State:
     """Sparse actor and critics, and targets equal to them (Algorithm 1, lines 1 to 4)."""
     networks = actor_network(spaces, config), critic_network(config)
     actor, critic = init_nets(key, spaces, config, *networks)
-    sparsity = make_sparsity(config)
-    targets = (sparse.init_target(net, sparsity) for net in (actor, critic))
-    return TD3State(actor, critic, *targets)
+    target_actor = sparse.init_target(actor, make_sparsity(config, "actor"))
+    target_critic = sparse.init_target(critic, make_sparsity(config, "critic"))
+    return TD3State(actor, critic, target_actor, target_critic)
 
 
 def explore(
@@ -101,7 +101,9 @@ def update(
     (loss, q_mean), gradients = jax.value_and_grad(critic_loss, has_aux=True)(
         state.critic.params, config, target, batch
     )
-    critic = train_net(key_critic, config, state.critic, gradients, step)  # lines 13 to 16
+    critic = train_net(  # lines 13 to 16
+        key_critic, config, "critic", state.critic, gradients, step
+    )
 
     due = step % config.policy_delay == 0  # line 17
 
@@ -109,13 +111,17 @@ def update(
         loss, gradients = jax.value_and_grad(actor_loss)(
             last[0].params, spaces, config, critic.params, batch
         )
-        actor = train_net(key_actor, config, last[0], gradients, step)  # lines 18 to 22
+        actor = train_net(key_actor, config, "actor", last[0], gradients, step)  # lines 18 to 22
         return actor, config.policy_delay * loss
 
     actor, policy_loss = run_if(due, train_actor, (state.actor, jnp.zeros_like(loss)))
-    average = partial(sparse.average_target, due, tau=config.tau, sparsity=make_sparsity(config))
-    target_critic = average(state.target_critic, critic)  # lines 24, 26
-    target_actor = average(state.target_actor, actor)  # lines 25, 27
+    average = partial(sparse.average_target, due, tau=config.tau)
+    target_critic = average(  # lines 24, 26
+        state.target_critic, critic, sparsity=make_sparsity(config, "critic")
+    )
+    target_actor = average(  # lines 25, 27
+        state.target_actor, actor, sparsity=make_sparsity(config, "actor")
+    )
     metrics = {"critic_loss": loss, "q_mean": q_mean, "actor_loss": policy_loss}
     return TD3State(actor, critic, target_actor, target_critic), metrics
 

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, get_args
 import jax
 from jaxtyping import Array, Float
 
-from dsrl_jax.agents.config import SACConfig, SparseConfig, TD3Config
+from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.agents.sparse_config import SparseConfig
 
 Metrics = dict[str, Array]
 State = Any

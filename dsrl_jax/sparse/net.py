@@ -1,5 +1,6 @@
 """A network with a moving topology: gradient step, adaptation, and the average for its target."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import jax
@@ -180,15 +181,26 @@ def step_and_adapt(
     sparsity: Sparsity,
     *,
     grow: bool | Bool[Array, ""] = True,
+    momentum: Callable[[optax.OptState], Params] | None = None,
 ) -> SparseNet:
     """One optimizer step (Algorithm 1, line 13), then an adaptation where `due` (14 to 16).
 
-    `due` must not be batched, see `run_if`.
+    Args:
+      due: must not be batched, see `run_if`.
+      gradients: dense, for the rules that look at them; the step takes what `moments` says.
+      momentum: finds a dense one in the optimizer's state, for the rules that look at it.
     """
 
     def change(stepped: SparseNet) -> SparseNet:
         return adapt_net(
-            key, stepped, drop_fraction, optimizer, sparsity, grow=grow, gradients=gradients
+            key,
+            stepped,
+            drop_fraction,
+            optimizer,
+            sparsity,
+            grow=grow,
+            gradients=gradients,
+            momentum=None if momentum is None else momentum(stepped.opt_state),
         )
 
     adapted = run_if(due, change, gradient_step(net, gradients, optimizer, sparsity))

@@ -8,8 +8,10 @@ import numpy as np
 import optax
 from jax import lax
 
+from dsrl_jax import sparse
 from dsrl_jax.agents import sac, td3
 from dsrl_jax.agents.config import SACConfig, TD3Config, validate
+from dsrl_jax.agents.sparsity import make_optimizer, make_sparsity
 from dsrl_jax.agents.types import Spaces, Transition
 from dsrl_jax.presets import OFFICIAL
 from dsrl_jax.settings import flatten, override
@@ -73,8 +75,11 @@ _init = quick_jit(init)
 def first_state(key, config):
     """The agent's `init`; one program draws for all, as a first state depends on no rule.
 
-    A dense network is a sparse one with all connections.
+    A dense network is a sparse one with all connections; where networks have topologies of their
+    own, this is `init` itself.
     """
+    if config.sparse.actor_topology or config.sparse.critic_topology:
+        return _init(key, config)
     names = ("hidden_sizes", "temperature", "lambda1", "lambda2")
     numbers = {name: value for name, value in flatten(config).items() if name in names}
     is_dense = config.sparse.topology == "dense"
@@ -145,6 +150,47 @@ def history(config, key, batches):
     first = first_state(key, config)
     states = compiled_train(key, config, first, batches)
     return jax.tree.map(lambda one, more: np.stack([one, *np.asarray(more)]), first, states)
+
+
+def td3_losses(key, config, state, new_critic, batch):
+    key_noise = jax.random.split(key, 3)[0]
+    target = td3.td_target(key_noise, SPACES, config, state, batch)
+    return (
+        lambda params: td3.critic_loss(params, config, target, batch)[0],
+        lambda params: td3.actor_loss(params, SPACES, config, new_critic, batch),
+    )
+
+
+def sac_losses(key, config, state, new_critic, batch):
+    key_next, key_action, *_ = jax.random.split(key, 4)
+    target = sac.soft_target(key_next, SPACES, config, state, batch)
+    rest = key_action, SPACES, config, new_critic, config.temperature, batch
+    return (
+        lambda params: sac.critic_loss(params, config, target, batch)[0],
+        lambda params: sac.actor_loss(params, *rest)[0],
+    )
+
+
+@quick_jit
+def gradient_steps(key, config, state, new_critic, batch, step):
+    """Of critics and actor: params after the gradient step of an update, before they adapt; and
+    the dense gradient.
+
+    The actor's loss sees the critics as they are after the update: after their adaptation.
+    """
+    losses = {TD3Config: td3_losses, SACConfig: sac_losses}[type(config)]
+    found = []
+    for name, net, loss in zip(
+        ("critic", "actor"),
+        (state.critic, state.actor),
+        losses(jax.random.fold_in(key, step), config, state, new_critic, batch),
+        strict=True,
+    ):
+        gradients = jax.grad(loss)(net.params)
+        optimizer, sparsity = make_optimizer(config), make_sparsity(config, name)
+        stepped = sparse.gradient_step(net, gradients, optimizer, sparsity)
+        found.append((stepped.params, gradients))
+    return found
 
 
 def layers(params, head="output"):

@@ -10,7 +10,10 @@ from dsrl_jax.settings import flatten, override, settings_of
 NAN, INFINITY = float("nan"), float("inf")
 
 NO_NUMBERS = [NAN, INFINITY]
+# What is said of a word that is near to one of those allowed.
+NEAR = {"er": "erk?", "Exact": "exact?"}
 SPARSITY = "at least 0 and below 1, or none"
+TOPOLOGIES = "one of dense, static, dynamic, set, rigl, snfs, or none"
 
 # (setting, values, what is allowed), of both agents and of each
 OF_BOTH = [
@@ -30,6 +33,8 @@ OF_BOTH = [
     ("adaptation_offset", [-2], "at least 0"),
     ("last_adaptation", [-1], "at least 0, or none"),
     ("topology", ["sparse"], "one of dense, static, dynamic"),
+    ("actor_topology", ["sparse", 1], TOPOLOGIES),
+    ("critic_topology", ["RigL", ("set",)], TOPOLOGIES),
     (
         "sparse_layers",
         [(), ("hidden", "hidden"), ("first",), ("input", "head")],
@@ -69,7 +74,15 @@ NOT_ALLOWED = [
 def test_says_which_setting_what_is_allowed_and_what_it_got(config, name, value, allowed):
     with pytest.raises(ValueError) as error:
         validate(override(config(), {name: value}))
-    assert str(error.value) == f"{name} must be {allowed}, got {value!r}"
+    said, _, near = str(error.value).partition("; did you mean ")
+    assert said == f"{name} must be {allowed}, got {value!r}"
+    assert near == NEAR.get(value, "")
+
+
+@pytest.mark.parametrize("config", OF_AGENT)
+def test_a_word_that_is_none_of_those_allowed_is_told_with_the_near_ones(config):
+    with pytest.raises(ValueError, match="got 'static_'; did you mean static.$"):
+        validate(override(config(), {"critic_topology": "static_"}))
 
 
 @pytest.mark.parametrize("config", OF_AGENT)
@@ -164,6 +177,25 @@ def test_the_offset_is_below_the_period_for_sac_too():
         validate(override(SACConfig(), {"adaptation_period": 2, "adaptation_offset": 2}))
 
 
+def test_the_critics_may_adapt_at_any_update_where_the_actor_never_does():
+    schedule = {"actor_topology": "static", "adaptation_period": 1001, "adaptation_offset": 3}
+    validate(override(TD3Config(), schedule))
+    with pytest.raises(ValueError, match="^adaptation_offset must be below .*, 1001, got 1001$"):
+        validate(override(TD3Config(), schedule | {"adaptation_offset": 1001}))
+
+
+@pytest.mark.parametrize("config", OF_AGENT)
+@pytest.mark.parametrize("name", ["actor_topology", "critic_topology"])
+def test_momentum_of_absent_weights_needs_dense_moments(config, name):
+    message = (
+        f"^{name} snfs grows by Adam's first moment of absent weights: set moments to dense, "
+        "got 'sparse'$"
+    )
+    with pytest.raises(ValueError, match=message):
+        validate(override(config(), {name: "snfs"}))
+    validate(override(config(), {name: "snfs", "moments": "dense"}))
+
+
 @pytest.mark.parametrize("config", OF_AGENT)
 @pytest.mark.parametrize("topology", ["dense", "static"])
 def test_what_never_adapts_may_have_any_schedule(config, topology):
@@ -174,6 +206,8 @@ def test_what_never_adapts_may_have_any_schedule(config, topology):
 # FACTS, Hyperparameters and Sparsity: DS-TD3 and, by Appendix A, DS-SAC on HalfCheetah.
 RULES = {
     "topology": "dynamic",
+    "actor_topology": None,
+    "critic_topology": None,
     "sparse_layers": ("input", "hidden"),
     "sparsity": None,
     "actor_sparsity": None,

@@ -89,6 +89,30 @@ def test_actual_cost_counts_what_there_is():
     assert cost.ratio_to_dense == pytest.approx((20_000 + 5_000) / (2 * 71_680 + 71_424 / 2))
 
 
+@both_agents
+def test_growth_by_gradient_or_momentum_costs_dense_gradients(agent):
+    """2 FLOPs an absent weight and sample: at adaptations for RigL, at training steps for SNFS."""
+    batch, delay = {"td3": (100, 2), "sac": (256, 1)}[agent]
+    own = {"moments": "dense", "adaptation_period": 500}
+    plain = expected_cost(HALF_CHEETAH, make_config(agent, **own), 1e6)
+    layers = network_layers(HALF_CHEETAH, make_config(agent))
+    absent = {name: count_weights(n) - expected_connections(n) for name, n in layers.items()}
+    in_critics = absent["critic_1"] + absent["critic_2"]
+    for actor, critic, gradients in [
+        ("set", "static", 0),
+        ("dynamic", "rigl", in_critics / 500),
+        ("rigl", "snfs", absent["actor"] / 500 + in_critics),
+        ("snfs", "dynamic", absent["actor"] / delay),
+    ]:
+        config = make_config(agent, actor_topology=actor, critic_topology=critic, **own)
+        cost = expected_cost(HALF_CHEETAH, config, 1e6)
+        more = 2 * gradients * batch * 1e6
+        assert cost.training_flops == pytest.approx(plain.training_flops + more, rel=1e-12)
+        ratio = cost.training_flops / plain.training_flops * plain.ratio_to_dense
+        assert cost.ratio_to_dense == pytest.approx(ratio)
+        assert (cost.connections, cost.sparsity) == (plain.connections, plain.sparsity)
+
+
 # --- Layers --------------------------------------------------------------------------------------
 
 
@@ -184,6 +208,46 @@ def test_one_lambda_is_of_all_networks_together():
     hidden = [density for (_, name), density in uniform.items() if name.startswith("hidden")]
     assert hidden == pytest.approx([hidden[0]] * 6)
     assert {d for (_, name), d in uniform.items() if name == "output"} == {1.0}
+
+
+@both_agents
+@pytest.mark.parametrize("dense, sparse_ones", [("actor", CRITICS), ("critic", ("actor",))])
+def test_a_dense_network_is_dense_and_a_sparsity_of_all_is_met_by_the_others(
+    agent, dense, sparse_ones
+):
+    own = {f"{dense}_topology": "dense"}
+    plain, mixed = densities(make_config(agent)), densities(make_config(agent, **own))
+    for (network, name), density in mixed.items():
+        expected = plain[network, name] if network in sparse_ones else 1
+        assert density == expected, (network, name)
+
+    value = {"actor": 0.5, "critic": 0.25}[dense]
+    config = make_config(agent, sparsity=value, **own)
+    check_sparsity(HALF_CHEETAH, config)
+    assert sparsity_of(config, NETWORKS) == pytest.approx(value)
+    assert sparsity_of(config, set(NETWORKS) - set(sparse_ones)) == 0
+    found = lambdas(config)
+    assert found == pytest.approx([found[0]] * len(found))
+
+
+@pytest.mark.parametrize("dense, said", [("actor", "a dense actor"), ("critic", "dense critics")])
+def test_a_sparsity_that_the_others_alone_cannot_meet_is_refused(dense, said):
+    config = make_config(sparsity=0.9, **{f"{dense}_topology": "dense"})
+    message = rf"^sparsity must be at most (0\.\d+) with .*hidden and {said}, got 0.9$"
+    with pytest.raises(ValueError, match=message) as error:
+        check_sparsity(HALF_CHEETAH, config)
+    largest = float(re.match(message, str(error.value))[1])
+    check_sparsity(HALF_CHEETAH, override(config, {"sparsity": largest}))
+    # What is sparse alone would be at most so much of the whole.
+    others = {"actor": 2 * 71_680, "critic": 71_424}[dense]
+    assert 0.97 * others / 214_784 < largest < others / 214_784
+
+
+def test_a_sparsity_of_a_dense_network_says_nothing():
+    """As one of a dense agent; the presets refuse it by its name."""
+    config = make_config(actor_topology="dense", actor_sparsity=0.5)
+    assert sparsity_of(config, ["actor"]) == 0
+    check_sparsity(HALF_CHEETAH, config)
 
 
 def test_a_layer_that_saturates_leaves_the_rest_to_the_others():

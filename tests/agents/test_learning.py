@@ -115,6 +115,11 @@ def test_comes_near_the_best_policy(algo, preset):
     assert 0.8 < share_of_the_way(small_config(algo, **PRESETS[preset])) <= 1
 
 
+def test_a_dense_actor_and_critics_that_grow_by_gradient_come_near_too():
+    config = small_config("ds_td3", actor_topology="dense", critic_topology="rigl")
+    assert 0.8 < share_of_the_way(config) <= 1
+
+
 @pytest.mark.parametrize("algo", ["td3", "sac"])
 def test_learns_nothing_without_the_target(algo):
     """The task needs what it is to show: an action's reward is in the target alone."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dsrl_jax.agents import networks, td3
-from dsrl_jax.agents.config import SACConfig, SparseConfig, TD3Config
+from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.densities import network_layers
+from dsrl_jax.agents.sparse_config import SparseConfig
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.settings import override
 from tests import reference

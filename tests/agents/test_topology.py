@@ -9,9 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax import sparse
-from dsrl_jax.agents import sac, td3
-from dsrl_jax.agents.sparsity import adaptation_schedule, make_optimizer, make_sparsity
+from dsrl_jax.agents.sparsity import adaptation_schedule
 from tests import reference
 from tests.agents.cases import (
     ACTOR_PERIOD,
@@ -19,14 +17,13 @@ from tests.agents.cases import (
     FINAL_DROP,
     PERIOD,
     PRESETS,
-    SPACES,
     TARGET_PERIOD,
     UPDATES,
+    gradient_steps,
     hidden_kernels,
     history,
     leaves,
     moments,
-    quick_jit,
     random_batch,
     small_config,
     targets_of,
@@ -210,41 +207,6 @@ def test_twin_critics_have_different_topologies(states):
 # --- Adaptations ---------------------------------------------------------------------------------
 
 
-def td3_losses(key, config, state, new_critic, batch):
-    key_noise = jax.random.split(key, 3)[0]
-    target = td3.td_target(key_noise, SPACES, config, state, batch)
-    return (
-        lambda params: td3.critic_loss(params, config, target, batch)[0],
-        lambda params: td3.actor_loss(params, SPACES, config, new_critic, batch),
-    )
-
-
-def sac_losses(key, config, state, new_critic, batch):
-    key_next, key_action, *_ = jax.random.split(key, 4)
-    target = sac.soft_target(key_next, SPACES, config, state, batch)
-    rest = key_action, SPACES, config, new_critic, config.temperature, batch
-    return (
-        lambda params: sac.critic_loss(params, config, target, batch)[0],
-        lambda params: sac.actor_loss(params, *rest)[0],
-    )
-
-
-@partial(quick_jit, static_argnums=0)
-def gradient_steps(agent, key, config, state, new_critic, batch, step):
-    """Params of critics and actor after their gradient steps of an update, before they adapt.
-
-    The actor's loss sees the critics as they are after the update: after their adaptation.
-    """
-    losses = {"td3": td3_losses, "sac": sac_losses}[agent](
-        jax.random.fold_in(key, step), config, state, new_critic, batch
-    )
-    optimizer, sparsity = make_optimizer(config), make_sparsity(config)
-    return [
-        sparse.gradient_step(net, jax.grad(loss)(net.params), optimizer, sparsity).params
-        for net, loss in zip((state.critic, state.actor), losses, strict=True)
-    ]
-
-
 def test_every_adaptation_is_algorithm_2_after_a_gradient_step(
     agent, preset, config, states, batches
 ):
@@ -252,9 +214,9 @@ def test_every_adaptation_is_algorithm_2_after_a_gradient_step(
         before, after = (jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in (step - 1, step))
         batch = jax.tree.map(lambda leaf, step=step: leaf[step - 1], batches)
         stepped = gradient_steps(
-            agent, jax.random.key(0), config, before, after.critic.params, batch, step
+            jax.random.key(0), config, before, after.critic.params, batch, step
         )
-        for old, new, params in zip(
+        for old, new, (params, _) in zip(
             (before.critic, before.actor), (after.critic, after.actor), stepped, strict=True
         ):
             layers = zip(

@@ -103,6 +103,20 @@ def test_compressed_rows_counted_by_hand(capsys):
     assert found["sparse_bytes"] == pytest.approx(dense + 2 * sparse)
 
 
+def test_a_dense_actor_beside_sparse_critics_counted_by_hand(capsys):
+    """SET, so that no gradient of an absent weight is needed; half of layer 2 of each critic."""
+    arguments = ("--algo=ds_td3", "--sparse_layers=hidden", f"--lambda2={10 / 9}")
+    topologies = ("--actor_topology=dense", "--critic_topology=set")
+    found = json.loads(printed(capsys, *TINY, *arguments, *topologies, "--format=json"))
+    actor, critic = 3 * 4 + 4 * 5 + 5 * 2, 5 * 4 + 4 * 5 + 5 - 10
+    sparsity = {row["network"]: row["sparsity"] for row in found["layers"] if row["n_out"] == 5}
+    assert sparsity["actor"] == 0 and sparsity["critic_2"] == pytest.approx(0.5)
+    assert found["connections"] == pytest.approx(actor + 2 * critic)
+    assert found["inference_flops"] == 2 * actor
+    per_update = 3 * 2 * (2 * critic + actor / 2) * 10
+    assert found["training_flops"] == pytest.approx(per_update * found["updates"])
+
+
 def test_text_and_csv_tell_every_layer(capsys):
     arguments = ("--env=ant", "--algo=ds_sac")
     text = printed(capsys, *arguments)

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
+from dsrl_jax.agents.sparse_config import Topology
 from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import LoopConfig
 from experiments import flags, run
@@ -37,6 +38,14 @@ WRONG = [
     (["--hidden_sizes=0"], ["hidden_sizes", "positive"]),
     (["--adaptation_period=7"], ["adaptation_period", "policy_delay", "7"]),
     (["--drop_rule=half"], ["drop_rule", "balanced", "'half'"]),
+    (["--critic_topology=rigal"], ["critic_topology", "snfs, or none", "'rigal'", "mean rigl?"]),
+    (["--actr_topology=dense"], ["--actr_topology", "mean --actor_topology"]),
+    (["--algo=sac", "--actor_topology=set"], ["actor_topology", "sparse methods", "sac is dense"]),
+    (["--actor_topology=snfs"], ["actor_topology", "moments to dense", "'sparse'"]),
+    (
+        ["--actor_topology=dense", "--sparsity=0.8"],
+        ["sparsity", "at most 0.66", "a dense actor", "0.8"],
+    ),
     (["--seeds=a"], ["--seeds", "0:5", "'a'"]),
     (["--seeds=3:3"], ["--seeds", "'3:3'"]),
     (["--seeds=1,1"], ["seeds", "different"]),
@@ -139,6 +148,8 @@ def test_values_read_as_people_write_them():
     assert flags.parse_value("steps", int, "1e6") == 1_000_000
     assert flags.parse_value("steps", int, "1_000") == 1_000
     assert flags.parse_value("last_adaptation", int | None, "None") is None
+    assert flags.parse_value("critic_topology", Topology | None, "none") is None
+    assert flags.parse_value("critic_topology", Topology | None, "rigl") == "rigl"
     assert flags.parse_value("hidden_sizes", tuple[int, ...], "64,32,16") == (64, 32, 16)
 
 

@@ -5,9 +5,17 @@ import os
 
 import pytest
 
+from dsrl_jax.presets import resolve
 from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
 from experiments.machine import PLATFORMS, changed_conditions, choose_device
-from experiments.run_directory import RunDirectory, cut_rows, read_starts
+from experiments.run_directory import (
+    DirectoryError,
+    RunDirectory,
+    check_directory,
+    cut_rows,
+    read_starts,
+)
 
 ROWS = "env_step,return_mean\n0,1.0\n5,2.0\n10,3.0\n"
 
@@ -50,6 +58,17 @@ def test_more_steps_change_nothing_else_in_the_config(tmp_path):
     RunDirectory(tmp_path, CONFIG, {})
     RunDirectory(tmp_path, {**CONFIG, "steps": 9, "commit": "b"}, {})
     assert json.loads(held(tmp_path)) == CONFIG | {"steps": 9}
+
+
+def test_a_run_of_before_a_setting_existed_has_its_default(tmp_path):
+    plain = resolve("HalfCheetah-v5", "ds_td3")
+    old = {"format": FORMAT, **describe(plain)}
+    del old["critic_topology"], old["actor_topology"]
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    assert check_directory(tmp_path, plain) == old
+    other = resolve("HalfCheetah-v5", "ds_td3", settings={"critic_topology": "rigl"})
+    with pytest.raises(DirectoryError, match="another run: critic_topology is None there and 'rig"):
+        check_directory(tmp_path, other)
 
 
 def test_a_start_after_one_that_was_cut_short_has_a_line_of_its_own(tmp_path):
