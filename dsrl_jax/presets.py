@@ -13,7 +13,7 @@ from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import NEVER_ADAPT, SparseConfig
 from dsrl_jax.settings import check_limits, near_names, override, settings_of
 from dsrl_jax.training import config as loop_config
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.config import BraxConfig, LoopConfig, count_updates, round_up
 
 
 class Algorithm(NamedTuple):
@@ -50,6 +50,9 @@ LAMBDAS = {
         "Humanoid": (61.0, 64.0),
     },
 }
+
+# What Brax calls the paper's tasks.
+BRAX_NAMES = {task.lower(): task for task in LAMBDAS[TD3Config]}
 
 # Section 4.4 for TD3. For SAC, the code that Section 4.4 names: random steps are trained on, from
 # the first batch on.
@@ -99,6 +102,13 @@ class Experiment:
     seeds: tuple[int, ...]
     agent: AgentConfig
     loop: LoopConfig
+    brax: BraxConfig | None = None  # of that back-end alone
+    # How settings were changed on the way here, for the user to know.
+    changes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+
+    def updates_at(self, env_step: int) -> int:
+        """Updates made when this many steps are done."""
+        return count_updates(self.loop, self.brax, env_step)
 
 
 def resolve(
@@ -115,7 +125,8 @@ def resolve(
 
     Args:
       env_id, env_preset, backend: an environment that exists, see `envs.catalog`.
-      settings: settings of the algorithm's agent (`TD3Config`, `SACConfig`) and `LoopConfig`.
+      settings: settings of the algorithm's agent (`TD3Config`, `SACConfig`) and `LoopConfig`, and
+        with the back-end brax of `BraxConfig`.
     Raises:
       ValueError: if a name or a value is unknown or not allowed; names what is.
     """
@@ -128,7 +139,8 @@ def resolve(
     if preset == "figure1" and config is not SACConfig:
         raise ValueError(f"preset figure1 is of sac, static_sac and ds_sac, got algo {algo!r}")
     given = dict(settings or {})
-    _check_names(given, algo)
+    _check_back_end(given, env_preset, backend)
+    _check_names(given, algo, backend)
     check_limits(override(config(), given))
     _check_contradictions(given, algo)
 
@@ -137,18 +149,27 @@ def resolve(
         numbers = {"update_after": numbers.get("batch_size", SACConfig.batch_size)} | numbers
     loop = override(LoopConfig(), numbers)
     loop_config.validate(loop)
+    brax: BraxConfig | None = None
+    changes: tuple[str, ...] = ()
+    if backend == "brax":
+        brax = override(BraxConfig(), given)
+        loop_config.validate(brax)
+        brax = override(brax, {"updates_per_step": brax.updates})
+        loop, changes = round_up(loop, brax.num_envs)
 
     lambdas = LAMBDAS[config]
-    lambda1, lambda2 = lambdas.get(env_id.split("-")[0], lambdas["HalfCheetah"])
+    task = BRAX_NAMES.get(env_id) if brax else env_id.split("-")[0]
+    lambda1, lambda2 = lambdas.get(task or "", lambdas["HalfCheetah"])
     numbers = {"topology": topology, "lambda1": lambda1, "lambda2": lambda2}
     if preset == "figure1":
         numbers |= FIGURE_1
     if preset == "official":
-        last = loop.updates_at(loop.steps) - OFFICIAL_LAST_ADAPTATION
+        last = count_updates(loop, brax, loop.steps) - OFFICIAL_LAST_ADAPTATION
         numbers |= OFFICIAL | {"last_adaptation": last if last > 0 else None}
     agent = override(config(), numbers | given)
     agent_config.validate(agent)
-    return Experiment(env_id, env_preset, backend, algo, preset, seeds, agent, loop)
+    names = (env_id, env_preset, backend, algo, preset)
+    return Experiment(*names, seeds, agent, loop, brax, changes)
 
 
 def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
@@ -159,10 +180,20 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
 
 
-def _check_names(given: Mapping[str, Any], algo: str) -> None:
-    """Every name is a setting that this algorithm has."""
+def _check_back_end(given: Mapping[str, Any], env_preset: str, backend: str) -> None:
+    """No setting of one back-end is given with another."""
+    of_brax = [field.name for field in settings_of(BraxConfig) if field.name in given]
+    if of_brax and backend != "brax":
+        raise ValueError(f"{of_brax[0]} is a setting of backend brax, got backend {backend!r}")
+    if backend == "brax" and env_preset != "v5":
+        raise ValueError(f"backend brax has no env_preset, got {env_preset!r}: leave it out")
+
+
+def _check_names(given: Mapping[str, Any], algo: str, backend: str) -> None:
+    """Every name is a setting that this algorithm and back-end have."""
     config, topology = ALGORITHMS[algo]
-    names = [field.name for field in (*settings_of(LoopConfig), *settings_of(config))]
+    configs = [LoopConfig, *([BraxConfig] if backend == "brax" else []), config]
+    names = [field.name for each in configs for field in settings_of(each)]
     of_sparse = {field.name for field in settings_of(SparseConfig)}
     for name in given:
         check_choice(f"setting of {algo}", name, [n for n in names if n not in NOT_A_SETTING])

@@ -32,6 +32,10 @@ OPTIONAL_SPARSITY = Limit(
 OPTIONAL_FINITE = Limit("finite, or none", lambda value: value is None or math.isfinite(value))
 YES_OR_NO = Limit("true or false", lambda value: isinstance(value, bool))
 OPTIONAL_NOT_NEGATIVE = Limit("at least 0, or none", lambda value: value is None or value >= 0)
+OPTIONAL_COUNT = Limit(
+    "a whole number of at least 1, or none",
+    lambda value: value is None or (isinstance(value, numbers.Integral) and int(value) >= 1),
+)
 POSITIVE_SIZES = Limit(
     "one or more positive sizes",
     lambda sizes: len(sizes) >= 1 and all(size >= 1 for size in sizes),

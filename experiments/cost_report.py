@@ -40,7 +40,7 @@ def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
     check_sparsity(spaces, agent)
     networks = network_layers(spaces, agent)
     every = [layer for layers in networks.values() for layer in layers]
-    cost = expected_cost(spaces, agent, loop.updates_at(loop.steps))
+    cost = expected_cost(spaces, agent, experiment.updates_at(loop.steps))
     return {
         "env": experiment.env,
         "algo": experiment.algo,
@@ -65,7 +65,7 @@ def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
         "weights": cost.dense_weights,
         "connections": cost.connections,
         "sparsity": cost.sparsity,
-        "updates": loop.updates_at(loop.steps),
+        "updates": experiment.updates_at(loop.steps),
         "training_flops": cost.training_flops,
         "steps": loop.steps,
         "training_flops_paper": expected_cost(spaces, agent, loop.steps).training_flops,

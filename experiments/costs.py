@@ -77,7 +77,9 @@ def choose(values: flags.FlagValues, settings: dict[str, Any]) -> tuple[Experime
     )
     given = {name: values[name].value for name in SIZES if values[name].present}
     if not given:
-        return experiment, Spaces(*catalog.look_up_sizes(env_id, values.env_preset, values.backend))
+        simulator = (experiment.brax.brax_backend,) if experiment.brax else ()
+        environment = (env_id, values.env_preset, values.backend, *simulator)
+        return experiment, Spaces(*catalog.look_up_sizes(*environment))
     if len(given) < len(SIZES):
         raise UsageError(f"--{' and --'.join(SIZES)} go together, got {', '.join(given)} alone")
     sizes = {name: parse_value(name, int, str(text)) for name, text in given.items()}

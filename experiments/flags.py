@@ -10,7 +10,7 @@ from absl import flags
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS, START_STEPS
 from dsrl_jax.settings import flatten, near_names, settings_of
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.config import BraxConfig, LoopConfig
 
 # By agent, for flags that both have with defaults of their own.
 AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
@@ -70,7 +70,8 @@ def make_experiment_flags() -> flags.FlagValues:
         "env",
         "halfcheetah",
         "halfcheetah, hopper, walker2d, ant, humanoid, "
-        "a Gymnasium id, or package.module:Id-v0 for one's own",
+        "a Gymnasium id, or package.module:Id-v0 for one's own; with backend brax any of Brax's "
+        "names, or package.module:name of a callable that makes one",
         **add,
     )
     flags.DEFINE_string(
@@ -82,8 +83,9 @@ def make_experiment_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "backend",
         "gymnasium",
-        "gymnasium, or envpool for EnvPool's tasks, -v3 among them (pip install "
-        "'dsrl_jax[envpool]')",
+        "gymnasium; envpool for EnvPool's tasks, -v3 among them (pip install "
+        "'dsrl_jax[envpool]'); or brax: environments, replay and updates in one compiled loop on "
+        "the device (pip install 'dsrl_jax[brax]')",
         **add,
     )
     flags.DEFINE_string("algo", "ds_td3", ", ".join(ALGORITHMS), **add)
@@ -96,7 +98,7 @@ def make_experiment_flags() -> flags.FlagValues:
     )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     for name, field in _settings().items():
-        module = "the loop" if field in settings_of(LoopConfig) else "the agent"
+        module = _of_what(field)
         flags.DEFINE_string(name, None, describe(field), flag_values=values, module_name=module)
     return values
 
@@ -213,9 +215,17 @@ def format_value(value: Any) -> str:
 
 def _settings() -> dict[str, dataclasses.Field]:
     """Every setting that has a flag, by name; the loop's first."""
-    fields = [f for config in (LoopConfig, *AGENTS.values()) for f in settings_of(config)]
+    configs = (LoopConfig, BraxConfig, *AGENTS.values())
+    fields = [field for config in configs for field in settings_of(config)]
     named = {field.name: field for field in reversed(fields)}  # TD3's where agents share a name
     return {field.name: named[field.name] for field in fields if field.name not in NOT_A_SETTING}
+
+
+def _of_what(field: dataclasses.Field) -> str:
+    """What a setting is of, for the headings of the help."""
+    if field in settings_of(LoopConfig):
+        return "the loop"
+    return "the backend brax" if field in settings_of(BraxConfig) else "the agent"
 
 
 def _describe_default(field: dataclasses.Field) -> str:

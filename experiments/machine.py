@@ -25,6 +25,8 @@ LIBRARIES = (
     "envpool",
     "orbax-checkpoint",
 )
+# Of a backend alone: what is not used is not named, nor does a change of it matter.
+OF_BACKEND = {"brax": ("brax", "mujoco-mjx")}
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD = -1
@@ -86,10 +88,10 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def library_versions() -> dict[str, str]:
+def library_versions(backend: str = "gymnasium") -> dict[str, str]:
     """Versions of what a run computes with, as far as it is installed."""
     versions = {"python": sys.version.split()[0]}
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *OF_BACKEND.get(backend, ())):
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
     return versions
@@ -105,7 +107,9 @@ def commit() -> str:
     return answer.stdout.strip()
 
 
-def conditions(device: str, threads: int | None, deterministic: bool) -> dict[str, Any]:
+def conditions(
+    device: str, threads: int | None, deterministic: bool, backend: str = "gymnasium"
+) -> dict[str, Any]:
     """What a run computes on: where one of these differs, its numbers may differ in their bits."""
     return {
         "device": device,
@@ -113,7 +117,7 @@ def conditions(device: str, threads: int | None, deterministic: bool) -> dict[st
         "deterministic": deterministic,
         "cores": cores(),
         "processor": cpu_model(),
-        "versions": library_versions(),
+        "versions": library_versions(backend),
         "commit": commit(),
     }
 

@@ -18,7 +18,7 @@ class Progress:
         self.connections: list[int] = []
 
     def show(self, row: dict[str, Any]) -> None:
-        """Takes in one row of `host_loop.train`."""
+        """Takes in one row of a loop."""
         kind = row["kind"]
         if kind == "start":
             self._start(row["env_step"])

@@ -115,7 +115,9 @@ def prepare(values: flags.FlagValues) -> Plan:
         seeds=seeds,
         settings=settings,
     )
-    sizes = catalog.look_up_sizes(env_id, values.env_preset, values.backend)
+    sizes = catalog.look_up_sizes(
+        env_id, values.env_preset, values.backend, *_simulator(experiment)
+    )
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     held = check_directory(directory, experiment)
     if held and not values.resume:
@@ -125,6 +127,10 @@ def prepare(values: flags.FlagValues) -> Plan:
         _check_sparsity(experiment, sizes)
         check_device(values.device)
     return plan
+
+
+def _simulator(experiment: Experiment) -> tuple[str, ...]:
+    return (experiment.brax.brax_backend,) if experiment.brax else ()
 
 
 def _check_sparsity(experiment: Experiment, sizes: "Sizes") -> None:
@@ -150,7 +156,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     if values.dry_run:
         print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
         return 0
-    here = conditions(values.device, plan.threads, values.deterministic)
+    here = conditions(values.device, plan.threads, values.deterministic, experiment.backend)
     where = f"{'continues' if plan.held else 'starts'} in {directory}"
     what = f"{experiment.algo} on {summary.environment(experiment, spaces)}"
     print("\n".join([f"{what}: {where}", *notes]), flush=True)

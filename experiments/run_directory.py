@@ -46,11 +46,11 @@ def default_directory(experiment: Experiment) -> Path:
     whole = seeds == tuple(range(seeds[0], seeds[-1] + 1))
     name = f"{seeds[0]}-{seeds[-1]}" if whole and len(seeds) > 1 else "_".join(map(str, seeds))
     env = experiment.env.replace(":", "-").replace("/", "-").lower()
-    plain = resolve(experiment.env, experiment.algo)
+    plain = describe(resolve(experiment.env, experiment.algo))
     changed = {
         key: value
         for key, value in describe(experiment).items()
-        if value != describe(plain)[key] and key not in ("seeds", *MAY_CHANGE)
+        if value != plain.get(key) and key not in ("seeds", *MAY_CHANGE)
     }
     digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
     return Path("runs") / f"{env}-{experiment.algo}-s{name}{'-' + digest if changed else ''}"

@@ -9,6 +9,7 @@ from dsrl_jax.agents.densities import is_sparse_layer, network_layers
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
 from dsrl_jax.training.description import describe
+from dsrl_jax.training.device_replay import count_columns
 from experiments.flags import format_value
 from experiments.machine import library_versions
 from experiments.metrics import score
@@ -30,16 +31,17 @@ def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
                 f"{network + ' ' + layer.name:<20} {shape:>11} {layer.density:>8.4f} "
                 f"{layer.connections:>12,.0f}"
             )
-    updates = experiment.loop.updates_at(experiment.loop.steps)
+    updates = experiment.updates_at(experiment.loop.steps)
     cost = expected_cost(spaces, experiment.agent, updates)
     memory, disk = storage(experiment, spaces, cost)
+    where = " on the device" if experiment.brax else ""
     lines += [
         "",
         f"connections          {cost.connections:,.0f} of {cost.dense_weights:,} weights, "
         f"sparsity {cost.sparsity:.2%}",
         f"training FLOPs       {cost.training_flops:.3e} ({updates:,} updates), "
         f"{cost.ratio_to_dense:.4f} of dense",
-        f"memory               about {memory / 1e6:,.0f} MB for replay and networks",
+        f"memory               about {memory / 1e6:,.0f} MB for replay and networks{where}",
         f"disk                 about {disk / 1e6:,.0f} MB in {directory}",
     ]
     return "\n".join(lines)
@@ -47,9 +49,11 @@ def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
 
 def environment(experiment: Experiment, spaces: Spaces) -> str:
     """The environment with what its numbers depend on: sizes and the simulator's version."""
-    library = {"gymnasium": "mujoco", "envpool": "envpool"}[experiment.backend]
-    version = library_versions().get(library)
+    library = {"gymnasium": "mujoco"}.get(experiment.backend, experiment.backend)
+    version = library_versions(experiment.backend).get(library)
     simulator = f", {library} {version}" if version else ""
+    if experiment.brax:
+        simulator += f" {experiment.brax.brax_backend}, {experiment.brax.num_envs} at once"
     preset = "" if experiment.env_preset == "v5" else f"preset {experiment.env_preset}, "
     return (
         f"{experiment.env} ({preset}{spaces.observation_size} observations, {spaces.action_size} "
@@ -59,7 +63,7 @@ def environment(experiment: Experiment, spaces: Spaces) -> str:
 
 def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
     """What a user should know of this run and would not guess."""
-    said = []
+    said = list(experiment.changes)
     agent, loop = experiment.agent, experiment.loop
     for network, layers in network_layers(spaces, agent).items():
         said += [
@@ -70,7 +74,7 @@ def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
         ]
     if experiment.preset == "official" and not agent.sparse.last_adaptation:
         said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
-    if not loop.updates_at(loop.steps):
+    if not experiment.updates_at(loop.steps):
         said.append(f"no update: all {loop.steps:,} steps come before the first one")
     return said
 
@@ -84,7 +88,8 @@ def densities(experiment: Experiment, spaces: Spaces) -> dict[str, dict[str, flo
 def storage(experiment: Experiment, spaces: Spaces, cost: Cost) -> tuple[float, float]:
     """Expected bytes in memory and on disk."""
     loop, members = experiment.loop, len(experiment.seeds)
-    row = 4 * (spaces.observation_size + spaces.action_size + 3)
+    on_host = spaces.observation_size + spaces.action_size + 3
+    row = 4 * (count_columns(spaces) if experiment.brax else on_host)
     networks = members * cost.dense_weights * _BYTES_A_WEIGHT
     memory = members * row * min(loop.replay_size, loop.steps) + networks
     # Three checkpoints, and the room that is needed to write one.

@@ -1,14 +1,15 @@
-"""Environments by name, preset and back-end, behind Gymnasium's interface."""
+"""Environments by name, preset and back-end; all but Brax's behind Gymnasium's interface."""
 
 from types import ModuleType
 
 import gymnasium
 
+from dsrl_jax.envs import brax as brax_tasks
 from dsrl_jax.envs import envpool as envpool_tasks
 from dsrl_jax.envs import gymnasium as gymnasium_tasks
 from dsrl_jax.envs.gymnasium import Sizes, read_sizes
 
-BACKENDS = ("gymnasium", "envpool")
+BACKENDS = ("gymnasium", "envpool", "brax")
 
 
 def resolve_id(name: str, env_preset: str = "v5", backend: str = "gymnasium") -> str:
@@ -23,6 +24,11 @@ def make(
     render_mode: str | None = None,
 ) -> gymnasium.Env:
     """An environment that an agent can act in. Raises ValueError: why there is none."""
+    if backend == "brax":
+        raise ValueError(
+            f"env {env_id!r} of backend brax is for training on the device alone: its evaluations "
+            "are in evaluations.csv, and dsrl_jax.load_policy gives the policy"
+        )
     if _tasks(backend) is envpool_tasks:
         if render_mode:
             raise ValueError("EnvPool renders nothing")
@@ -30,8 +36,15 @@ def make(
     return gymnasium_tasks.make(env_id, env_preset, render_mode)
 
 
-def look_up_sizes(env_id: str, env_preset: str = "v5", backend: str = "gymnasium") -> Sizes:
+def look_up_sizes(
+    env_id: str,
+    env_preset: str = "v5",
+    backend: str = "gymnasium",
+    brax_backend: str = "generalized",
+) -> Sizes:
     """The sizes of an environment, which is made for it and closed again."""
+    if backend == "brax":
+        return brax_tasks.read_sizes(brax_tasks.make(env_id, brax_backend))
     environment = make(env_id, env_preset, backend)
     try:
         return read_sizes(env_id, environment)
@@ -42,4 +55,5 @@ def look_up_sizes(env_id: str, env_preset: str = "v5", backend: str = "gymnasium
 def _tasks(backend: str) -> ModuleType:
     if backend not in BACKENDS:
         raise ValueError(f"backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
-    return {"gymnasium": gymnasium_tasks, "envpool": envpool_tasks}[backend]
+    tasks = {"gymnasium": gymnasium_tasks, "envpool": envpool_tasks, "brax": brax_tasks}
+    return tasks[backend]

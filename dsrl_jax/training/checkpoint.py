@@ -10,12 +10,11 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import jax
 import orbax.checkpoint as ocp
 
-from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.seals import (
     EMPTY,
     RECORD,
@@ -29,6 +28,26 @@ from dsrl_jax.training.seals import (
 )
 
 KEPT = 3
+
+
+class GrowingFiles(Protocol):
+    """Files beside the checkpoints that only grow, such as a replay's."""
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Where they are."""
+
+    def flush(self) -> None:
+        """Brings everything to the disk."""
+
+    def restore(self, steps: int) -> None:
+        """Cuts the files to what they held after that many steps."""
+
+    def close(self) -> None:
+        """Closes the files."""
+
+
+Files = TypeVar("Files", bound=GrowingFiles)
 
 
 class Saved(NamedTuple):
@@ -53,7 +72,7 @@ class SaveError(OSError):
     """A checkpoint that could not be written."""
 
 
-class Checkpoints:
+class Checkpoints(Generic[Files]):
     """The checkpoints of one run, the replay's files and the tables that they name.
 
     Args:
@@ -62,7 +81,7 @@ class Checkpoints:
         hold when it is made, and they are cut to that when it is restored.
     """
 
-    def __init__(self, directory: Path, replay_file: ReplayFile, tables: tuple[Path, ...] = ()):
+    def __init__(self, directory: Path, replay_file: Files, tables: tuple[Path, ...] = ()):
         self.directory, self.replay_file, self.tables = directory, replay_file, tables
         self.seals = {path.name: EMPTY for path in self._beside}
         options = ocp.CheckpointManagerOptions(

@@ -9,12 +9,13 @@ from dsrl_jax.agents import config as agent_config
 from dsrl_jax.presets import ALGORITHMS, Experiment, check_choice
 from dsrl_jax.settings import flatten, override
 from dsrl_jax.training import config as loop_config
-from dsrl_jax.training.config import FORMAT, LoopConfig
+from dsrl_jax.training.config import FORMAT, BraxConfig, LoopConfig
 
 
 def describe(experiment: Experiment) -> dict[str, Any]:
     """Everything that decides what a run computes, flat, as it stands in config.json."""
-    settings = flatten(experiment.loop) | flatten(experiment.agent)
+    brax = flatten(experiment.brax) if experiment.brax else {}
+    settings = brax | flatten(experiment.loop) | flatten(experiment.agent)
     return {
         "env": experiment.env,
         "env_preset": experiment.env_preset,
@@ -43,8 +44,11 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
     agent, loop = override(config(), values), override(LoopConfig(), values)
     agent_config.validate(agent)
     loop_config.validate(loop)
+    brax = override(BraxConfig(), values) if held["backend"] == "brax" else None
+    if brax:
+        loop_config.validate(brax)
     named: dict[str, Any] = {name: values[name] for name in names}
-    return Experiment(**named, agent=agent, loop=loop)
+    return Experiment(**named, agent=agent, loop=loop, brax=brax)
 
 
 def read_description(path: Path) -> dict[str, Any]:

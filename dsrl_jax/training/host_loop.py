@@ -1,7 +1,5 @@
 """Training on Gymnasium: members in lockstep, one environment each, one compiled call a step."""
 
-import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +15,7 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import Remembered, begin, remember
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
 from dsrl_jax.training.setup import Setup
+from dsrl_jax.training.watch import Watch
 
 
 def train(setup: Setup) -> Iterator[Row]:
@@ -35,7 +34,7 @@ def train(setup: Setup) -> Iterator[Row]:
       OSError: if the disk does not take what is saved.
     """
     loop, seeds = setup.loop, setup.replay.seeds
-    watch = _Watch()
+    watch = Watch()
     carry, progress, remembered, notes = _start(setup)
     yield {"kind": "start", "env_step": progress.env_step}
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
@@ -206,21 +205,3 @@ def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Rem
     policies = {"last": program.policy(carry.state), "best": remembered.best}
     counters = {"env_step": progress.env_step, "logged": progress.logged}
     return Saved({"state": state, "policies": policies}, counters | record)
-
-
-class _Watch:
-    """Seconds since this process began to train, and what evaluations and checkpoints took."""
-
-    def __init__(self) -> None:
-        self.start = time.perf_counter()
-        self.parts = {"evaluation_seconds": 0.0, "checkpoint_seconds": 0.0}
-
-    @contextlib.contextmanager
-    def measuring(self, part: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.parts[part] += time.perf_counter() - start
-
-    def row(self, env_step: int) -> Row:
-        seconds = time.perf_counter() - self.start
-        return {"kind": "timing", "env_step": env_step, "seconds": seconds, **self.parts}

@@ -58,7 +58,7 @@ class Program(NamedTuple):
 
 def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
     """Binds an agent to its members. Nothing is compiled before the first call."""
-    keys = Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
+    keys = make_keys(seeds)
     config = jax.tree.map(jnp.asarray, config)
     members = _Members(agent, spaces, len(seeds))
 
@@ -75,6 +75,11 @@ def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int,
         inspect=compiled(_inspect, config),
         policy=lambda state: jax.tree.map(np.array, state.actor.params),
     )
+
+
+def make_keys(seeds: tuple[int, ...]) -> Keys:
+    """Each member's keys, which follow from its seed."""
+    return Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
 
 
 class _Members(NamedTuple):
@@ -119,15 +124,29 @@ def _step(
     env_step: Array,
 ) -> tuple[Carry, Array]:
     batch = unpack(packed, members.spaces)
-    state, metrics = members.over(members.agent.update, 0, None, 0, 0, None)(
-        keys.update, config, carry.state, batch, update
+    carry = train(members.agent, members.size, keys.update, config, carry, batch, update)
+    action = _explore(members, keys, config, carry.state, observation, env_step)
+    return carry, action
+
+
+def train(
+    agent: Agent,
+    members: int,
+    keys: PRNGKeyArray,
+    config: Any,
+    carry: Carry,
+    batch: Transition,
+    update: Int[Array, ""],
+) -> Carry:
+    """One update of each member by its own batch, and what is told of it later."""
+    state, metrics = over_members(agent.update, (0, None, 0, 0, None), members)(
+        keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
-    action = _explore(members, keys, config, state, observation, env_step)
-    return Carry(state, sums, bad_update), action
+    return Carry(state, sums, bad_update)
 
 
 def _inspect(

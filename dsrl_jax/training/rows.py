@@ -1,6 +1,6 @@
 """The rows that a loop yields: plain numbers, units in their names, one row for each member."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -14,6 +14,18 @@ from dsrl_jax.training.setup import Setup
 Row = dict[str, Any]
 
 
+class Moment(NamedTuple):
+    """When rows are told, and of whom."""
+
+    seeds: tuple[int, ...]
+    env_step: int
+    updates: int
+
+    def position(self, seed: int) -> Row:
+        """The first columns of a member's row."""
+        return {"seed": seed, "env_step": self.env_step, "updates": self.updates}
+
+
 def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
     """Plays the evaluation's episodes, without noise. Raises NotFiniteError."""
 
@@ -23,39 +35,20 @@ def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]
     seeds = setup.replay.seeds
     returns, lengths = evaluate(policy, setup.evaluation_environments, seeds)
     check_returns(returns, progress, seeds)
-    return [
-        {
-            "kind": "evaluation",
-            **_position(setup, progress, seed),
-            "return_mean": float(returns[member].mean()),
-            "return_std": float(returns[member].std()),
-            "returns": returns[member].tolist(),
-            "lengths": lengths[member].tolist(),
-        }
-        for member, seed in enumerate(seeds)
-    ]
+    return tell_evaluation(_moment(setup, progress), returns, lengths)
 
 
 def training_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
     """Means since the last rows; NaN before the first update."""
-    loop = setup.loop
-    updates = loop.updates_at(progress.env_step) - loop.updates_at(progress.logged)
-    sums = jax.device_get(carry.sums)
-    connections = jax.device_get(setup.program.connections(carry.state))
-    return [
-        {
-            "kind": "training",
-            **_position(setup, progress, seed),
-            "episodes": int(progress.episode[member]),
-            "episode_return": float(progress.last_return[member]),
-            **{
-                name: float(total[member]) / updates if updates > 0 else float("nan")
-                for name, total in sums.items()
-            },
-            **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
-        }
-        for member, seed in enumerate(setup.replay.seeds)
-    ]
+    moment = _moment(setup, progress)
+    return tell_training(
+        moment,
+        updates=moment.updates - setup.loop.updates_at(progress.logged),
+        sums=jax.device_get(carry.sums),
+        connections=jax.device_get(setup.program.connections(carry.state)),
+        episodes=progress.episode,
+        last_return=progress.last_return,
+    )
 
 
 def topology_rows(
@@ -67,17 +60,75 @@ def topology_rows(
       first, earlier: the masks of the first state, and of the one that churn is counted from.
     """
     replay = setup.replay
-    seen = len(replay) > 0  # Without a batch nothing is known of the units' activations.
+    seen = len(replay) > 0
     packed = (
         replay.sample(setup.batch_size, progress.env_step)
         if seen
         else replay.empty_batch(setup.batch_size)
     )
     found = jax.device_get(setup.program.inspect(carry.state, first, earlier, packed))
+    return tell_topology(_moment(setup, progress), found, seen)
+
+
+def tell_evaluation(moment: Moment, returns: np.ndarray, lengths: np.ndarray) -> list[Row]:
+    """One row for each member, of returns and lengths [members, episodes]."""
+    return [
+        {
+            "kind": "evaluation",
+            **moment.position(seed),
+            "return_mean": float(returns[member].mean()),
+            "return_std": float(returns[member].std()),
+            "returns": returns[member].tolist(),
+            "lengths": lengths[member].tolist(),
+        }
+        for member, seed in enumerate(moment.seeds)
+    ]
+
+
+def tell_training(
+    moment: Moment,
+    *,
+    updates: int,
+    sums: dict[str, np.ndarray],
+    connections: dict[str, np.ndarray],
+    episodes: np.ndarray,
+    last_return: np.ndarray,
+) -> list[Row]:
+    """One row for each member; all arrays are [members].
+
+    Args:
+      updates: how many the sums are over.
+      connections: by network.
+      episodes: finished ones.
+      last_return: of the last finished episode.
+    """
+    return [
+        {
+            "kind": "training",
+            **moment.position(seed),
+            "episodes": int(episodes[member]),
+            "episode_return": float(last_return[member]),
+            **{
+                name: float(total[member]) / updates if updates > 0 else float("nan")
+                for name, total in sums.items()
+            },
+            **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
+        }
+        for member, seed in enumerate(moment.seeds)
+    ]
+
+
+def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
+    """One row for each member, network and layer.
+
+    Args:
+      found: what `Program.inspect` found.
+      seen: whether there was a batch; without one nothing is known of the units' activations.
+    """
     return [
         {
             "kind": "topology",
-            **_position(setup, progress, seed),
+            **moment.position(seed),
             "network": network,
             "layer": name,
             "connections": int(layer.connections[member]),
@@ -89,12 +140,12 @@ def topology_rows(
             "dormant_units": int(layer.dormant_units[member]) if seen else None,
             "input_degrees": layer.input_degrees[member].tolist() if name == "hidden_0" else [],
         }
-        for member, seed in enumerate(replay.seeds)
+        for member, seed in enumerate(moment.seeds)
         for network, layers in found.items()
         for name, layer in layers.items()
     ]
 
 
-def _position(setup: Setup, progress: Progress, seed: int) -> Row:
+def _moment(setup: Setup, progress: Progress) -> Moment:
     updates = setup.loop.updates_at(progress.env_step)
-    return {"seed": seed, "env_step": progress.env_step, "updates": updates}
+    return Moment(setup.replay.seeds, progress.env_step, updates)

@@ -9,6 +9,7 @@ from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.replay_file import ReplayFile
 
 
 def never() -> bool:
@@ -33,5 +34,5 @@ class Setup(NamedTuple):
     environments: list[gymnasium.Env]
     evaluation_environments: list[list[gymnasium.Env]]
     replay: Replay
-    checkpoints: Checkpoints | None = None
+    checkpoints: Checkpoints[ReplayFile] | None = None
     stop: Callable[[], bool] = never

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 from collections.abc import Callable, Generator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,17 @@ import gymnasium
 from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs import brax as brax_tasks
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
 from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training import host_loop
+from dsrl_jax.training import device_loop, host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
+from dsrl_jax.training.config import BraxConfig
+from dsrl_jax.training.device_loop import DeviceSetup
+from dsrl_jax.training.device_program import compile_device_program
+from dsrl_jax.training.device_replay import count_columns, make_ring
+from dsrl_jax.training.device_replay_file import DeviceReplayFile
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
@@ -33,17 +40,17 @@ def train(
     seeds: Any = (0,),
     **settings: Any,
 ) -> Iterator[Row]:
-    """Trains agents on a Gymnasium environment and yields rows as they come; writes nothing.
+    """Trains agents on an environment and yields rows as they come; writes nothing.
 
     Args:
-      env: halfcheetah, hopper, walker2d, ant, humanoid, or a Gymnasium id.
+      env: halfcheetah, hopper, walker2d, ant, humanoid, or an id of the back-end's.
       algo: td3, static_td3, ds_td3, sac, static_sac or ds_sac.
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
-      backend: "gymnasium", or "envpool" for EnvPool's tasks.
+      backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
       seeds: one member each, trained in lockstep.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
-        drop_fraction.
+        drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
     Yields:
       Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
       `host_loop.train`.
@@ -77,6 +84,8 @@ def run(
     Raises:
       ValueError: if the environment cannot be made, or a sparsity cannot be met.
     """
+    if experiment.brax:
+        return _run_on_device(experiment, experiment.brax, directory, tables, stop)
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
@@ -100,6 +109,30 @@ def run(
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
+
+
+def _run_on_device(
+    experiment: Experiment,
+    brax: BraxConfig,
+    directory: Path | None,
+    tables: tuple[Path, ...],
+    stop: Callable[[], bool],
+) -> Generator[Row, None, None]:
+    seeds, loop, config = experiment.seeds, experiment.loop, experiment.agent
+    environment = brax_tasks.make(experiment.env, brax.brax_backend)
+    spaces = Spaces(*brax_tasks.read_sizes(environment))
+    check_sparsity(spaces, config)
+    agent = AGENTS[type(config)](spaces)
+    program = compile_program(agent, config, spaces, seeds)
+    device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax)
+    make_rows = partial(make_ring, len(seeds), min(loop.replay_size, loop.steps), spaces)
+    checkpoints = None
+    if directory:
+        columns = count_columns(spaces)
+        replay_file = DeviceReplayFile(directory / "replay", len(seeds), columns)
+        checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
+    setup = DeviceSetup(experiment, program, device, make_rows, checkpoints, stop)
+    return _closing(device_loop.train(setup), [checkpoints] if checkpoints else [])
 
 
 def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:

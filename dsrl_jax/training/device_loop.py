@@ -1,0 +1,204 @@
+"""Training on the device: from one row to the next in one compiled loop, all members at once."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.device_program import DeviceProgram, World
+from dsrl_jax.training.device_replay_file import DeviceReplayFile
+from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns
+from dsrl_jax.training.program import Program
+from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.remembered import Remembered, begin, remember
+from dsrl_jax.training.rows import Moment, Row, tell_evaluation, tell_topology, tell_training
+from dsrl_jax.training.setup import never
+from dsrl_jax.training.watch import Watch
+
+# Of `Progress`, what is not on the device.
+COUNTERS = ("best_return", "best_step")
+
+
+class DeviceSetup(NamedTuple):
+    """The parts of a run on the device; the loop is their order.
+
+    experiment: with settings in steps that are multiples of num_envs
+    program, device: the compiled functions of the agent, and of the agent in its environments
+    make_rows: the empty replay
+    checkpoints: where to save, and where to continue from
+    stop: asked wherever rows are due whether the run shall save and end
+    """
+
+    experiment: Experiment
+    program: Program
+    device: DeviceProgram
+    make_rows: Callable[[], jax.Array]
+    checkpoints: Checkpoints[DeviceReplayFile] | None = None
+    stop: Callable[[], bool] = never
+
+    @property
+    def num_envs(self) -> int:
+        """Environments of each member."""
+        assert self.experiment.brax
+        return self.experiment.brax.num_envs
+
+
+def train(setup: DeviceSetup) -> Iterator[Row]:
+    """Trains all members for `loop.steps` transitions each, or what is left after a checkpoint.
+
+    Yields:
+      The rows of `host_loop.train`, in its order; a step is a transition.
+    Raises:
+      As `host_loop.train`; numbers that are not finite are noticed when the next rows are due.
+    """
+    loop, seeds = setup.experiment.loop, setup.experiment.seeds
+    watch = Watch()
+    world, progress, remembered, notes = _start(setup)
+    yield {"kind": "start", "env_step": progress.env_step}
+    yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
+    if progress.env_step == 0:
+        rows, remembered = _evaluate(setup, world, progress, remembered)
+        yield from rows
+    for env_step in _stops(setup, progress.env_step):
+        world = _advance(setup, world, progress, env_step)
+        _check(world, seeds)
+        is_last = env_step == loop.steps
+        stops = not is_last and setup.stop()
+        is_evaluated = env_step % loop.eval_period == 0 or is_last
+        if env_step % loop.log_period == 0 or is_last:
+            yield from _training_rows(setup, world, progress)
+            sums = jax.tree.map(np.zeros_like, world.carry.sums)
+            world = world._replace(carry=world.carry._replace(sums=sums))
+            progress.logged = env_step
+        if is_evaluated:
+            with watch.measuring("evaluation_seconds"):
+                rows, remembered = _evaluate(setup, world, progress, remembered)
+            yield from rows
+        if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
+            yield {"kind": "checkpoint", "env_step": env_step}
+            with watch.measuring("checkpoint_seconds"):
+                setup.checkpoints.replay_file.add(world.rows, env_step)
+                setup.checkpoints.save(env_step, to_saved(setup, world, progress, remembered))
+        if is_evaluated:
+            yield watch.row(env_step)
+        if stops:
+            yield {"kind": "stopped", "env_step": env_step}
+            return
+
+
+def _stops(setup: DeviceSetup, done: int) -> list[int]:
+    """The steps after `done` at which something is due, in order."""
+    loop = setup.experiment.loop
+    periods = [loop.log_period, loop.eval_period]
+    periods += [loop.checkpoint_period] if setup.checkpoints else []
+    due = itertools.chain(*(range(period, loop.steps, period) for period in periods))
+    return sorted({step for step in (*due, loop.steps) if step > done})
+
+
+def _advance(setup: DeviceSetup, world: World, progress: Progress, env_step: int) -> World:
+    first, last = progress.env_step // setup.num_envs + 1, env_step // setup.num_envs
+    progress.env_step = env_step
+    return setup.device.advance(world, np.int32(first), np.int32(last))
+
+
+def _check(world: World, seeds: tuple[int, ...]) -> None:
+    """Holds every loss, observation, action and reward so far to be finite."""
+    check_losses(world.carry, seeds)
+    for seed, step in zip(seeds, np.asarray(world.bad_step).tolist(), strict=True):
+        if step:
+            raise NotFiniteError(f"seed {seed}, step {step}: a transition is not finite")
+
+
+def _moment(setup: DeviceSetup, progress: Progress) -> Moment:
+    experiment = setup.experiment
+    updates = experiment.updates_at(progress.env_step)
+    return Moment(experiment.seeds, progress.env_step, updates)
+
+
+def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list[Row]:
+    moment = _moment(setup, progress)
+    return tell_training(
+        moment,
+        updates=moment.updates - setup.experiment.updates_at(progress.logged),
+        sums=jax.device_get(world.carry.sums),
+        connections=jax.device_get(setup.program.connections(world.carry.state)),
+        episodes=np.asarray(world.episodes.number).sum(axis=1),
+        last_return=np.asarray(world.last_return),
+    )
+
+
+def _evaluate(
+    setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered
+) -> tuple[list[Row], Remembered]:
+    """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
+    state, moment = world.carry.state, _moment(setup, progress)
+    returns, lengths = map(np.asarray, setup.device.evaluate(state))
+    returns = returns.astype(float)
+    check_returns(returns, progress, moment.seeds)
+    rows = tell_evaluation(moment, returns, lengths)
+    packed = setup.device.sample(
+        world.rows, np.int32(max(progress.env_step, 1)), np.int32(moment.updates)
+    )
+    found = setup.program.inspect(state, remembered.first_masks, remembered.masks, packed)
+    rows += tell_topology(moment, jax.device_get(found), seen=progress.env_step > 0)
+    means = np.array([row["return_mean"] for row in rows[: len(moment.seeds)]])
+    return rows, remember(setup.program, world.carry, progress, means, remembered)
+
+
+def _start(setup: DeviceSetup) -> tuple[World, Progress, Remembered, list[str]]:
+    """The world, at the beginning or as a checkpoint has it, and what is to be told of that."""
+    carry, checkpoints = setup.program.init(), setup.checkpoints
+    remembered = begin(setup.program, carry)
+    progress = Progress.begin(len(setup.experiment.seeds), 0, 0)  # What acts is on the device.
+    world = setup.device.start(carry, setup.make_rows())
+    like = to_saved(setup, world, progress, remembered).parts
+    saved = checkpoints.restore(like) if checkpoints else Saved({}, {})
+    if not saved.parts:
+        return world, progress, remembered, list(saved.notes)
+    assert checkpoints
+    parts = jax.tree.map(np.asarray, saved.parts)
+    state, best = parts["state"], parts["policies"]["best"]
+    remembered = Remembered(state["first_masks"], state["masks"], best)
+    progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
+    for name in COUNTERS:
+        getattr(progress, name)[:] = saved.record[name]
+    rows = checkpoints.replay_file.fill(world.rows.shape[1])
+    return _from_leaves(world, state["world"], rows), progress, remembered, list(saved.notes)
+
+
+def to_saved(setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered) -> Saved:
+    """Everything that a run goes on from, beside its replay; parts as in `host_loop.to_saved`."""
+    record = {name: getattr(progress, name).tolist() for name in COUNTERS}
+    state = {
+        "world": _to_leaves(world),
+        "first_masks": remembered.first_masks,
+        "masks": remembered.masks,
+    }
+    policies = {"last": setup.program.policy(world.carry.state), "best": remembered.best}
+    counters = {"env_step": progress.env_step, "logged": progress.logged}
+    return Saved({"state": state, "policies": policies}, counters | record)
+
+
+def _to_leaves(world: World) -> dict[str, Any]:
+    """All arrays but the replay's, by number: simulators have trees of any kind.
+
+    Orbax saves no empty arrays.
+    """
+    leaves = jax.tree.leaves(_beside_rows(world))
+    return {str(place): leaf for place, leaf in enumerate(leaves) if leaf.size}
+
+
+def _from_leaves(like: World, held: dict[str, Any], rows: np.ndarray) -> World:
+    leaves, tree = jax.tree.flatten(_beside_rows(like))
+    filled = [held.get(str(place), leaf) for place, leaf in enumerate(leaves)]
+    parts = jax.tree.unflatten(tree, filled)
+    # As arrays of JAX's own: others would compile the loop once more.
+    return World(**jax.device_put({**parts, "rows": rows}))
+
+
+def _beside_rows(world: World) -> dict[str, Any]:
+    return {name: part for name, part in world._asdict().items() if name != "rows"}

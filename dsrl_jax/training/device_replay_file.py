@@ -1,0 +1,81 @@
+"""The device's replay on disk: one file to which rows are appended, in the order they came.
+
+`transitions.f32` has one record for each transition of all members, [members, columns], with the
+columns of `device_replay`. Native byte order, float32. What a checkpoint names is on the disk
+before it.
+"""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+# Rows that come from the device at a time: enough to write fast, few enough to hold twice.
+_CHUNK = 8192
+
+
+class DeviceReplayFile:
+    """Takes over what was added to a ring; `flush` before a checkpoint, `restore` after one."""
+
+    def __init__(self, directory: Path, members: int, columns: int):
+        directory.mkdir(parents=True, exist_ok=True)
+        self.members, self.columns = members, columns
+        self.path = directory / "transitions.f32"
+        self.paths = (self.path,)
+        self.file = self.path.open("ab")
+        self.written = 0  # transitions of each member
+
+    def add(self, rows: Array, added: int) -> None:
+        """Writes the rows that came since the last call.
+
+        Args:
+          rows: the ring, [members, capacity, columns].
+          added: how many transitions each member has added to it.
+        """
+        for first in range(self.written, added, _CHUNK):
+            # Of more rows than the ring holds the older ones are lost, and newer ones stand in
+            # their places here: no ring that is filled from the file takes them.
+            places = np.arange(first, min(first + _CHUNK, added)) % rows.shape[1]
+            self.file.write(np.asarray(_take(rows, places)).tobytes())
+        self.written = added
+
+    def flush(self) -> None:
+        """Brings everything to the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+
+    def close(self) -> None:
+        """Closes the file; what was added since the last flush may reach the disk or not."""
+        self.file.close()
+
+    def restore(self, steps: int) -> None:
+        """Cuts the file to the first `steps` transitions.
+
+        Raises:
+          ValueError: if it holds fewer.
+        """
+        record = 4 * self.members * self.columns
+        held = self.path.stat().st_size // record
+        if held < steps:
+            raise ValueError(f"{self.path} holds {held} steps, the checkpoint names {steps}")
+        self.file.truncate(steps * record)
+        self.written = steps
+
+    def fill(self, capacity: int) -> np.ndarray:
+        """The ring, [members, capacity, columns], as it was when the last row was written."""
+        rows = np.zeros((self.members, capacity, self.columns), np.float32)
+        held = min(self.written, capacity)
+        if held:
+            shape = (self.written, self.members, self.columns)
+            records = np.memmap(self.path, np.float32, "r", shape=shape)
+            places = np.arange(self.written - held, self.written) % capacity
+            rows[:, places] = np.moveaxis(records[self.written - held :], 0, 1)
+        return rows
+
+
+@jax.jit
+def _take(rows: Array, places: Array) -> Array:
+    return jnp.moveaxis(rows[:, places], 0, 1)
