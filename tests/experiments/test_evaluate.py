@@ -110,7 +110,7 @@ def test_a_command_line_is_refused_in_one_line(refused, arguments, message):
             "2 observations and 2 actions, .* 2 and 1",
         ),
         ({"env": "tests.toy_environments:Image-v0"}, "observation must be a flat Box"),
-        ({"backend": "envpol"}, "backend must be one of gymnasium, envpool, got 'envpol'"),
+        ({"backend": "envpol"}, "backend must be one of gymnasium, envpool, brax, got 'envpol'"),
         ({"seeds": 5}, "config.json is damaged"),
     ],
 )
