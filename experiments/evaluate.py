@@ -116,6 +116,7 @@ def check_environment(policy: "Policy") -> None:
     from dsrl_jax.envs import catalog
 
     told, spaces = policy.experiment, policy.spaces
+    catalog.make(told.env, told.env_preset, told.backend).close()
     sizes = catalog.look_up_sizes(told.env, told.env_preset, told.backend)
     here = (sizes.observation_size, len(sizes.action_low))
     then = (spaces.observation_size, spaces.action_size)
