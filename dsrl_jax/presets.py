@@ -144,32 +144,43 @@ def resolve(
     check_limits(override(config(), given))
     _check_contradictions(given, algo)
 
+    loop, brax, changes = _resolve_loop(config, backend, given)
+    task = BRAX_NAMES.get(env_id) if brax else env_id.split("-")[0]
+    numbers = _method_numbers(config, preset, task or "") | {"topology": topology}
+    if preset == "official":
+        last = count_updates(loop, brax, loop.steps) - OFFICIAL_LAST_ADAPTATION
+        numbers["last_adaptation"] = last if last > 0 else None
+    agent = override(config(), numbers | given)
+    agent_config.validate(agent)
+    names = (env_id, env_preset, backend, algo, preset)
+    return Experiment(*names, seeds, agent, loop, brax, changes)
+
+
+def _resolve_loop(
+    config: type[AgentConfig], backend: str, given: dict[str, Any]
+) -> tuple[LoopConfig, BraxConfig | None, tuple[str, ...]]:
+    """The loop, what the back-end brax adds to it, and what had to be rounded for that."""
     numbers = {"start_steps": START_STEPS[config]} | given
     if config is SACConfig:
         numbers = {"update_after": numbers.get("batch_size", SACConfig.batch_size)} | numbers
     loop = override(LoopConfig(), numbers)
     loop_config.validate(loop)
-    brax: BraxConfig | None = None
-    changes: tuple[str, ...] = ()
-    if backend == "brax":
-        brax = override(BraxConfig(), given)
-        loop_config.validate(brax)
-        brax = override(brax, {"updates_per_step": brax.updates})
-        loop, changes = round_up(loop, brax.num_envs)
+    if backend != "brax":
+        return loop, None, ()
+    brax = override(BraxConfig(), given)
+    loop_config.validate(brax)
+    brax = override(brax, {"updates_per_step": brax.updates})
+    loop, changes = round_up(loop, brax.num_envs)
+    return loop, brax, changes
 
+
+def _method_numbers(config: type[AgentConfig], preset: str, task: str) -> dict[str, Any]:
+    """What a preset says of the agent's settings for a task of the paper, or like one of them."""
     lambdas = LAMBDAS[config]
-    task = BRAX_NAMES.get(env_id) if brax else env_id.split("-")[0]
-    lambda1, lambda2 = lambdas.get(task or "", lambdas["HalfCheetah"])
-    numbers = {"topology": topology, "lambda1": lambda1, "lambda2": lambda2}
-    if preset == "figure1":
-        numbers |= FIGURE_1
-    if preset == "official":
-        last = count_updates(loop, brax, loop.steps) - OFFICIAL_LAST_ADAPTATION
-        numbers |= OFFICIAL | {"last_adaptation": last if last > 0 else None}
-    agent = override(config(), numbers | given)
-    agent_config.validate(agent)
-    names = (env_id, env_preset, backend, algo, preset)
-    return Experiment(*names, seeds, agent, loop, brax, changes)
+    lambda1, lambda2 = lambdas.get(task, lambdas["HalfCheetah"])
+    of_presets: dict[str, dict[str, Any]] = {"figure1": FIGURE_1, "official": OFFICIAL}
+    rules = of_presets.get(preset, {})
+    return {"lambda1": lambda1, "lambda2": lambda2, **rules}
 
 
 def check_choice(what: str, name: str, choices: Iterable[str]) -> None:

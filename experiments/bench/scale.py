@@ -1,7 +1,7 @@
 """What width and sparsity cost: an update's time and memory, sparse against dense."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,8 @@ WIDTH, FEWEST = 256, 4
 
 TRANSITIONS = 1_000_000
 
+Place = tuple[int, float | None]  # width and sparsity; None is dense
+
 
 class Memory(NamedTuple):
     """Bytes of one member."""
@@ -41,8 +43,8 @@ def run(
 ) -> Report:
     """Measures an algorithm's updates between adaptations, and its dense twin's, in turn."""
     dense = algo.split("_")[-1]
-    sides: dict[tuple[int, float | None], Side] = {}
-    memories: dict[tuple[int, float | None], Memory] = {}
+    sides: dict[Place, Side] = {}
+    memories: dict[Place, Memory] = {}
     for width in widths:
         count = _updates(updates, width)
         for sparsity in (None, *sparsities):
@@ -51,6 +53,17 @@ def run(
             sides[place], memories[place] = scaled_side(config, count)
     seconds = in_turn(sides, repetitions)
     found = {place: rates(taken, _updates(updates, place[0])) for place, taken in seconds.items()}
+    return _tell(algo, found, memories, replay_table(envs))
+
+
+def _tell(
+    algo: str,
+    found: Mapping[Place, list[float]],
+    memories: Mapping[Place, Memory],
+    replays: str,
+) -> Report:
+    """The report of updates a second and memory, each beside the dense twin of its width."""
+    dense = algo.split("_")[-1]
     results: dict[str, float] = {}
     rows = []
     for (width, sparsity), values in found.items():
@@ -77,7 +90,7 @@ def run(
     head = [f"{algo}, width", "sparsity", "ms an update", "rate of dense"]
     head += ["state MB", "of dense", "scratch MB"]
     samples = {f"{width} {sparsity}": values for (width, sparsity), values in found.items()}
-    return Report((table(head, rows), replay_table(envs)), results, samples)
+    return Report((table(head, rows), replays), results, samples)
 
 
 def scaled_side(config: AgentConfig, updates: int) -> tuple[Side, Memory]:
