@@ -1,6 +1,8 @@
 """A run of format 1 stays readable: its policies, its episodes."""
 
+import json
 import pickle
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,7 +14,8 @@ import pytest
 
 import dsrl_jax
 from dsrl_jax.training.seals import RECORD, read_sealed, write_sealed
-from experiments import evaluate
+from experiments import evaluate, run
+from tests.faults.injected import contents
 from tests.old_run import OLD, SEEDS, edit, evaluations
 
 
@@ -120,6 +123,18 @@ def test_what_cannot_be_loaded_is_told(copy, change, message):
     change(copy)
     with pytest.raises(ValueError, match=message):
         dsrl_jax.load_policy(copy, seed=0)
+
+
+def test_a_run_whose_state_has_other_arrays_is_not_continued(copy, capsys):
+    """Its targets had no place for what their search begins with."""
+    before = contents(copy)
+    arguments = json.loads(before["config.json"])["command"].split()[:-1]
+    assert run.main([*arguments, "--steps=80", f"--run_dir={copy}"]) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert re.fullmatch("error: .*/60/state is of other networks, .*; choose another .*", said)
+    after = contents(copy)
+    changed = {name for name in before | after if before.get(name) != after.get(name)}
+    assert changed <= {"config.json", "starts.jsonl"}  # --steps and the start itself
 
 
 @pytest.mark.parametrize("seed", [None, 2])

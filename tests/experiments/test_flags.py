@@ -10,7 +10,7 @@ from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import Topology
 from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import LoopConfig
-from experiments import flags, run
+from experiments import command, flags, run
 
 TOYS = "tests.toy_environments:"
 CONFIGS = (LoopConfig, TD3Config, SACConfig)
@@ -168,11 +168,11 @@ def test_seeds(arguments, seeds):
     assert flags.parse_seeds(values) == seeds
 
 
-@pytest.mark.parametrize("command", ["run", "costs"])
-def test_a_reader_that_goes_away_gets_no_traceback(command):
+@pytest.mark.parametrize("name", ["run", "costs"])
+def test_a_reader_that_goes_away_gets_no_traceback(name):
     """As `--help | head` does: the pipe is closed before anything is written."""
     with subprocess.Popen(
-        [sys.executable, "-m", f"experiments.{command}", "--help"],
+        [sys.executable, "-m", f"experiments.{name}", "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -180,3 +180,12 @@ def test_a_reader_that_goes_away_gets_no_traceback(command):
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+def test_ctrl_c_ends_a_command_in_one_line(capsys):
+    def interrupted(arguments):
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit, match="130"):
+        command.start(interrupted)
+    assert capsys.readouterr().err == "interrupted\n"

@@ -3,7 +3,8 @@
 python -m tests.faults.traced PHASE_FILE [PHASE:COUNT:MILLISECONDS] -- FLAGS OF experiments.run
 
 With PHASE:COUNT:MILLISECONDS it sends itself SIGKILL that long after it entered the phase for that
-many times. With TRACED_CLOCK=jumps in its environment, its clock jumps by years.
+many times, or when it would leave the phase if that comes first. With TRACED_CLOCK=jumps in its
+environment, its clock jumps by years.
 """
 
 import functools
@@ -24,19 +25,22 @@ class Trace:
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         self.phase, self.entered = "", dict.fromkeys(PHASES, 0)
         self.kill = kill.split(":") if kill else ("", 0, 0)
+        self.timer = None
         self.enter("starting")
 
     def enter(self, phase):
         if phase == self.phase:
             return
+        if self.timer:
+            self.timer.join()  # On a busy machine its thread comes late.
         os.pwrite(self.file, phase.ljust(12).encode(), 0)
         self.phase = phase
         self.entered[phase] += 1
         if phase == self.kill[0] and self.entered[phase] == int(self.kill[1]):
             delay = int(self.kill[2]) / 1000
-            timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
-            timer.daemon = True
-            timer.start()
+            self.timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL))
+            self.timer.daemon = True
+            self.timer.start()
 
     def marks(self, function, phase, *, leaves=True):
         """The function, as a phase of its own; without `leaves` it goes on after the call."""
