@@ -28,12 +28,17 @@ class Plan(NamedTuple):
     is_sparse: IsSparse = is_kernel
     stacked_axes: StackedAxes = 0
 
+    @property
+    def changes_masks(self) -> bool:
+        """Whether any step does."""
+        return isinstance(self.sparsity, Gradual) or self.rules.drop != "nothing"
+
     def due(self, step: Int[Array, ""]) -> bool | Bool[Array, ""]:
         """Whether the masks change after this step; steps count from 1."""
         if isinstance(self.sparsity, Gradual):
             begin, end = self.sparsity.begin, self.sparsity.end
             return (step >= begin) & (step <= end) & ((step - begin) % self.period == 0)
-        if self.rules.drop == "nothing":
+        if not self.changes_masks:
             return False
         due = (step > 0) & (step % self.period == 0)
         return due if self.last_step is None else due & (step <= self.last_step)

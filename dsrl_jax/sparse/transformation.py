@@ -1,5 +1,6 @@
 """Sparse training with any optax optimizer: `sparsify` wraps it, and masks live in its state."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -41,7 +42,9 @@ class SparsifyState(NamedTuple):
     """What `sparsify` keeps between two updates."""
 
     inner: optax.OptState
-    masks: Masks  # of the params that the last update leads to
+    masks: Masks  # connections that the last update has trained
+    came: Masks | None  # what came with it: weights of 0, trained from the next one on; None: never
+    has_come: Bool[Array, ""]  # whether any may have
     key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
     step: Int[Array, ""]  # of the last update
     momentum: Params | None  # dense, for rules that grow by it; of dense leaves it has no numbers
@@ -125,7 +128,8 @@ def get_masks(state: optax.OptState) -> Masks:
             f"the state must hold one state of sparsify, got {len(found)}; "
             "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
         )
-    return found[0].masks
+    masks, came = found[0].masks, found[0].came
+    return masks if came is None else jax.tree.map(jnp.logical_or, masks, came)
 
 
 def inner_state(state: optax.OptState) -> optax.OptState:
@@ -172,8 +176,17 @@ def _init(
         zeros = [jnp.zeros_like(leaf.value) if leaf.sparse else jnp.zeros(0) for leaf in leaves]
         momentum = jax.tree.unflatten(jax.tree.structure(params), zeros)
     opt_state = inner.init(masks_lib.apply_masks(params, masks, **where))
+    came = jax.tree.map(jnp.zeros_like, masks) if plan.changes_masks else None
     # A copy, so that a caller who donates the state keeps the key.
-    return SparsifyState(opt_state, masks, jnp.copy(key), jnp.zeros((), jnp.int32), momentum)
+    return SparsifyState(
+        opt_state,
+        masks,
+        came,
+        has_come=jnp.zeros((), bool),
+        key=jnp.copy(key),
+        step=jnp.zeros((), jnp.int32),
+        momentum=momentum,
+    )
 
 
 def _update(
@@ -198,18 +211,43 @@ def _update(
     momentum = state.momentum
     if momentum is not None:
         momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
-    adapt = partial(
-        _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
-    )
-    masks, kept = run_if(plan.due(now), adapt, (state.masks, state.masks))
+    due = plan.due(now)
+    masks, came = state.masks, state.came
+    if plan.changes_masks:
+        adapt = partial(
+            _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
+        )
+        masks, came = run_if(
+            due | state.has_come, partial(_change_masks, due, adapt), (masks, came)
+        )
+    else:
+        # Or a loop would widen masks that never change before its first pass, and read from then
+        # on four times their bytes.
+        masks, _ = jax.lax.optimization_barrier((masks, now))
     # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
     # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
     # 0 for most; it is masked again before it is used.
-    net = SparseNet(params, kept, state.inner)
+    net = SparseNet(params, masks, state.inner)
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
-    updates = map_sparse(_step_or_zero, updates, kept, params, **where)
-    return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
+    updates = map_sparse(_step_or_zero, updates, masks, params, **where)
+    has_come = jnp.asarray(due)
+    return updates, SparsifyState(opt_state, masks, came, has_come, state.key, now, momentum)
+
+
+def _change_masks(
+    due: Bool[Array, ""],
+    adapt: Callable[[tuple[Masks, Masks]], tuple[Masks, Masks]],
+    both: tuple[Masks, Masks],
+) -> tuple[Masks, Masks]:
+    """The masks that this step trains, and what comes with it.
+
+    The two are apart so that a step without a change reads one mask and writes none: XLA would
+    copy a mask that is needed beside its successor, into memory that is new at each call.
+    """
+    masks, came = both
+    whole = jax.tree.map(jnp.logical_or, masks, came)
+    return run_if(due, adapt, (whole, jax.tree.map(jnp.zeros_like, came)))
 
 
 def _adapt_masks(
@@ -221,13 +259,13 @@ def _adapt_masks(
     gradients: Params,
     momentum: Params | None,
     step: Array,
-    masks: tuple[Masks, Masks],
+    both: tuple[Masks, Masks],
 ) -> tuple[Masks, Masks]:
-    """The masks after this step's adaptation, and which of the last ones keep their weight.
+    """After this step's adaptation: which connections keep their weight, and which came.
 
     The step is made for them and thrown away: what changes params comes out of `_update` alone.
     """
-    before, _ = masks
+    before, _ = both
     where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
     net = SparseNet(params, before, state.inner)
     stepped = gradient_step(net, gradients, optimizer, sparsity)
@@ -245,7 +283,8 @@ def _adapt_masks(
             gradients=gradients,
             momentum=momentum,
         )
-    return after, map_sparse(_kept, after, before, stepped.params, new_params, **where)
+    kept = map_sparse(_kept, after, before, stepped.params, new_params, **where)
+    return kept, jax.tree.map(lambda mask, stays: mask & ~stays, after, kept)
 
 
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:

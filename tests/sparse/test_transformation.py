@@ -182,9 +182,10 @@ def test_the_callers_step_stays_a_branch_under_vmap():
         update = lambda g, s, p: make().update(g, s, p, step=number)  # noqa: E731
         return branch_conditions(jax.vmap(update), members, states, members)
 
-    assert conditions(jnp.int32(1)) == [()]
-    # The counterpart: a counter in each member's state makes every step pay for an adaptation.
-    assert conditions(None) == [(2,)]
+    # The outer one is taken while any member's masks change, and in the step after.
+    assert conditions(jnp.int32(1)) == [(2,), ()]
+    # The counterpart: a counter in each member's state makes an adaptation a select.
+    assert conditions(None) == [(2,), (2,)]
 
 
 # --- Schedules -----------------------------------------------------------------------------------
