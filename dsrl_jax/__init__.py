@@ -12,13 +12,24 @@ __version__ = "0.1.0"
 __all__ = ["export_policy", "load_policy", "sparse", "train"]
 
 
+_PLACES = {
+    "export_policy": "dsrl_jax.export",
+    "load_policy": "dsrl_jax.training.policy",
+    "train": "dsrl_jax.training.train",
+}
+
+
 def __getattr__(name: str) -> Any:
     if name == "sparse":
         return importlib.import_module("dsrl_jax.sparse")
-    if name == "export_policy":
-        return importlib.import_module("dsrl_jax.export").export_policy
-    if name == "train":
-        return importlib.import_module("dsrl_jax.training.train").train
-    if name == "load_policy":
-        return importlib.import_module("dsrl_jax.training.policy").load_policy
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(_PLACES[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").split(".")[0] in ("dsrl_jax", ""):
+            raise
+        raise ModuleNotFoundError(
+            f"dsrl_jax.{name} needs {error.name}: pip install 'dsrl_jax[gymnasium]'",
+            name=error.name,
+        ) from error

@@ -34,6 +34,16 @@ def test_the_examples_of_a_page_run(page, capsys):
         assert printed == [cells(line) for line in table.splitlines()]
 
 
+def test_the_examples_of_the_library_in_the_readme_run():
+    """Those that need no run directory and no environment."""
+    examples = EXAMPLE.findall((ROOT / "README.md").read_text())
+    ours = [example for example in examples if "from dsrl_jax import sparse" in example]
+    assert len(ours) == 2
+    with jax.numpy_rank_promotion("allow"):
+        for example in ours:
+            exec(compile(example, "README.md", "exec"), {})
+
+
 def test_there_are_examples():
     with_examples = [page.stem for page in PAGES if EXAMPLE.search(page.read_text())]
     assert {"index", "method", "own_loop", "agents"} <= set(with_examples)

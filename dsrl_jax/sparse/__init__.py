@@ -58,6 +58,7 @@ from dsrl_jax.sparse.rules import (
 )
 from dsrl_jax.sparse.schedules import Gradual, cosine_fraction, gradual_sparsity, linear_fraction
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
+from dsrl_jax.sparse.sparsify_state import SparsifyState, get_masks
 from dsrl_jax.sparse.topology import (
     drop_and_grow,
     erdos_renyi_density,
@@ -67,7 +68,7 @@ from dsrl_jax.sparse.topology import (
 from dsrl_jax.sparse.topology import (
     prune as prune_kernel,
 )
-from dsrl_jax.sparse.transformation import SparsifyState, get_masks, sparsify
+from dsrl_jax.sparse.transformation import sparsify
 
 __all__ = [
     "OFFICIAL",

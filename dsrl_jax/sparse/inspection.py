@@ -20,7 +20,7 @@ from dsrl_jax.sparse.leaves import (
     named_leaves,
 )
 from dsrl_jax.sparse.moments import Path, followed_path, shapes_by_path
-from dsrl_jax.sparse.transformation import dense_arrays, inner_state
+from dsrl_jax.sparse.sparsify_state import dense_arrays, inner_state
 
 
 class Row(NamedTuple):

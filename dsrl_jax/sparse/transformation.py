@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,6 @@ from dsrl_jax.sparse.leaves import (
     find_leaves,
     is_kernel,
     map_sparse,
-    named_leaves,
 )
 from dsrl_jax.sparse.net import (
     SparseNet,
@@ -36,18 +35,7 @@ from dsrl_jax.sparse.net import (
 from dsrl_jax.sparse.plan import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
-
-
-class SparsifyState(NamedTuple):
-    """What `sparsify` keeps between two updates."""
-
-    inner: optax.OptState
-    masks: Masks  # connections that the last update has trained
-    came: Masks | None  # what came with it: weights of 0, trained from the next one on; None: never
-    has_come: Bool[Array, ""]  # whether any may have
-    key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
-    step: Int[Array, ""]  # of the last update
-    momentum: Params | None  # dense, for rules that grow by it; of dense leaves it has no numbers
+from dsrl_jax.sparse.sparsify_state import SparsifyState
 
 
 def sparsify(
@@ -112,45 +100,6 @@ def sparsify(
     return optax.GradientTransformationExtraArgs(
         partial(_init, inner, plan, key), partial(_update, inner, plan)
     )
-
-
-def get_masks(state: optax.OptState) -> Masks:
-    """The masks in the state of `sparsify`, also inside the state of another transformation.
-
-    Returns:
-      A tree like params with a full boolean array for every leaf, True = connected.
-    Raises:
-      ValueError: if the state holds not exactly one state of `sparsify`.
-    """
-    found = _find_ours(state)
-    if len(found) != 1:
-        raise ValueError(
-            f"the state must hold one state of sparsify, got {len(found)}; "
-            "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
-        )
-    masks, came = found[0].masks, found[0].came
-    return masks if came is None else jax.tree.map(jnp.logical_or, masks, came)
-
-
-def inner_state(state: optax.OptState) -> optax.OptState:
-    """The state with that of the wrapped optimizer in place of every state of `sparsify`."""
-    return jax.tree.map(
-        lambda leaf: leaf.inner if _is_ours(leaf) else leaf, state, is_leaf=_is_ours
-    )
-
-
-def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
-    """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
-    named = [pair for ours in _find_ours(state) for pair in named_leaves(ours.momentum)]
-    return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
-
-
-def _find_ours(state: optax.OptState) -> list[SparsifyState]:
-    return [leaf for leaf in jax.tree.leaves(state, is_leaf=_is_ours) if _is_ours(leaf)]
-
-
-def _is_ours(node: Any) -> bool:
-    return isinstance(node, SparsifyState)
 
 
 def _init(
@@ -218,7 +167,7 @@ def _update(
             _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
         )
         masks, came = run_if(
-            due | state.has_come, partial(_change_masks, due, adapt), (masks, came)
+            due | state.has_come, partial(_change_masks, jnp.asarray(due), adapt), (masks, came)
         )
     else:
         # Or a loop would widen masks that never change before its first pass, and read from then
