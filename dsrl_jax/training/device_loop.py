@@ -167,6 +167,7 @@ def _start(setup: DeviceSetup) -> tuple[World, Progress, Remembered, list[str]]:
     for name in COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
     rows = checkpoints.replay_file.fill(world.rows.shape[1])
+    world.rows.delete()  # The device need not have room for two replays.
     return _from_leaves(world, state["world"], rows), progress, remembered, list(saved.notes)
 
 

@@ -53,7 +53,7 @@ def train(
         drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
     Yields:
       Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
-      `host_loop.train`.
+      `host_loop.train`; after the first a "note" where settings had to be rounded.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
@@ -66,7 +66,7 @@ def train(
         seeds=seeds,
         settings=settings,
     )
-    return run(experiment)
+    return _noting(run(experiment), experiment.changes)
 
 
 def run(
@@ -133,6 +133,15 @@ def _run_on_device(
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     setup = DeviceSetup(experiment, program, device, make_rows, checkpoints, stop)
     return _closing(device_loop.train(setup), [checkpoints] if checkpoints else [])
+
+
+def _noting(rows: Generator[Row, None, None], notes: tuple[str, ...]) -> Iterator[Row]:
+    """The rows, and after the first one what has to be told of the settings."""
+    with contextlib.closing(rows):
+        for row in rows:
+            yield row
+            if row["kind"] == "start":
+                yield from (row | {"kind": "note", "text": note} for note in notes)
 
 
 def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:
