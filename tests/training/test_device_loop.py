@@ -1,6 +1,7 @@
 """Whole runs on the device, with the real agent in an environment made by hand."""
 
 import collections
+import contextlib
 import itertools
 import logging
 import re
@@ -65,6 +66,17 @@ def programs(chosen):
     return agent, program, device, device.start(program.init(), ring)
 
 
+@contextlib.contextmanager
+def compiled_functions(caplog):
+    """How often each function was compiled in the block, by name; there when it ends."""
+    caplog.clear()
+    count = collections.Counter()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        yield count
+    told = " ".join(record.getMessage() for record in caplog.records)
+    count.update(re.findall(r"Finished XLA compilation of jit\((\w+)\)", told))
+
+
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
     whole = list(training.run(experiment(), tmp_path / "whole"))
     stops = iter([False, True])
@@ -82,11 +94,8 @@ def test_each_function_is_compiled_once(tmp_path, caplog):
     settings = {"log_period": 6, "eval_period": 15, "checkpoint_period": 15}
     stops = itertools.count()
     for stop in (lambda: next(stops) == 4, lambda: False):
-        caplog.clear()
-        with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        with compiled_functions(caplog) as count:
             rows = list(training.run(experiment(**settings), tmp_path, stop=stop))
-        told = " ".join(record.getMessage() for record in caplog.records)
-        count = collections.Counter(re.findall(r"Finished XLA compilation of jit\((\w+)\)", told))
         assert sum(row["kind"] == "training" for row in rows) >= 3 * 2
         assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
 
