@@ -47,6 +47,20 @@ def make_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
     flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
+    flags.DEFINE_string(
+        "devices",
+        None,
+        "with backend brax: how many share the seeds, each a part of equal size; default: as many "
+        "of those there are as can",
+        **add,
+    )
+    flags.DEFINE_string(
+        "distributed",
+        None,
+        "with backend brax: several processes train one run with the devices of all; auto where "
+        "Slurm or MPI starts them, else ADDRESS:PORT,PROCESSES,PROCESS; the first one writes",
+        **add,
+    )
     flags.DEFINE_bool(
         "deterministic",
         False,

@@ -108,11 +108,16 @@ def commit() -> str:
 
 
 def conditions(
-    device: str, threads: int | None, deterministic: bool, backend: str = "gymnasium"
+    device: str,
+    threads: int | None,
+    deterministic: bool,
+    backend: str = "gymnasium",
+    devices: int = 1,
 ) -> dict[str, Any]:
     """What a run computes on: where one of these differs, its numbers may differ in their bits."""
     return {
         "device": device,
+        "devices": devices,
         "threads": threads,
         "deterministic": deterministic,
         "cores": cores(),
@@ -136,7 +141,8 @@ def changed_conditions(here: dict[str, Any], before: list[dict[str, Any]]) -> li
 def _flat(conditions: dict[str, Any]) -> dict[str, Any]:
     versions = conditions.get("versions", {})
     plain = ("device", "threads", "cores", "processor", "deterministic", "commit")
-    return {name: conditions.get(name) for name in plain} | dict.fromkeys(LIBRARIES) | versions
+    own = {name: conditions.get(name) for name in plain}
+    return own | {"devices": conditions.get("devices", 1)} | dict.fromkeys(LIBRARIES) | versions
 
 
 def cores() -> int:

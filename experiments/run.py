@@ -15,7 +15,7 @@ from absl import flags
 from dsrl_jax.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
-from experiments import pictures
+from experiments import pictures, processes
 from experiments.command import start
 from experiments.flags import (
     UsageError,
@@ -65,15 +65,46 @@ def run(arguments: list[str], held: contextlib.ExitStack) -> int:
         if values.help:
             print(__doc__ + "\n" + help_text(values))
             return 0
-        plan = prepare(values)
-        if not values.dry_run and not plan.is_finished:
-            held.enter_context(locked(plan.directory))
-            # Again, now that nobody else writes there.
-            plan = plan._replace(held=check_directory(plan.directory, plan.experiment))
+        if values.distributed:
+            return run_together(values, arguments, held)
+        plan = hold(prepare(values), values, held)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return carry_out(plan, values, arguments)
+
+
+def run_together(values: flags.FlagValues, arguments: list[str], held: contextlib.ExitStack) -> int:
+    """The same as one of several processes; all end where one cannot run. Raises ValueError."""
+    if values.backend != "brax":
+        raise UsageError(f"--distributed is of backend brax, got backend {values.backend}")
+    threads = parse_value("threads", int, values.threads) if values.threads else None
+    choose_device(values.device, threads, values.deterministic)
+    processes.join(values.distributed)
+    from dsrl_jax.training.devices import is_first_process
+
+    is_first = is_first_process()
+    try:
+        plan = prepare(values, is_first=is_first)
+        plan = hold(plan, values, held) if is_first else plan
+    except ValueError:
+        processes.all_ready(False)
+        raise
+    goes_on = not (is_first and (values.dry_run or plan.is_finished))
+    if processes.all_ready(goes_on) and not is_first:
+        from experiments import trainer
+
+        return trainer.follow(plan.experiment, plan.directory, plan.devices)
+    return carry_out(plan, values, arguments) if is_first else 0
+
+
+def hold(plan: "Plan", values: flags.FlagValues, held: contextlib.ExitStack) -> "Plan":
+    """The plan, with its directory locked where there is something to do. Raises ValueError."""
+    if values.dry_run or plan.is_finished:
+        return plan
+    held.enter_context(locked(plan.directory))
+    # Again, now that nobody else writes there.
+    return plan._replace(held=check_directory(plan.directory, plan.experiment))
 
 
 class Plan(NamedTuple):
@@ -84,6 +115,7 @@ class Plan(NamedTuple):
     directory: Path
     held: dict[str, Any] | None  # the config.json of the run that is continued
     threads: int | None
+    devices: int | None = None  # None: one
 
     @property
     def is_finished(self) -> bool:
@@ -91,9 +123,11 @@ class Plan(NamedTuple):
         return self.held is not None and is_finished(self.directory, self.experiment)
 
 
-def prepare(values: flags.FlagValues) -> Plan:
+def prepare(values: flags.FlagValues, *, is_first: bool = True) -> Plan:
     """Resolves and checks what was asked for; the last thing to be loaded is JAX.
 
+    Args:
+      is_first: whether this process is the one that writes; another's directory may be anything.
     Raises:
       ValueError: what was given, and what is allowed.
     """
@@ -119,14 +153,28 @@ def prepare(values: flags.FlagValues) -> Plan:
         env_id, values.env_preset, values.backend, *_simulator(experiment)
     )
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
-    held = check_directory(directory, experiment)
+    held = check_directory(directory, experiment) if is_first else None
     if held and not values.resume:
         raise UsageError(f"{directory} holds this run: leave out --noresume to continue it")
     plan = Plan(experiment, sizes, directory, held, threads)
     if values.dry_run or not plan.is_finished:
         _check_sparsity(experiment, sizes)
         check_device(values.device)
+        plan = plan._replace(devices=_choose_devices(values, experiment))
     return plan
+
+
+def _choose_devices(values: flags.FlagValues, experiment: Experiment) -> int:
+    """How many devices share the members. Raises ValueError."""
+    from dsrl_jax.training.devices import choose_placement
+
+    devices = parse_value("devices", int, values.devices) if values.devices else None
+    if not experiment.brax:
+        if devices not in (None, 1):
+            raise UsageError(f"--devices is of backend brax, got backend {experiment.backend}")
+        return 1
+    mesh = choose_placement(len(experiment.seeds), devices).mesh
+    return mesh.size if mesh else 1
 
 
 def _simulator(experiment: Experiment) -> tuple[str, ...]:
@@ -156,7 +204,9 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     if values.dry_run:
         print("\n".join([summary.plan(experiment, spaces, directory), *notes]))
         return 0
-    here = conditions(values.device, plan.threads, values.deterministic, experiment.backend)
+    here = conditions(
+        values.device, plan.threads, values.deterministic, experiment.backend, plan.devices or 1
+    )
     where = f"{'continues' if plan.held else 'starts'} in {directory}"
     what = f"{experiment.algo} on {summary.environment(experiment, spaces)}"
     print("\n".join([f"{what}: {where}", *notes]), flush=True)
@@ -173,7 +223,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         **command,
     }
     keep_freed_memory()
-    return trainer.train(experiment, spaces, directory, config, here | command)
+    return trainer.train(experiment, spaces, directory, config, here | command, plan.devices)
 
 
 if __name__ == "__main__":

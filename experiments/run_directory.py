@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.description import describe, read_description
 from dsrl_jax.training.seals import RECORD, write_whole
 
@@ -66,7 +66,9 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     if held is None:
         return None
     # A run of before a setting existed has that setting's default.
-    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig())
+    brax = BraxConfig() if experiment.brax else None
+    agent = type(experiment.agent)()
+    defaults = replace(experiment, agent=agent, loop=LoopConfig(), brax=brax)
     there = describe(defaults) | held
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"

@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +32,19 @@ FAILURES = (
 )
 
 
-def train(experiment: Experiment, spaces: Spaces, directory: Path, config: Row, start: Row) -> int:
+def train(
+    experiment: Experiment,
+    spaces: Spaces,
+    directory: Path,
+    config: Row,
+    start: Row,
+    devices: int | None = None,
+) -> int:
     """Trains into a run directory, which this process holds.
 
     Args:
       config, start: see `RunDirectory`.
+      devices: see `training.train.run`.
     Returns:
       The exit status: 0; 1 for a run that failed, with one line that says why; 143 or 130 for one
       that a signal stopped.
@@ -43,7 +52,10 @@ def train(experiment: Experiment, spaces: Spaces, directory: Path, config: Row, 
     try:
         with StopRequest() as request:
             files = RunDirectory(directory, config, start)
-            last = _write_rows(experiment, spaces, files, request)
+            rows = training.run(
+                experiment, directory, tables=files.tables, stop=request.is_made, devices=devices
+            )
+            last = _write_rows(experiment, spaces, files, rows)
         if last["kind"] == "stopped":
             step = f"stopped at step {last['env_step']:,} of {experiment.loop.steps:,} and saved"
             print(f"{step}; the same command continues", file=sys.stderr)
@@ -57,6 +69,21 @@ def train(experiment: Experiment, spaces: Spaces, directory: Path, config: Row, 
         print(f"error: {_explain(error, directory)}", file=sys.stderr)
         return 1
     return 0
+
+
+def follow(experiment: Experiment, directory: Path, devices: int | None) -> int:
+    """Takes part in a run that another process writes, and says nothing.
+
+    Returns:
+      The exit status, as `train` does.
+    """
+    try:
+        with StopRequest() as request:
+            rows = training.run(experiment, directory, stop=request.is_made, devices=devices)
+            *_, last = rows
+    except FAILURES:
+        return 1
+    return request.status if last["kind"] == "stopped" else 0
 
 
 def _explain(error: Exception, directory: Path) -> str:
@@ -75,12 +102,11 @@ def _is_lack_of_memory(error: Exception) -> bool:
 
 
 def _write_rows(
-    experiment: Experiment, spaces: Spaces, files: RunDirectory, request: StopRequest
+    experiment: Experiment, spaces: Spaces, files: RunDirectory, rows: Generator[Row, None, None]
 ) -> Row:
     """Writes and shows every row of the training; returns the last one."""
     dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
     progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
-    rows = training.run(experiment, files.directory, tables=files.tables, stop=request.is_made)
     row: Row = {}
     with contextlib.closing(files), contextlib.closing(progress), contextlib.closing(rows):
         for row in rows:

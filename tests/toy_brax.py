@@ -54,3 +54,10 @@ class NanReward(PointMass):
 class Image(PointMass):
     def reset(self, rng):
         return super().reset(rng)._replace(obs=jnp.zeros((4, 4)))
+
+
+class Growing(PointMass):
+    """A step gives another kind of state than a reset."""
+
+    def step(self, state, action):
+        return super().step(state, action)._replace(done=jnp.zeros((), bool))

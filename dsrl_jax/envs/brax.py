@@ -62,7 +62,8 @@ def make(env_id: str, brax_backend: str = "generalized") -> Environment:
     Args:
       env_id: as `resolve_id` returns it; a callable is given `backend=brax_backend`.
     Raises:
-      ValueError: if it cannot be made, or its observation is no vector.
+      ValueError: if it cannot be made, its observation is no vector, or a step of one's own gives
+        another kind of state than its reset.
     """
     try:
         with warnings.catch_warnings():
@@ -73,6 +74,8 @@ def make(env_id: str, brax_backend: str = "generalized") -> Environment:
             else:
                 environment = _import_brax().get_environment(env_id, backend=brax_backend)
             shape = _observation_shape(environment)
+            if ":" in env_id and len(shape) == 1:
+                _check_step(environment)
     except Exception as error:  # The id may name anyone's module, and that may raise anything.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
@@ -95,6 +98,32 @@ def _observation_shape(environment: Environment) -> tuple[int, ...]:
 
     state = jax.eval_shape(environment.reset, jax.random.PRNGKey(0))
     return tuple(state.obs.shape)
+
+
+def _check_step(environment: Environment) -> None:
+    """Holds a step to give a state of the same kind, as a compiled loop needs. Computes nothing."""
+    import jax
+    import jax.numpy as jnp
+
+    def step() -> tuple[Any, Any]:
+        state = environment.reset(jax.random.PRNGKey(0))
+        return state, environment.step(state, jnp.zeros(environment.action_size))
+
+    start, following = map(_describe_leaves, jax.eval_shape(step))
+    for place in sorted(start.keys() | following.keys()):
+        before, after = start.get(place, "missing"), following.get(place, "missing")
+        if before != after:
+            raise ValueError(f"state{place} is {before} after reset and {after} after step")
+
+
+def _describe_leaves(state: Any) -> dict[str, str]:
+    """Each array's dtype and shape by its place."""
+    import jax
+
+    return {
+        jax.tree_util.keystr(place): f"{leaf.dtype}{list(leaf.shape)}"
+        for place, leaf in jax.tree.leaves_with_path(state)
+    }
 
 
 def _import_brax() -> Any:

@@ -84,8 +84,11 @@ class Checkpoints(Generic[Files]):
     def __init__(self, directory: Path, replay_file: Files, tables: tuple[Path, ...] = ()):
         self.directory, self.replay_file, self.tables = directory, replay_file, tables
         self.seals = {path.name: EMPTY for path in self._beside}
+        directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
+            create=False,
+            multiprocessing_options=_this_process(),
             cleanup_tmp_directories=True,  # of a process that was killed while it wrote
             enable_async_checkpointing=False,
         )
@@ -227,8 +230,16 @@ def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> di
         if record["shapes"].get(name) != _shapes(tree):  # Orbax would fill or cut such arrays.
             raise RestoreError(f"{place / name} is of other networks, or of another version")
     template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with ocp.StandardCheckpointer() as checkpointer:
+    with ocp.StandardCheckpointer(multiprocessing_options=_this_process()) as checkpointer:
         return {name: checkpointer.restore(place.resolve() / name, template[name]) for name in like}
+
+
+def _this_process() -> ocp.options.MultiprocessingOptions:
+    """Of several that train one run, the one that is here saves and waits for no other."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 def _shapes(tree: Any) -> str:

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 
 from dsrl_jax.presets import Experiment
-from dsrl_jax.training.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.checkpoint import Saved
+from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
 from dsrl_jax.training.device_program import DeviceProgram, World
-from dsrl_jax.training.device_replay_file import DeviceReplayFile
+from dsrl_jax.training.devices import fetch, place
 from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
@@ -37,7 +38,7 @@ class DeviceSetup(NamedTuple):
     program: Program
     device: DeviceProgram
     make_rows: Callable[[], jax.Array]
-    checkpoints: Checkpoints[DeviceReplayFile] | None = None
+    checkpoints: DeviceCheckpoints | None = None
     stop: Callable[[], bool] = never
 
     @property
@@ -71,8 +72,7 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
         is_evaluated = env_step % loop.eval_period == 0 or is_last
         if env_step % loop.log_period == 0 or is_last:
             yield from _training_rows(setup, world, progress)
-            sums = jax.tree.map(np.zeros_like, world.carry.sums)
-            world = world._replace(carry=world.carry._replace(sums=sums))
+            world = _forget_sums(setup, world)
             progress.logged = env_step
         if is_evaluated:
             with watch.measuring("evaluation_seconds"):
@@ -81,8 +81,8 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
         if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
-                setup.checkpoints.replay_file.add(world.rows, env_step)
-                setup.checkpoints.save(env_step, to_saved(setup, world, progress, remembered))
+                saved = to_saved(setup, world, progress, remembered)
+                setup.checkpoints.save(env_step, saved, world.rows)
         if is_evaluated:
             yield watch.row(env_step)
         if stops:
@@ -107,8 +107,9 @@ def _advance(setup: DeviceSetup, world: World, progress: Progress, env_step: int
 
 def _check(world: World, seeds: tuple[int, ...]) -> None:
     """Holds every loss, observation, action and reward so far to be finite."""
-    check_losses(world.carry, seeds)
-    for seed, step in zip(seeds, np.asarray(world.bad_step).tolist(), strict=True):
+    bad_update, bad_step = fetch((world.carry.bad_update, world.bad_step))
+    check_losses(world.carry._replace(bad_update=bad_update), seeds)
+    for seed, step in zip(seeds, bad_step.tolist(), strict=True):
         if step:
             raise NotFiniteError(f"seed {seed}, step {step}: a transition is not finite")
 
@@ -124,11 +125,18 @@ def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list
     return tell_training(
         moment,
         updates=moment.updates - setup.experiment.updates_at(progress.logged),
-        sums=jax.device_get(world.carry.sums),
-        connections=jax.device_get(setup.program.connections(world.carry.state)),
-        episodes=np.asarray(world.episodes.number).sum(axis=1),
-        last_return=np.asarray(world.last_return),
+        sums=fetch(world.carry.sums),
+        connections=fetch(setup.program.connections(world.carry.state)),
+        episodes=fetch(world.episodes.number).sum(axis=1),
+        last_return=fetch(world.last_return),
     )
+
+
+def _forget_sums(setup: DeviceSetup, world: World) -> World:
+    """The world with sums that begin anew; they are not read again before the next rows."""
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), world.carry.sums)
+    sums = place(setup.device.placement, zeros)
+    return world._replace(carry=world.carry._replace(sums=sums))
 
 
 def _evaluate(
@@ -136,7 +144,7 @@ def _evaluate(
 ) -> tuple[list[Row], Remembered]:
     """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
     state, moment = world.carry.state, _moment(setup, progress)
-    returns, lengths = map(np.asarray, setup.device.evaluate(state))
+    returns, lengths = fetch(setup.device.evaluate(state))
     returns = returns.astype(float)
     check_returns(returns, progress, moment.seeds)
     rows = tell_evaluation(moment, returns, lengths)
@@ -144,7 +152,7 @@ def _evaluate(
         world.rows, np.int32(max(progress.env_step, 1)), np.int32(moment.updates)
     )
     found = setup.program.inspect(state, remembered.first_masks, remembered.masks, packed)
-    rows += tell_topology(moment, jax.device_get(found), seen=progress.env_step > 0)
+    rows += tell_topology(moment, fetch(found), seen=progress.env_step > 0)
     means = np.array([row["return_mean"] for row in rows[: len(moment.seeds)]])
     return rows, remember(setup.program, world.carry, progress, means, remembered)
 
@@ -155,19 +163,21 @@ def _start(setup: DeviceSetup) -> tuple[World, Progress, Remembered, list[str]]:
     remembered = begin(setup.program, carry)
     progress = Progress.begin(len(setup.experiment.seeds), 0, 0)  # What acts is on the device.
     world = setup.device.start(carry, setup.make_rows())
+    if not checkpoints:
+        return world, progress, remembered, []
     like = to_saved(setup, world, progress, remembered).parts
-    saved = checkpoints.restore(like) if checkpoints else Saved({}, {})
-    if not saved.parts:
+    saved, ring = checkpoints.restore(like, world.rows.shape[1])
+    if ring is None:
         return world, progress, remembered, list(saved.notes)
-    assert checkpoints
     parts = jax.tree.map(np.asarray, saved.parts)
     state, best = parts["state"], parts["policies"]["best"]
     remembered = Remembered(state["first_masks"], state["masks"], best)
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
-    rows = checkpoints.replay_file.fill(world.rows.shape[1])
-    return _from_leaves(world, state["world"], rows), progress, remembered, list(saved.notes)
+    world.rows.delete()  # The device need not have room for two replays.
+    world = _from_leaves(setup, world, state["world"], ring)
+    return world, progress, remembered, list(saved.notes)
 
 
 def to_saved(setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered) -> Saved:
@@ -189,15 +199,14 @@ def _to_leaves(world: World) -> dict[str, Any]:
     Orbax saves no empty arrays.
     """
     leaves = jax.tree.leaves(_beside_rows(world))
-    return {str(place): leaf for place, leaf in enumerate(leaves) if leaf.size}
+    return {str(number): fetch(leaf) for number, leaf in enumerate(leaves) if leaf.size}
 
 
-def _from_leaves(like: World, held: dict[str, Any], rows: np.ndarray) -> World:
+def _from_leaves(setup: DeviceSetup, like: World, held: dict[str, Any], rows: np.ndarray) -> World:
     leaves, tree = jax.tree.flatten(_beside_rows(like))
-    filled = [held.get(str(place), leaf) for place, leaf in enumerate(leaves)]
+    filled = [held.get(str(number), leaf) for number, leaf in enumerate(leaves)]
     parts = jax.tree.unflatten(tree, filled)
-    # As arrays of JAX's own: others would compile the loop once more.
-    return World(**jax.device_put({**parts, "rows": rows}))
+    return World(**place(setup.device.placement, {**parts, "rows": rows}))
 
 
 def _beside_rows(world: World) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dsrl_jax.envs.episodes import Episodes
 from dsrl_jax.sparse import run_if
 from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
+from dsrl_jax.training.devices import Placement, place, spread
 from dsrl_jax.training.evaluation import SEED_OFFSET
 from dsrl_jax.training.program import Carry, make_keys, over_members, train, unpack
 
@@ -48,6 +49,7 @@ class World(NamedTuple):
 class DeviceProgram(NamedTuple):
     """Compiled functions of all members at once.
 
+    placement: where the members are
     start: (carry, rows) -> World; both are consumed
     advance: (world, first, last) -> World after the vector steps `first` to `last`, counted from
       1; the world that was given is consumed, and nothing comes to the host in between
@@ -55,6 +57,7 @@ class DeviceProgram(NamedTuple):
     sample: (rows, added, update) -> the packed batch of that update
     """
 
+    placement: Placement
     start: Callable[[Carry, Array], World]
     advance: Callable[..., World]
     evaluate: Callable[[State], tuple[Array, Array]]
@@ -70,7 +73,7 @@ class _Run(NamedTuple):
     loop: LoopConfig
     brax: BraxConfig
     batch_size: int
-    members: int
+    members: int  # of each device
 
 
 def compile_device_program(
@@ -81,21 +84,31 @@ def compile_device_program(
     environment: Environment,
     loop: LoopConfig,
     brax: BraxConfig,
+    placement: Placement | None = None,
 ) -> DeviceProgram:
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
       loop: its settings in steps are multiples of `brax.num_envs`.
+      placement: of the members over devices; None: all on one.
     """
-    run = _Run(agent, spaces, environment, loop, brax, config.batch_size, len(seeds))
-    keys = _make_device_keys(seeds)
-    config = jax.tree.map(jnp.asarray, config)
-    advance = jax.jit(partial(_advance, run), donate_argnums=2)
+    placement = placement or Placement(len(seeds))
+    run = _Run(agent, spaces, environment, loop, brax, config.batch_size, placement.each)
+    keys = place(placement, _make_device_keys(seeds))
+    config = place(placement, jax.tree.map(jnp.asarray, config), shared=True)
+
+    def compiled(
+        function: Callable[..., Any], in_axes: tuple[int | None, ...], *bound: Any, **options: Any
+    ) -> Callable[..., Any]:
+        on_each = spread(placement, partial(function, run), in_axes)
+        return partial(jax.jit(on_each, **options), *bound)
+
     return DeviceProgram(
-        start=partial(jax.jit(partial(_start, run), donate_argnums=(1, 2)), keys),
-        advance=partial(advance, keys, config),
-        evaluate=partial(jax.jit(partial(_evaluate, run)), keys, config),
-        sample=jax.jit(lambda rows, added, update: _sample(run, keys, rows, added, update)),
+        placement,
+        start=compiled(_start, (0, 0, 0), keys, donate_argnums=(1, 2)),
+        advance=compiled(_advance, (0, None, 0, None, None), keys, config, donate_argnums=2),
+        evaluate=compiled(_evaluate, (0, None, 0), keys, config),
+        sample=compiled(_sample, (0, 0, None, None), keys),
     )
 
 

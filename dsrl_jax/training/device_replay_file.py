@@ -8,17 +8,11 @@ before it.
 import os
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
-
-# Rows that come from the device at a time: enough to write fast, few enough to hold twice.
-_CHUNK = 8192
 
 
 class DeviceReplayFile:
-    """Takes over what was added to a ring; `flush` before a checkpoint, `restore` after one."""
+    """Takes what was added to a ring; `flush` before a checkpoint, `restore` after one."""
 
     def __init__(self, directory: Path, members: int, columns: int):
         directory.mkdir(parents=True, exist_ok=True)
@@ -28,19 +22,10 @@ class DeviceReplayFile:
         self.file = self.path.open("ab")
         self.written = 0  # transitions of each member
 
-    def add(self, rows: Array, added: int) -> None:
-        """Writes the rows that came since the last call.
-
-        Args:
-          rows: the ring, [members, capacity, columns].
-          added: how many transitions each member has added to it.
-        """
-        for first in range(self.written, added, _CHUNK):
-            # Of more rows than the ring holds the older ones are lost, and newer ones stand in
-            # their places here: no ring that is filled from the file takes them.
-            places = np.arange(first, min(first + _CHUNK, added)) % rows.shape[1]
-            self.file.write(np.asarray(_take(rows, places)).tobytes())
-        self.written = added
+    def add(self, new: np.ndarray) -> None:
+        """Writes what came next, float32 [n, members, columns]."""
+        self.file.write(new.tobytes())
+        self.written += len(new)
 
     def flush(self) -> None:
         """Brings everything to the disk."""
@@ -74,8 +59,3 @@ class DeviceReplayFile:
             places = np.arange(self.written - held, self.written) % capacity
             rows[:, places] = np.moveaxis(records[self.written - held :], 0, 1)
         return rows
-
-
-@jax.jit
-def _take(rows: Array, places: Array) -> Array:
-    return jnp.moveaxis(rows[:, places], 0, 1)

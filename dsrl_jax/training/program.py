@@ -13,6 +13,7 @@ from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
 from dsrl_jax.sparse import count_connections
+from dsrl_jax.training.devices import Placement, fetch, place, spread
 
 
 class Keys(NamedTuple):
@@ -56,24 +57,38 @@ class Program(NamedTuple):
     policy: Callable[[State], Any]
 
 
-def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
-    """Binds an agent to its members. Nothing is compiled before the first call."""
-    keys = make_keys(seeds)
-    config = jax.tree.map(jnp.asarray, config)
-    members = _Members(agent, spaces, len(seeds))
+def compile_program(
+    agent: Agent,
+    config: Any,
+    spaces: Spaces,
+    seeds: tuple[int, ...],
+    placement: Placement | None = None,
+) -> Program:
+    """Binds an agent to its members. Nothing is compiled before the first call.
 
-    def compiled(function: Callable[..., Any], *bound: Any, **options: Any) -> Callable[..., Any]:
-        return partial(jax.jit(partial(function, members), **options), *bound)
+    Args:
+      placement: of the members over devices; None: all on one.
+    """
+    placement = placement or Placement(len(seeds))
+    keys = place(placement, make_keys(seeds))
+    config = place(placement, jax.tree.map(jnp.asarray, config), shared=True)
+    members = _Members(agent, spaces, placement.each)
+
+    def compiled(
+        function: Callable[..., Any], in_axes: tuple[int | None, ...], *bound: Any, **options: Any
+    ) -> Callable[..., Any]:
+        on_each = spread(placement, partial(function, members), in_axes)
+        return partial(jax.jit(on_each, **options), *bound)
 
     return Program(
-        init=compiled(_init, keys, config),
-        act=compiled(_act, config),
-        explore=compiled(_explore, keys, config),
-        step=compiled(_step, keys, config, donate_argnums=2),
-        connections=jax.jit(jax.vmap(_connections)),
-        masks=lambda state: jax.tree.map(np.array, all_masks(state)),
-        inspect=compiled(_inspect, config),
-        policy=lambda state: jax.tree.map(np.array, state.actor.params),
+        init=compiled(_init, (0, None), keys, config),
+        act=compiled(_act, (None, 0, 0), config),
+        explore=compiled(_explore, (0, None, 0, 0, None), keys, config),
+        step=compiled(_step, (0, None, 0, 0, 0, None, None), keys, config, donate_argnums=2),
+        connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
+        masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
+        inspect=compiled(_inspect, (None, 0, 0, 0, 0), config),
+        policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
     )
 
 
@@ -83,7 +98,7 @@ def make_keys(seeds: tuple[int, ...]) -> Keys:
 
 
 class _Members(NamedTuple):
-    """Static: what is compiled for how many."""
+    """Static: what is compiled for how many, on each device."""
 
     agent: Agent
     spaces: Spaces

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium
+import jax
 
 from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.registry import AGENTS
@@ -19,10 +20,18 @@ from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training import device_loop, host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import BraxConfig
+from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
 from dsrl_jax.training.device_loop import DeviceSetup
 from dsrl_jax.training.device_program import compile_device_program
 from dsrl_jax.training.device_replay import count_columns, make_ring
 from dsrl_jax.training.device_replay_file import DeviceReplayFile
+from dsrl_jax.training.devices import (
+    Placement,
+    agreed,
+    choose_placement,
+    is_first_process,
+    spread,
+)
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
@@ -38,6 +47,7 @@ def train(
     env_preset: str = "v5",
     backend: str = "gymnasium",
     seeds: Any = (0,),
+    devices: int | None = None,
     **settings: Any,
 ) -> Iterator[Row]:
     """Trains agents on an environment and yields rows as they come; writes nothing.
@@ -49,11 +59,12 @@ def train(
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
       seeds: one member each, trained in lockstep.
+      devices: see `run`.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
     Yields:
       Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
-      `host_loop.train`.
+      `host_loop.train`; after the first a "note" where settings had to be rounded.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
@@ -66,7 +77,7 @@ def train(
         seeds=seeds,
         settings=settings,
     )
-    return run(experiment)
+    return _noting(run(experiment, devices=devices), experiment.changes)
 
 
 def run(
@@ -75,17 +86,25 @@ def run(
     *,
     tables: tuple[Path, ...] = (),
     stop: Callable[[], bool] = never,
+    devices: int | None = None,
 ) -> Generator[Row, None, None]:
     """Runs an experiment; with a directory it saves there, and continues from what is there.
 
     Args:
+      directory: of several processes that train one run, the first one's is written to, and the
+        others' tells no more than that it saves.
       tables: files to which the reader appends rows, see `Checkpoints`.
       stop: asked after every step whether the run shall save and end.
+      devices: that share the members of a run on Brax evenly; None: as many as can.
     Raises:
-      ValueError: if the environment cannot be made, or a sparsity cannot be met.
+      ValueError: if the environment cannot be made, a sparsity cannot be met, or members cannot be
+        shared so.
     """
     if experiment.brax:
-        return _run_on_device(experiment, experiment.brax, directory, tables, stop)
+        placement = choose_placement(len(experiment.seeds), devices)
+        return _run_on_device(experiment, experiment.brax, placement, directory, tables, stop)
+    if devices not in (None, 1):
+        raise ValueError(f"several devices are of backend brax, got devices {devices}")
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
@@ -114,6 +133,7 @@ def run(
 def _run_on_device(
     experiment: Experiment,
     brax: BraxConfig,
+    placement: Placement,
     directory: Path | None,
     tables: tuple[Path, ...],
     stop: Callable[[], bool],
@@ -123,16 +143,28 @@ def _run_on_device(
     spaces = Spaces(*brax_tasks.read_sizes(environment))
     check_sparsity(spaces, config)
     agent = AGENTS[type(config)](spaces)
-    program = compile_program(agent, config, spaces, seeds)
-    device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax)
-    make_rows = partial(make_ring, len(seeds), min(loop.replay_size, loop.steps), spaces)
-    checkpoints = None
-    if directory:
+    program = compile_program(agent, config, spaces, seeds, placement)
+    device = compile_device_program(
+        agent, config, spaces, seeds, environment, loop, brax, placement
+    )
+    capacity = min(loop.replay_size, loop.steps)
+    make_rows = jax.jit(spread(placement, partial(make_ring, placement.each, capacity, spaces), ()))
+    checkpoints = DeviceCheckpoints(None) if directory else None
+    if directory and is_first_process():
         columns = count_columns(spaces)
         replay_file = DeviceReplayFile(directory / "replay", len(seeds), columns)
-        checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
-    setup = DeviceSetup(experiment, program, device, make_rows, checkpoints, stop)
+        checkpoints = DeviceCheckpoints(Checkpoints(directory / "checkpoints", replay_file, tables))
+    setup = DeviceSetup(experiment, program, device, make_rows, checkpoints, agreed(stop))
     return _closing(device_loop.train(setup), [checkpoints] if checkpoints else [])
+
+
+def _noting(rows: Generator[Row, None, None], notes: tuple[str, ...]) -> Iterator[Row]:
+    """The rows, and after the first one what has to be told of the settings."""
+    with contextlib.closing(rows):
+        for row in rows:
+            yield row
+            if row["kind"] == "start":
+                yield from (row | {"kind": "note", "text": note} for note in notes)
 
 
 def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:

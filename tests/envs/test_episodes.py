@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dsrl_jax.envs import brax
 from dsrl_jax.envs import episodes as envs
+from tests.envs.refusal import refusal
 from tests.toy_brax import PointMass
 
 KEYS = jax.random.split(jax.random.key(3), 2)
@@ -60,3 +62,9 @@ def test_a_time_limit_truncates_and_only_what_has_not_ended(played):
         both[0] += outcome.truncated.sum()
         both[1] += outcome.terminated.sum()
     assert min(both) > 0
+
+
+def test_an_environment_that_no_loop_can_step_is_refused():
+    said = refusal(brax.make, "tests.toy_brax:Growing")
+    assert "state.done is float32[] after reset and bool[] after step" in said
+    assert "must be a vector, got shape (4, 4)" in refusal(brax.make, "tests.toy_brax:Image")

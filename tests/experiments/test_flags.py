@@ -9,11 +9,11 @@ import pytest
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import Topology
 from dsrl_jax.settings import flatten, settings_of
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.config import BraxConfig, LoopConfig
 from experiments import command, flags, run
 
 TOYS = "tests.toy_environments:"
-CONFIGS = (LoopConfig, TD3Config, SACConfig)
+CONFIGS = (LoopConfig, BraxConfig, TD3Config, SACConfig)
 
 # Arguments, and what the one line has to name: what was given, and what is allowed.
 WRONG = [
@@ -116,7 +116,7 @@ def test_every_setting_is_a_flag_with_default_unit_and_source():
                 continue
             written = values[field.name].help
             assert f"--{field.name} " in text
-            assert re.search(r"\((paper|TD3|SAC|authors|this project).*\)$", written)
+            assert re.search(r"\((paper|TD3|SAC|authors|Brax|this project).*\)$", written)
             assert field.metadata["unit"] in written
 
 

@@ -20,6 +20,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("parts", nargs="*", default=PARTS, help=", ".join(PARTS))
     parser.add_argument("--kills", type=int, default=20, help="of each command")
+    parser.add_argument("--only", default="", help="commands whose names have this: Brax, Ant, …")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
     good = True
@@ -32,7 +33,8 @@ def main():
         if "commands" in options.parts:
             good &= print_commands(Path(directory) / "commands", options.seed)
         if "kills" in options.parts:
-            good &= print_kills(Path(directory) / "kills", options.kills, options.seed)
+            named = {name: run for name, run in killing.RUNS.items() if options.only in name}
+            good &= print_kills(Path(directory) / "kills", named, options.kills, options.seed)
     return 0 if good else 1
 
 
@@ -57,10 +59,10 @@ def print_commands(place, seed):
     return not bad
 
 
-def print_kills(place, kills, seed):
+def print_kills(place, runs, kills, seed):
     print(f"SIGKILL at random moments, seed {seed}", flush=True)
     good = True
-    for name, arguments in killing.RUNS.items():
+    for name, arguments in runs.items():
         toll = killing.kill_at_random(place / name.replace(" ", "_"), arguments, kills, seed)
         print(f"{name}: {toll}", flush=True)
         good &= not toll.differing

@@ -1,11 +1,12 @@
 """Training processes killed at random moments and started again, held to one that was not."""
 
 import collections
+import importlib.util
 import random
 import signal
 import time
 
-from tests.faults.processes import PROMISED, RUN, differing, ended, phase_of, start
+from tests.faults.processes import RUN, differing, ended, phase_of, promised, start
 
 # Small networks and short periods: what is tested is when a process dies, not what it learns.
 SMALL = [
@@ -24,6 +25,15 @@ RUNS = {
     "ds_td3 on Ant, two seeds": ["--env=ant", "--algo=ds_td3", "--seeds=0:2", *SMALL, *SPARSE],
     "ds_sac on Humanoid": ["--env=humanoid", "--algo=ds_sac", *SMALL, *SPARSE],
 }
+ON_DEVICE = ["--backend=brax", "--brax_backend=spring", "--env=inverted_pendulum", "--num_envs=2"]
+if importlib.util.find_spec("brax"):
+    RUNS["ds_td3 on Brax's inverted_pendulum, two seeds"] = [
+        *ON_DEVICE,
+        "--algo=ds_td3",
+        "--seeds=0:2",
+        *SMALL,
+        *SPARSE,
+    ]
 # Of the kills, those while a process starts; and how long the others leave one to train, at most.
 EARLY, LONGEST = 0.15, 6.0  # seconds
 
@@ -33,11 +43,11 @@ class Toll:
 
     def __init__(self):
         self.phases = collections.Counter()
-        self.finished, self.differing = 0, []
+        self.finished, self.compared, self.differing = 0, 0, []
 
     def __str__(self):
         phases = ", ".join(f"{count} {phase}" for phase, count in self.phases.most_common())
-        compared = f"{self.finished} runs finished, {self.finished * (len(PROMISED) + 1)} files"
+        compared = f"{self.finished} runs finished, {self.compared} files"
         lost = "; ".join(self.differing) or "nothing"
         return f"{self.phases.total()} kills ({phases}); {compared} compared; lost: {lost}"
 
@@ -86,4 +96,5 @@ def _kill_once(place, arguments, draw, startup, toll):
 
 def _compare(place, whole, toll):
     toll.finished += 1
+    toll.compared += len(promised(whole)) + 1  # and the checkpoint's arrays
     toll.differing += [f"{name} of {place / RUN}" for name in differing(place, whole)]

@@ -66,12 +66,14 @@ def main(path, *arguments):
         time.time = lambda: 1e9 + 86400 * next(days)
     split = arguments.index("--")
     trace = Trace(path, *(arguments[:split] or ("",)))
-    from dsrl_jax.training import host_loop
+    from dsrl_jax.training import device_loop, host_loop
     from dsrl_jax.training.checkpoint import Checkpoints
     from experiments import pictures, run
 
     host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
-    host_loop._evaluate = trace.marks(host_loop._evaluate, "evaluating")
+    device_loop._advance = trace.marks(device_loop._advance, "stepping", leaves=False)
+    for loop in (host_loop, device_loop):
+        loop._evaluate = trace.marks(loop._evaluate, "evaluating")
     Checkpoints.save = trace.marks(Checkpoints.save, "saving")
     Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
     pictures.draw = trace.marks(pictures.draw, "drawing")

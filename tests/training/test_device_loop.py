@@ -1,10 +1,17 @@
 """Whole runs on the device, with the real agent in an environment made by hand."""
 
+import collections
+import contextlib
+import itertools
+import logging
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import dsrl_jax
 from dsrl_jax.agents import td3
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax
@@ -59,6 +66,17 @@ def programs(chosen):
     return agent, program, device, device.start(program.init(), ring)
 
 
+@contextlib.contextmanager
+def compiled_functions(caplog):
+    """How often each function was compiled in the block, by name; there when it ends."""
+    caplog.clear()
+    count = collections.Counter()
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        yield count
+    told = " ".join(record.getMessage() for record in caplog.records)
+    count.update(re.findall(r"Finished XLA compilation of jit\((\w+)\)", told))
+
+
 def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
     whole = list(training.run(experiment(), tmp_path / "whole"))
     stops = iter([False, True])
@@ -69,6 +87,17 @@ def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
     assert told(first) + told(rest) == told(whole)
     ours, theirs = (tmp_path / name / "replay/transitions.f32" for name in ("cut", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()
+
+
+def test_each_function_is_compiled_once(tmp_path, caplog):
+    """Also for a state from a checkpoint, and though a step's `done` is of a weaker type."""
+    settings = {"log_period": 6, "eval_period": 15, "checkpoint_period": 15}
+    stops = itertools.count()
+    for stop in (lambda: next(stops) == 4, lambda: False):
+        with compiled_functions(caplog) as count:
+            rows = list(training.run(experiment(**settings), tmp_path, stop=stop))
+        assert sum(row["kind"] == "training" for row in rows) >= 3 * 2
+        assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
 
 
 def test_an_update_is_the_agents_with_the_batch_of_its_number():
@@ -131,3 +160,12 @@ def test_settings_in_steps_are_rounded_up_and_that_is_said():
     assert chosen.loop.steps == 92 and chosen.loop.start_steps == 32
     assert "multiples of num_envs 4" in chosen.changes[0]
     assert chosen.updates_at(92) == 60
+
+
+def test_what_was_rounded_is_noted_after_the_start():
+    given = SETTINGS | {"num_envs": 4}
+    rows = dsrl_jax.train(TOY + "PointMass", backend="brax", **given)
+    assert next(rows)["kind"] == "start"
+    note = next(rows)
+    assert note["kind"] == "note" and "multiples of num_envs 4: steps 92" in note["text"]
+    rows.close()

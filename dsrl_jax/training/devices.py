@@ -1,0 +1,130 @@
+"""Members over several devices, of one process or of several: each device trains its own alone.
+
+An array of members lies in parts along its first axis. What is compiled runs on every device for
+its part, and asks no other device for anything: a branch that one device takes, costs the others
+nothing, and numbers are those of fewer members on one device, but for the order of sums.
+
+Where several processes train one run, all of them call the same functions of this file in the same
+order; what `fetch` gives is the same on each.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "members"
+
+
+class Placement(NamedTuple):
+    """Where members are, in order; `mesh` is None where all are on the one default device."""
+
+    members: int
+    mesh: Mesh | None = None
+
+    @property
+    def each(self) -> int:
+        """Members of each device."""
+        return self.members // (self.mesh.size if self.mesh else 1)
+
+
+def choose_placement(members: int, devices: int | None = None) -> Placement:
+    """Shares members evenly among devices.
+
+    Args:
+      devices: how many; None: as many of those there are as share the members evenly.
+    Raises:
+      ValueError: if there are not so many, or they cannot share evenly; several processes take all
+        of their devices, or none would have to wait for the others.
+    """
+    found = jax.devices()
+    if devices is None and jax.process_count() == 1:
+        devices = max(n for n in range(1, len(found) + 1) if members % n == 0)
+    devices = len(found) if devices is None else devices
+    if not 1 <= devices <= len(found):
+        raise ValueError(f"devices must be from 1 to {len(found)}, which there are, got {devices}")
+    if jax.process_count() > 1 and devices != len(found):
+        raise ValueError(f"devices of several processes must be all {len(found)}, got {devices}")
+    if members % devices:
+        raise ValueError(
+            f"{members} seeds cannot be shared evenly among {devices} devices: "
+            f"choose a multiple of {devices}, or devices that divide {members}"
+        )
+    if devices == 1:
+        return Placement(members)
+    return Placement(members, Mesh(np.array(found[:devices]), (AXIS,)))
+
+
+def spread(
+    placement: Placement, function: Callable[..., Any], in_axes: tuple[int | None, ...]
+) -> Callable[..., Any]:
+    """A function of `placement.each` members, on every device for its part.
+
+    Args:
+      in_axes: for each argument 0 where its leaves have a first axis of members, None where all
+        members share it; every result has such an axis.
+    """
+    if placement.mesh is None:
+        return function
+    specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
+    return jax.shard_map(
+        function,
+        mesh=placement.mesh,
+        in_specs=specs,
+        out_specs=PartitionSpec(AXIS),
+        check_vma=False,  # Loops begin with constants, which vary on no device.
+    )
+
+
+def place(placement: Placement, tree: Any, *, shared: bool = False) -> Any:
+    """The same arrays where `spread` takes and gives them: else a program is compiled once more.
+
+    Args:
+      shared: whether every device gets all of it; else leaves have a first axis of members.
+    """
+    if placement.mesh is None:
+        return jax.device_put(tree)
+    spec = PartitionSpec() if shared else PartitionSpec(AXIS)
+    sharding = NamedSharding(placement.mesh, spec)
+    return jax.tree.map(partial(_place_leaf, sharding), tree)
+
+
+def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding:
+        return leaf
+    if isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_place_leaf(sharding, jax.random.key_data(leaf)))
+    values = np.asarray(leaf)
+    return jax.make_array_from_callback(values.shape, sharding, lambda part: values[part])
+
+
+def fetch(tree: Any) -> Any:
+    """NumPy arrays of all members, on every process; they may be what the device holds itself."""
+    return jax.tree.map(_fetch_leaf, tree)
+
+
+def _fetch_leaf(leaf: Any) -> np.ndarray:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return np.asarray(multihost_utils.process_allgather(leaf, tiled=True))
+    return np.asarray(leaf)
+
+
+def share(tree: Any) -> Any:
+    """NumPy arrays as the first process has them, on every process; shapes and dtypes agree."""
+    return multihost_utils.broadcast_one_to_all(tree)
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes."""
+    return jax.process_index() == 0
+
+
+def agreed(ask: Callable[[], bool]) -> Callable[[], bool]:
+    """Whether any process says yes: a signal may reach one of them before the others."""
+    if jax.process_count() == 1:
+        return ask
+    return lambda: bool(np.any(multihost_utils.process_allgather(np.array(ask()))))

@@ -1,0 +1,87 @@
+"""Cases for a process that has several devices; `test_devices.py` starts it."""
+
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from dsrl_jax.presets import resolve
+from dsrl_jax.training import train as training
+from dsrl_jax.training.devices import Placement, choose_placement, place, spread
+from tests.training.runs import told
+from tests.training.test_device_loop import SETTINGS, TOY, compiled_functions
+
+DEVICES, SEEDS = 4, (0, 1, 2, 3)
+COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
+
+
+@pytest.fixture(autouse=True)
+def broadcasting():
+    """The agents broadcast between ranks, on purpose."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Rows and directory of a run on all devices that nothing stopped."""
+    directory = tmp_path_factory.mktemp("whole")
+    with jax.numpy_rank_promotion("allow"):
+        return list(start(directory)), directory
+
+
+def start(directory=None, devices=DEVICES, **options):
+    experiment = resolve(
+        TOY + "PointMass", "ds_td3", backend="brax", seeds=SEEDS, settings=SETTINGS
+    )
+    return training.run(experiment, directory, devices=devices, **options)
+
+
+def test_rows_are_those_of_one_device(whole):
+    kinds = ("training", "evaluation", "topology")
+    rows, alone = (
+        [row for row in of if row["kind"] in kinds] for of in (whole[0], start(devices=1))
+    )
+    for ours, theirs in zip(rows, alone, strict=True):
+        for key, value in theirs.items():
+            if isinstance(value, float | list):
+                np.testing.assert_allclose(ours[key], value, rtol=1e-3, err_msg=key)
+            else:
+                assert ours[key] == value
+
+
+def test_a_stopped_run_continues_to_the_same_bytes(whole, tmp_path, caplog):
+    rows, directory = whole
+    stops = itertools.count()
+    first = list(start(tmp_path, stop=lambda: next(stops) == 1))
+    with compiled_functions(caplog) as count:
+        rest = list(start(tmp_path))
+    assert told(first) + told(rest) == told(rows)
+    name = "replay/transitions.f32"
+    assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
+    assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
+
+
+def test_no_device_waits_for_another():
+    """Searches and ends of episodes are each device's own: nothing is asked of the others."""
+    placement = choose_placement(8)
+
+    def count_down(values):
+        return jax.lax.while_loop(lambda held: (held > 0).any(), lambda held: held - 1, values)
+
+    values = place(placement, np.arange(8))
+    program = jax.jit(spread(placement, count_down, (0,))).lower(values).compile()
+    assert "while" in program.as_text()
+    assert not [name for name in COLLECTIVES if name in program.as_text()]
+    np.testing.assert_array_equal(program(values), [-1, 0, -1, 0, -1, 0, -1, 0])
+
+
+def test_members_are_shared_evenly_or_refused():
+    assert choose_placement(8).mesh.size == 4 and choose_placement(8).each == 2
+    assert choose_placement(6).mesh.size == 3
+    assert choose_placement(5) == choose_placement(8, 1)._replace(members=5) == Placement(5)
+    with pytest.raises(ValueError, match="6 seeds cannot be shared evenly among 4 devices"):
+        choose_placement(6, 4)
+    with pytest.raises(ValueError, match="from 1 to 4, which there are, got 5"):
+        choose_placement(5, 5)
