@@ -66,11 +66,12 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     if held is None:
         return None
     # A run of before a setting existed has that setting's default.
-    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig())
-    there = describe(defaults) | held
+    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig(), varied={})
+    there = {"varied": {}} | describe(defaults) | held
+    here = {"varied": {}} | describe(experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
-        for key, value in describe(experiment).items()
+        for key, value in here.items()
         if there[key] != value and key not in MAY_CHANGE
     ]
     if differing:

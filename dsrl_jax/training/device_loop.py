@@ -116,7 +116,7 @@ def _check(world: World, seeds: tuple[int, ...]) -> None:
 def _moment(setup: DeviceSetup, progress: Progress) -> Moment:
     experiment = setup.experiment
     updates = experiment.updates_at(progress.env_step)
-    return Moment(experiment.seeds, progress.env_step, updates)
+    return Moment(experiment.seeds, progress.env_step, updates, experiment.is_numbered)
 
 
 def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list[Row]:

@@ -18,7 +18,7 @@ from dsrl_jax.sparse import run_if
 from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.evaluation import SEED_OFFSET
-from dsrl_jax.training.program import Carry, make_keys, over_members, train, unpack
+from dsrl_jax.training.program import Carry, axes_of, make_keys, over_members, train, unpack
 
 
 class Keys(NamedTuple):
@@ -85,6 +85,7 @@ def compile_device_program(
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
+      config: as `compile_program` takes it.
       loop: its settings in steps are multiples of `brax.num_envs`.
     """
     run = _Run(agent, spaces, environment, loop, brax, config.batch_size, len(seeds))
@@ -170,22 +171,19 @@ def _choose_action(
 ) -> Array:
     """Uniformly random actions until `start_steps` transitions are there, then by the policy."""
 
-    def random(key: PRNGKeyArray, state: State, observation: Array) -> Array:
-        del state  # Random actions ignore the agent.
+    def random(key: PRNGKeyArray, config: Any, state: State, observation: Array) -> Array:
+        del config, state  # Random actions ignore the agent.
         share = jax.random.uniform(key, (*observation.shape[:-1], run.spaces.action_size))
         low, high = action_bounds(run.spaces, share)
         return low + (high - low) * share
 
-    def explore(key: PRNGKeyArray, state: State, observation: Array) -> Array:
-        return run.agent.explore(key, config, state, observation)
-
     def of_all(choose: Callable[..., Array]) -> Callable[[], Array]:
-        over = over_members(choose, (0, 0, 0), run.members)
+        over = over_members(choose, (0, axes_of(config), 0, 0), run.members)
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, index))(keys.explore)
-        return lambda: over(step_keys, state, observation)
+        return lambda: over(step_keys, config, state, observation)
 
     is_random = index * run.brax.num_envs <= run.loop.start_steps
-    return lax.cond(is_random, of_all(random), of_all(explore))
+    return lax.cond(is_random, of_all(random), of_all(run.agent.explore))
 
 
 def _last_return(outcome: envs.Outcome, before: Array) -> Array:
@@ -201,7 +199,7 @@ def _evaluate(run: _Run, keys: Keys, config: Any, state: State) -> tuple[Array, 
 
     They are made anew each time, and start as they did the time before.
     """
-    act = over_members(run.agent.act, (None, 0, 0), run.members)
+    act = over_members(run.agent.act, (axes_of(config), 0, 0), run.members)
     limit = run.brax.episode_length
     shape = (run.members, run.loop.eval_episodes)
 

@@ -12,6 +12,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
+from dsrl_jax.presets import Experiment
+from dsrl_jax.settings import override
 from dsrl_jax.sparse import count_connections
 
 
@@ -57,7 +59,11 @@ class Program(NamedTuple):
 
 
 def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
-    """Binds an agent to its members. Nothing is compiled before the first call."""
+    """Binds an agent to its members. Nothing is compiled before the first call.
+
+    Args:
+      config: numbers in which members differ are arrays [members], see `config_of_members`.
+    """
     keys = make_keys(seeds)
     config = jax.tree.map(jnp.asarray, config)
     members = _Members(agent, spaces, len(seeds))
@@ -82,6 +88,22 @@ def make_keys(seeds: tuple[int, ...]) -> Keys:
     return Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
 
 
+def config_of_members(experiment: Experiment) -> Any:
+    """The agent's settings with an array [members] for each number in which members differ."""
+    if len(experiment.seeds) == 1:
+        return experiment.agent_of(0)
+    varied = {name: np.array(values, float) for name, values in experiment.varied.items()}
+    return override(experiment.agent, varied)
+
+
+def axes_of(config: Any) -> Any:
+    """What `over_members` maps of a config: the numbers in which members differ."""
+    numbers, tree = jax.tree.flatten(config)
+    if not any(jnp.ndim(number) for number in numbers):
+        return None
+    return jax.tree.unflatten(tree, [0 if jnp.ndim(number) else None for number in numbers])
+
+
 class _Members(NamedTuple):
     """Static: what is compiled for how many."""
 
@@ -89,28 +111,30 @@ class _Members(NamedTuple):
     spaces: Spaces
     size: int
 
-    def over(self, function: Callable[..., Any], *in_axes: int | None) -> Callable[..., Any]:
+    def over(self, function: Callable[..., Any], *in_axes: Any) -> Callable[..., Any]:
         return over_members(function, in_axes, self.size)
 
 
 def _init(members: _Members, keys: Keys, config: Any) -> Carry:
-    state = members.over(members.agent.init, 0, None)(keys.init, config)
+    state = members.over(members.agent.init, 0, axes_of(config))(keys.init, config)
     sums = dict.fromkeys(members.agent.metrics, jnp.zeros(members.size))
     return Carry(state, sums, jnp.zeros(members.size, jnp.int32))
 
 
 def _act(members: _Members, config: Any, state: State, observation: Array) -> Array:
-    return members.over(members.agent.act, None, 0, 0)(config, state, observation)
+    act = members.over(members.agent.act, axes_of(config), 0, 0)
+    return act(config, state, observation)
 
 
 def _explore(
     members: _Members, keys: Keys, config: Any, state: State, observation: Array, env_step: Array
 ) -> Array:
-    def one(key: Array, state: State, observation: Array) -> Array:
+    def one(key: Array, config: Any, state: State, observation: Array) -> Array:
         this = jax.random.fold_in(key, env_step)
         return members.agent.explore(this, config, state, observation)
 
-    return members.over(one, 0, 0, 0)(keys.explore, state, observation)
+    over = members.over(one, 0, axes_of(config), 0, 0)
+    return over(keys.explore, config, state, observation)
 
 
 def _step(
@@ -139,7 +163,7 @@ def train(
     update: Int[Array, ""],
 ) -> Carry:
     """One update of each member by its own batch, and what is told of it later."""
-    state, metrics = over_members(agent.update, (0, None, 0, 0, None), members)(
+    state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
@@ -152,7 +176,7 @@ def train(
 def _inspect(
     members: _Members, config: Any, state: State, first: Any, earlier: Any, packed: Array
 ) -> Any:
-    look = members.over(partial(inspect, members.spaces), None, 0, 0, 0, 0)
+    look = members.over(partial(inspect, members.spaces), axes_of(config), 0, 0, 0, 0)
     return look(config, state, first, earlier, unpack(packed, members.spaces))
 
 
@@ -169,9 +193,13 @@ def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Tra
 
 
 def over_members(
-    function: Callable[..., Any], in_axes: tuple[int | None, ...], members: int
+    function: Callable[..., Any], in_axes: tuple[Any, ...], members: int
 ) -> Callable[..., Any]:
-    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU."""
+    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU.
+
+    Args:
+      in_axes: for each argument 0, None, or what `axes_of` says of a config.
+    """
     if members > 1:
         return jax.vmap(function, in_axes)
 

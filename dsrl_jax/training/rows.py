@@ -15,15 +15,18 @@ Row = dict[str, Any]
 
 
 class Moment(NamedTuple):
-    """When rows are told, and of whom."""
+    """When rows are told, and of whom; `numbered` where a seed does not tell the member."""
 
     seeds: tuple[int, ...]
     env_step: int
     updates: int
+    numbered: bool = False
 
-    def position(self, seed: int) -> Row:
+    def position(self, member: int) -> Row:
         """The first columns of a member's row."""
-        return {"seed": seed, "env_step": self.env_step, "updates": self.updates}
+        number = {"member": member} if self.numbered else {}
+        where = {"env_step": self.env_step, "updates": self.updates}
+        return {**number, "seed": self.seeds[member], **where}
 
 
 def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
@@ -75,13 +78,13 @@ def tell_evaluation(moment: Moment, returns: np.ndarray, lengths: np.ndarray) ->
     return [
         {
             "kind": "evaluation",
-            **moment.position(seed),
+            **moment.position(member),
             "return_mean": float(returns[member].mean()),
             "return_std": float(returns[member].std()),
             "returns": returns[member].tolist(),
             "lengths": lengths[member].tolist(),
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
     ]
 
 
@@ -105,7 +108,7 @@ def tell_training(
     return [
         {
             "kind": "training",
-            **moment.position(seed),
+            **moment.position(member),
             "episodes": int(episodes[member]),
             "episode_return": float(last_return[member]),
             **{
@@ -114,7 +117,7 @@ def tell_training(
             },
             **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
     ]
 
 
@@ -128,7 +131,7 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
     return [
         {
             "kind": "topology",
-            **moment.position(seed),
+            **moment.position(member),
             "network": network,
             "layer": name,
             "connections": int(layer.connections[member]),
@@ -140,7 +143,7 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
             "dormant_units": int(layer.dormant_units[member]) if seen else None,
             "input_degrees": layer.input_degrees[member].tolist() if name == "hidden_0" else [],
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
         for network, layers in found.items()
         for name, layer in layers.items()
     ]
@@ -148,4 +151,4 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
 
 def _moment(setup: Setup, progress: Progress) -> Moment:
     updates = setup.loop.updates_at(progress.env_step)
-    return Moment(setup.replay.seeds, progress.env_step, updates)
+    return Moment(setup.replay.seeds, progress.env_step, updates, setup.numbered)

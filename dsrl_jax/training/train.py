@@ -15,7 +15,8 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax as brax_tasks
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
-from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.members import resolve_members
+from dsrl_jax.presets import Experiment
 from dsrl_jax.training import device_loop, host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import BraxConfig
@@ -23,7 +24,7 @@ from dsrl_jax.training.device_loop import DeviceSetup
 from dsrl_jax.training.device_program import compile_device_program
 from dsrl_jax.training.device_replay import count_columns, make_ring
 from dsrl_jax.training.device_replay_file import DeviceReplayFile
-from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.program import compile_program, config_of_members
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row
@@ -48,16 +49,17 @@ def train(
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
-      seeds: one member each, trained in lockstep.
+      seeds: one member each, trained in lockstep; or one for all of them.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
-        drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
+        drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs. A float of the
+        agent's may be a list, one value for each member: rows then tell the `member`, from 0.
     Yields:
       Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
       `host_loop.train`.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
-    experiment = resolve(
+    experiment = resolve_members(
         catalog.resolve_id(env, env_preset, backend),
         algo,
         preset=preset,
@@ -89,14 +91,14 @@ def run(
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
-    check_sparsity(spaces, experiment.agent)
+    check_members(spaces, experiment)
     training = [_make(environment, f"seed {seed}, training") for seed in seeds]
     evaluation = [
         [_make(environment, f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)]
         for seed in seeds
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
-    program = compile_program(agent, experiment.agent, spaces, seeds)
+    program = compile_program(agent, config_of_members(experiment), spaces, seeds)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
@@ -105,7 +107,17 @@ def run(
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     size = experiment.agent.batch_size
     rows = host_loop.train(
-        Setup(program, size, loop, training, evaluation, replay, checkpoints, stop)
+        Setup(
+            program,
+            size,
+            loop,
+            training,
+            evaluation,
+            replay,
+            checkpoints,
+            stop,
+            numbered=experiment.is_numbered,
+        )
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
@@ -118,10 +130,10 @@ def _run_on_device(
     tables: tuple[Path, ...],
     stop: Callable[[], bool],
 ) -> Generator[Row, None, None]:
-    seeds, loop, config = experiment.seeds, experiment.loop, experiment.agent
+    seeds, loop, config = experiment.seeds, experiment.loop, config_of_members(experiment)
     environment = brax_tasks.make(experiment.env, brax.brax_backend)
     spaces = Spaces(*brax_tasks.read_sizes(environment))
-    check_sparsity(spaces, config)
+    check_members(spaces, experiment)
     agent = AGENTS[type(config)](spaces)
     program = compile_program(agent, config, spaces, seeds)
     device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax)
@@ -133,6 +145,12 @@ def _run_on_device(
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     setup = DeviceSetup(experiment, program, device, make_rows, checkpoints, stop)
     return _closing(device_loop.train(setup), [checkpoints] if checkpoints else [])
+
+
+def check_members(spaces: Spaces, experiment: Experiment) -> None:
+    """Whether every member's sparsity can be met. Raises ValueError, see `check_sparsity`."""
+    for member in range(len(experiment.seeds)):
+        check_sparsity(spaces, experiment.agent_of(member))
 
 
 def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:
