@@ -97,6 +97,8 @@ class Experiment:
     seeds: one for each member; members that differ in `varied` may share one
     varied: the agent's settings in which members differ, with a value for each member; in `agent`
       stands that of the first
+    freezes: whether a member whose numbers are not finite stops and the others go on; else it ends
+      the run
     """
 
     env: str  # the back-end's id
@@ -111,6 +113,7 @@ class Experiment:
     # How settings were changed on the way here, for the user to know.
     changes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     varied: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    freezes: bool = False
 
     def updates_at(self, env_step: int) -> int:
         """Updates made when this many steps are done."""
@@ -119,7 +122,7 @@ class Experiment:
     @property
     def is_numbered(self) -> bool:
         """Whether rows tell the number of a member, as its seed does not say which it is."""
-        return bool(self.varied)
+        return bool(self.varied) or self.freezes
 
     def agent_of(self, member: int) -> AgentConfig:
         """One member's settings."""

@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 # What a row names, and what tells where it belongs, is no curve.
-_NO_CURVES = ("member", "seed", "env_step")
+_NO_CURVES = ("member", "seed", "env_step", "frozen_at")
 
 
 class Events:

@@ -65,10 +65,11 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     held = read_config(directory)
     if held is None:
         return None
+    plain: dict[str, Any] = {"varied": {}, "freezes": False}  # what config.json does not name
     # A run of before a setting existed has that setting's default.
-    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig(), varied={})
-    there = {"varied": {}} | describe(defaults) | held
-    here = {"varied": {}} | describe(experiment)
+    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig(), **plain)
+    there = plain | describe(defaults) | held
+    here = plain | describe(experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
         for key, value in here.items()

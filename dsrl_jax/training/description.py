@@ -1,5 +1,6 @@
 """An experiment as config.json has it, and back. Needs no JAX."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "seeds": list(experiment.seeds),
         **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
         **({"varied": varied} if varied else {}),
+        **({"freezes": True} if experiment.freezes else {}),
     }
 
 
@@ -52,6 +54,7 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
     named: dict[str, Any] = {name: values[name] for name in names}
     varied = {name: tuple(found) for name, found in held.get("varied", {}).items()}
     experiment = Experiment(**named, agent=agent, loop=loop, brax=brax, varied=varied)
+    experiment = dataclasses.replace(experiment, freezes=held.get("freezes", False))
     for member in range(len(experiment.seeds)):
         agent_config.validate(experiment.agent_of(member))
     return experiment

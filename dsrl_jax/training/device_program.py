@@ -18,7 +18,15 @@ from dsrl_jax.sparse import run_if
 from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.evaluation import SEED_OFFSET
-from dsrl_jax.training.program import Carry, axes_of, make_keys, over_members, train, unpack
+from dsrl_jax.training.program import (
+    Carry,
+    axes_of,
+    make_keys,
+    mark_frozen,
+    over_members,
+    train,
+    unpack,
+)
 
 
 class Keys(NamedTuple):
@@ -71,6 +79,7 @@ class _Run(NamedTuple):
     brax: BraxConfig
     batch_size: int
     members: int
+    freezes: bool
 
 
 def compile_device_program(
@@ -81,14 +90,17 @@ def compile_device_program(
     environment: Environment,
     loop: LoopConfig,
     brax: BraxConfig,
+    freezes: bool = False,
 ) -> DeviceProgram:
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
-      config: as `compile_program` takes it.
+      config, freezes: as `compile_program` takes them; a transition that is not finite counts as a
+        loss that is not.
       loop: its settings in steps are multiples of `brax.num_envs`.
     """
-    run = _Run(agent, spaces, environment, loop, brax, config.batch_size, len(seeds))
+    size = config.batch_size
+    run = _Run(agent, spaces, environment, loop, brax, size, len(seeds), freezes)
     keys = _make_device_keys(seeds)
     config = jax.tree.map(jnp.asarray, config)
     advance = jax.jit(partial(_advance, run), donate_argnums=2)
@@ -135,8 +147,11 @@ def _collect(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> 
         observation, action, outcome.reward, outcome.terminated, outcome.next_observation
     )
     is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (world.bad_step == 0)
+    carry = world.carry
+    if run.freezes:
+        carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
     return World(
-        carry=world.carry,
+        carry=carry,
         rows=device_replay.add(world.rows, new, (index - 1) * num_envs),
         episodes=episodes,
         last_return=_last_return(outcome, world.last_return),
@@ -153,7 +168,8 @@ def _train(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> Wo
     def update(count: Array, carry: Carry) -> Carry:
         packed = _sample(run, keys, world.rows, added, done + count)
         batch = unpack(packed, run.spaces)
-        return train(run.agent, run.members, keys.update, config, carry, batch, done + count)
+        given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
+        return train(*given, freezes=run.freezes)
 
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
@@ -30,7 +30,9 @@ class Carry(NamedTuple):
 
     state: State
     sums: Metrics  # each metric's sum since it was last read
-    bad_update: Int[Array, " members"]  # the first update with a loss that is not finite, or 0
+    # The first update with a loss that is not finite; 0 before, or -1 where a member was frozen for
+    # what is not the update's.
+    bad_update: Int[Array, " members"]
 
 
 class Program(NamedTuple):
@@ -58,15 +60,19 @@ class Program(NamedTuple):
     policy: Callable[[State], Any]
 
 
-def compile_program(agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...]) -> Program:
+def compile_program(
+    agent: Agent, config: Any, spaces: Spaces, seeds: tuple[int, ...], freezes: bool = False
+) -> Program:
     """Binds an agent to its members. Nothing is compiled before the first call.
 
     Args:
       config: numbers in which members differ are arrays [members], see `config_of_members`.
+      freezes: whether a member stays as it was before the first update with a loss that is not
+        finite.
     """
     keys = make_keys(seeds)
     config = jax.tree.map(jnp.asarray, config)
-    members = _Members(agent, spaces, len(seeds))
+    members = _Members(agent, spaces, len(seeds), freezes)
 
     def compiled(function: Callable[..., Any], *bound: Any, **options: Any) -> Callable[..., Any]:
         return partial(jax.jit(partial(function, members), **options), *bound)
@@ -110,6 +116,7 @@ class _Members(NamedTuple):
     agent: Agent
     spaces: Spaces
     size: int
+    freezes: bool
 
     def over(self, function: Callable[..., Any], *in_axes: Any) -> Callable[..., Any]:
         return over_members(function, in_axes, self.size)
@@ -148,7 +155,16 @@ def _step(
     env_step: Array,
 ) -> tuple[Carry, Array]:
     batch = unpack(packed, members.spaces)
-    carry = train(members.agent, members.size, keys.update, config, carry, batch, update)
+    carry = train(
+        members.agent,
+        members.size,
+        keys.update,
+        config,
+        carry,
+        batch,
+        update,
+        freezes=members.freezes,
+    )
     action = _explore(members, keys, config, carry.state, observation, env_step)
     return carry, action
 
@@ -161,16 +177,36 @@ def train(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
+    *,
+    freezes: bool = False,
 ) -> Carry:
-    """One update of each member by its own batch, and what is told of it later."""
+    """One update of each member by its own batch, and what is told of it later.
+
+    Args:
+      freezes: whether members with a `bad_update` stay as they are.
+    """
     state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
+    if freezes:
+        state = jax.tree.map(partial(_unless, bad_update != 0), carry.state, state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
+
+
+def mark_frozen(
+    members: Bool[Array, " members"], bad_update: Int[Array, " members"]
+) -> Int[Array, " members"]:
+    """`Carry.bad_update` after members were frozen for what is not an update's."""
+    return jnp.where(members & (bad_update == 0), -1, bad_update)
+
+
+def _unless(frozen: Array, held: Array, new: Array) -> Array:
+    """`new` [members, …], but `held` of the members that are frozen."""
+    return jnp.where(frozen.reshape(-1, *[1] * (new.ndim - 1)), held, new)
 
 
 def _inspect(

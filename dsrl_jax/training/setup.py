@@ -27,6 +27,7 @@ class Setup(NamedTuple):
     checkpoints: where to save, and where to continue from
     stop: asked after every step whether the run shall save and end
     numbered: whether rows tell the member, see `Experiment.is_numbered`
+    freezes: whether a member whose numbers are not finite is frozen, or ends the run
     """
 
     program: Program
@@ -38,3 +39,4 @@ class Setup(NamedTuple):
     checkpoints: Checkpoints[ReplayFile] | None = None
     stop: Callable[[], bool] = never
     numbered: bool = False
+    freezes: bool = False

@@ -98,7 +98,8 @@ def run(
         for seed in seeds
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
-    program = compile_program(agent, config_of_members(experiment), spaces, seeds)
+    config = config_of_members(experiment)
+    program = compile_program(agent, config, spaces, seeds, experiment.freezes)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
@@ -117,6 +118,7 @@ def run(
             checkpoints,
             stop,
             numbered=experiment.is_numbered,
+            freezes=experiment.freezes,
         )
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
@@ -135,8 +137,9 @@ def _run_on_device(
     spaces = Spaces(*brax_tasks.read_sizes(environment))
     check_members(spaces, experiment)
     agent = AGENTS[type(config)](spaces)
-    program = compile_program(agent, config, spaces, seeds)
-    device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax)
+    program = compile_program(agent, config, spaces, seeds, experiment.freezes)
+    given = (agent, config, spaces, seeds, environment, loop, brax)
+    device = compile_device_program(*given, experiment.freezes)
     make_rows = partial(make_ring, len(seeds), min(loop.replay_size, loop.steps), spaces)
     checkpoints = None
     if directory:
