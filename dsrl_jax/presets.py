@@ -92,7 +92,14 @@ _OF_ADAPTATIONS = (
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """Everything that decides what a run computes."""
+    """Everything that decides what a run computes.
+
+    seeds: one for each member; members that differ in `varied` may share one
+    varied: the agent's settings in which members differ, with a value for each member; in `agent`
+      stands that of the first
+    freezes: whether a member whose numbers are not finite stops and the others go on; else it ends
+      the run
+    """
 
     env: str  # the back-end's id
     env_preset: str
@@ -105,10 +112,21 @@ class Experiment:
     brax: BraxConfig | None = None  # of that back-end alone
     # How settings were changed on the way here, for the user to know.
     changes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
+    varied: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
+    freezes: bool = False
 
     def updates_at(self, env_step: int) -> int:
         """Updates made when this many steps are done."""
         return count_updates(self.loop, self.brax, env_step)
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether rows tell the number of a member, as its seed does not say which it is."""
+        return bool(self.varied) or self.freezes
+
+    def agent_of(self, member: int) -> AgentConfig:
+        """One member's settings."""
+        return override(self.agent, {name: values[member] for name, values in self.varied.items()})
 
 
 def resolve(

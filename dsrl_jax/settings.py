@@ -9,7 +9,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 Config = TypeVar("Config")
 
@@ -68,6 +68,11 @@ def settings_of(config: Any) -> list[dataclasses.Field]:
     for field in dataclasses.fields(config):
         found += settings_of(field.type) if dataclasses.is_dataclass(field.type) else [field]
     return found
+
+
+def is_number(field: dataclasses.Field) -> bool:
+    """Whether a setting is a float, or none in its place: it may differ between members."""
+    return field.type is float or float in get_args(field.type)
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:

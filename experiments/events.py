@@ -14,7 +14,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.summary import scalar
 
 # What a row names, and what tells where it belongs, is no curve.
-_NO_CURVES = ("seed", "env_step")
+_NO_CURVES = ("member", "seed", "env_step", "frozen_at")
 
 
 class Events:
@@ -32,8 +32,9 @@ class Events:
         self._write(Event(step=first_step, session_log=SessionLog(status=SessionLog.START)))
 
     def add(self, row: dict[str, Any]) -> None:
-        """The finite numbers of a row, each under its name, seed, network and layer."""
-        prefix = f"seed_{row['seed']}/" if "seed" in row else "time/"
+        """The finite numbers of a row, each under its name, member, network and layer."""
+        whose = next((name for name in ("member", "seed") if name in row), None)
+        prefix = f"{whose}_{row[whose]}/" if whose else "time/"
         if "layer" in row:
             prefix += f"{row['network']}/{row['layer']}/"
         for name, value in row.items():

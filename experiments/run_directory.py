@@ -65,14 +65,16 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     held = read_config(directory)
     if held is None:
         return None
+    plain: dict[str, Any] = {"varied": {}, "freezes": False}  # what config.json does not name
     # A run of before a setting existed has that setting's default.
     brax = BraxConfig() if experiment.brax else None
     agent = type(experiment.agent)()
-    defaults = replace(experiment, agent=agent, loop=LoopConfig(), brax=brax)
-    there = describe(defaults) | held
+    defaults = replace(experiment, agent=agent, loop=LoopConfig(), brax=brax, **plain)
+    there = plain | describe(defaults) | held
+    here = plain | describe(experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
-        for key, value in describe(experiment).items()
+        for key, value in here.items()
         if there[key] != value and key not in MAY_CHANGE
     ]
     if differing:

@@ -2,13 +2,14 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import jax
 from jaxtyping import Array, Float
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import SparseConfig
+from dsrl_jax.settings import is_number
 
 Metrics = dict[str, Array]
 State = Any
@@ -57,7 +58,7 @@ class Agent(NamedTuple):
 
 def _is_data(field: dataclasses.Field) -> bool:
     """Numbers that may be traced, or None in their place, and the config inside another one."""
-    return field.type is float or float in get_args(field.type) or field.type is SparseConfig
+    return is_number(field) or field.type is SparseConfig
 
 
 for _config in (SparseConfig, TD3Config, SACConfig):

@@ -49,9 +49,9 @@ def share_connections(
     densities = [
         smaller(1.0, lam * weight / size) for weight, size in zip(weights, sizes, strict=True)
     ]
+    # A layer that is full but for rounding is full; traced numbers are of single precision.
     if traced:
-        return densities
-    # A layer that is full but for rounding is full.
+        return [jnp.where(density > 1 - 1e-6, 1.0, density) for density in densities]
     return [1.0 if density > 1 - 1e-12 else float(density) for density in densities]
 
 

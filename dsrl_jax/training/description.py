@@ -1,5 +1,6 @@
 """An experiment as config.json has it, and back. Needs no JAX."""
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
     """Everything that decides what a run computes, flat, as it stands in config.json."""
     brax = flatten(experiment.brax) if experiment.brax else {}
     settings = brax | flatten(experiment.loop) | flatten(experiment.agent)
+    varied = {name: list(values) for name, values in experiment.varied.items()}
     return {
         "env": experiment.env,
         "env_preset": experiment.env_preset,
@@ -24,6 +26,8 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "preset": experiment.preset,
         "seeds": list(experiment.seeds),
         **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
+        **({"varied": varied} if varied else {}),
+        **({"freezes": True} if experiment.freezes else {}),
     }
 
 
@@ -48,7 +52,12 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
     if brax:
         loop_config.validate(brax)
     named: dict[str, Any] = {name: values[name] for name in names}
-    return Experiment(**named, agent=agent, loop=loop, brax=brax)
+    varied = {name: tuple(found) for name, found in held.get("varied", {}).items()}
+    experiment = Experiment(**named, agent=agent, loop=loop, brax=brax, varied=varied)
+    experiment = dataclasses.replace(experiment, freezes=held.get("freezes", False))
+    for member in range(len(experiment.seeds)):
+        agent_config.validate(experiment.agent_of(member))
+    return experiment
 
 
 def read_description(path: Path) -> dict[str, Any]:

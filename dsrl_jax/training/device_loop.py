@@ -13,6 +13,7 @@ from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
 from dsrl_jax.training.device_program import DeviceProgram, World
 from dsrl_jax.training.devices import fetch, place
 from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns
+from dsrl_jax.training.frozen import tell_carry, tell_frozen
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import Remembered, begin, remember
@@ -63,10 +64,12 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
         rows, remembered = _evaluate(setup, world, progress, remembered)
+        world = world._replace(carry=tell_carry(world.carry, progress))
         yield from rows
     for env_step in _stops(setup, progress.env_step):
-        world = _advance(setup, world, progress, env_step)
-        _check(world, seeds)
+        world, frozen = _advance(setup, world, progress, env_step), progress.frozen
+        _check(setup, world, progress)
+        yield from tell_frozen(seeds, progress, frozen)
         is_last = env_step == loop.steps
         stops = not is_last and setup.stop()
         is_evaluated = env_step % loop.eval_period == 0 or is_last
@@ -77,6 +80,7 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
         if is_evaluated:
             with watch.measuring("evaluation_seconds"):
                 rows, remembered = _evaluate(setup, world, progress, remembered)
+            world = world._replace(carry=tell_carry(world.carry, progress))
             yield from rows
         if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
             yield {"kind": "checkpoint", "env_step": env_step}
@@ -105,8 +109,12 @@ def _advance(setup: DeviceSetup, world: World, progress: Progress, env_step: int
     return setup.device.advance(world, np.int32(first), np.int32(last))
 
 
-def _check(world: World, seeds: tuple[int, ...]) -> None:
-    """Holds every loss, observation, action and reward so far to be finite."""
+def _check(setup: DeviceSetup, world: World, progress: Progress) -> None:
+    """Holds every loss, observation, action and reward so far to be finite, or freezes members."""
+    if setup.experiment.freezes:
+        _freeze(setup, world, progress)
+        return
+    seeds = setup.experiment.seeds
     bad_update, bad_step = fetch((world.carry.bad_update, world.bad_step))
     check_losses(world.carry._replace(bad_update=bad_update), seeds)
     for seed, step in zip(seeds, bad_step.tolist(), strict=True):
@@ -114,10 +122,22 @@ def _check(world: World, seeds: tuple[int, ...]) -> None:
             raise NotFiniteError(f"seed {seed}, step {step}: a transition is not finite")
 
 
+def _freeze(setup: DeviceSetup, world: World, progress: Progress) -> None:
+    """Notes the members that the program has frozen, and the step at which it did."""
+    experiment, each = setup.experiment, setup.num_envs
+    assert experiment.brax
+    bad_update, bad_step = np.asarray(world.carry.bad_update), np.asarray(world.bad_step)
+    vector_steps = -(-bad_update // experiment.brax.updates)
+    by_update = experiment.loop.steps_before_updates + vector_steps * each
+    progress.freeze(bad_update > 0, by_update)
+    progress.freeze((bad_update < 0) & (bad_step > 0), bad_step)
+
+
 def _moment(setup: DeviceSetup, progress: Progress) -> Moment:
     experiment = setup.experiment
     updates = experiment.updates_at(progress.env_step)
-    return Moment(experiment.seeds, progress.env_step, updates)
+    frozen = progress.frozen if experiment.freezes else None
+    return Moment(experiment.seeds, progress.env_step, updates, experiment.is_numbered, frozen)
 
 
 def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list[Row]:
@@ -143,10 +163,14 @@ def _evaluate(
     setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered
 ) -> tuple[list[Row], Remembered]:
     """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
-    state, moment = world.carry.state, _moment(setup, progress)
+    state, frozen = world.carry.state, progress.frozen
     returns, lengths = fetch(setup.device.evaluate(state))
     returns = returns.astype(float)
-    check_returns(returns, progress, moment.seeds)
+    if setup.experiment.freezes:
+        progress.freeze(~np.isfinite(returns).all(axis=1), progress.env_step)
+    else:
+        check_returns(returns, progress, setup.experiment.seeds)
+    moment = _moment(setup, progress)
     rows = tell_evaluation(moment, returns, lengths)
     packed = setup.device.sample(
         world.rows, np.int32(max(progress.env_step, 1)), np.int32(moment.updates)
@@ -154,6 +178,7 @@ def _evaluate(
     found = setup.program.inspect(state, remembered.first_masks, remembered.masks, packed)
     rows += tell_topology(moment, fetch(found), seen=progress.env_step > 0)
     means = np.array([row["return_mean"] for row in rows[: len(moment.seeds)]])
+    rows += tell_frozen(moment.seeds, progress, frozen)
     return rows, remember(setup.program, world.carry, progress, means, remembered)
 
 
@@ -175,6 +200,7 @@ def _start(setup: DeviceSetup) -> tuple[World, Progress, Remembered, list[str]]:
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
+    progress.frozen[:] = saved.record.get("frozen", -1)
     world.rows.delete()  # The device need not have room for two replays.
     world = _from_leaves(setup, world, state["world"], ring)
     return world, progress, remembered, list(saved.notes)
@@ -189,7 +215,9 @@ def to_saved(setup: DeviceSetup, world: World, progress: Progress, remembered: R
         "masks": remembered.masks,
     }
     policies = {"last": setup.program.policy(world.carry.state), "best": remembered.best}
-    counters = {"env_step": progress.env_step, "logged": progress.logged}
+    counters: dict[str, Any] = {"env_step": progress.env_step, "logged": progress.logged}
+    if not progress.trains.all():
+        counters["frozen"] = progress.frozen.tolist()
     return Saved({"state": state, "policies": policies}, counters | record)
 
 

@@ -19,7 +19,16 @@ from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.devices import Placement, place, spread
 from dsrl_jax.training.evaluation import SEED_OFFSET
-from dsrl_jax.training.program import Carry, make_keys, over_members, train, unpack
+from dsrl_jax.training.program import (
+    Carry,
+    axes_of,
+    make_keys,
+    mark_frozen,
+    over_members,
+    place_config,
+    train,
+    unpack,
+)
 
 
 class Keys(NamedTuple):
@@ -74,6 +83,7 @@ class _Run(NamedTuple):
     brax: BraxConfig
     batch_size: int
     members: int  # of each device
+    freezes: bool
 
 
 def compile_device_program(
@@ -85,20 +95,25 @@ def compile_device_program(
     loop: LoopConfig,
     brax: BraxConfig,
     placement: Placement | None = None,
+    freezes: bool = False,
 ) -> DeviceProgram:
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
+      config, freezes: as `compile_program` takes them; a transition that is not finite counts as a
+        loss that is not.
       loop: its settings in steps are multiples of `brax.num_envs`.
       placement: of the members over devices; None: all on one.
     """
     placement = placement or Placement(len(seeds))
-    run = _Run(agent, spaces, environment, loop, brax, config.batch_size, placement.each)
+    size = config.batch_size
+    run = _Run(agent, spaces, environment, loop, brax, size, placement.each, freezes)
     keys = place(placement, _make_device_keys(seeds))
-    config = place(placement, jax.tree.map(jnp.asarray, config), shared=True)
+    config = place_config(placement, config)
+    axes = axes_of(config)
 
     def compiled(
-        function: Callable[..., Any], in_axes: tuple[int | None, ...], *bound: Any, **options: Any
+        function: Callable[..., Any], in_axes: tuple[Any, ...], *bound: Any, **options: Any
     ) -> Callable[..., Any]:
         on_each = spread(placement, partial(function, run), in_axes)
         return partial(jax.jit(on_each, **options), *bound)
@@ -106,8 +121,8 @@ def compile_device_program(
     return DeviceProgram(
         placement,
         start=compiled(_start, (0, 0, 0), keys, donate_argnums=(1, 2)),
-        advance=compiled(_advance, (0, None, 0, None, None), keys, config, donate_argnums=2),
-        evaluate=compiled(_evaluate, (0, None, 0), keys, config),
+        advance=compiled(_advance, (0, axes, 0, None, None), keys, config, donate_argnums=2),
+        evaluate=compiled(_evaluate, (0, axes, 0), keys, config),
         sample=compiled(_sample, (0, 0, None, None), keys),
     )
 
@@ -147,8 +162,11 @@ def _collect(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> 
         observation, action, outcome.reward, outcome.terminated, outcome.next_observation
     )
     is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (world.bad_step == 0)
+    carry = world.carry
+    if run.freezes:
+        carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
     return World(
-        carry=world.carry,
+        carry=carry,
         rows=device_replay.add(world.rows, new, (index - 1) * num_envs),
         episodes=episodes,
         last_return=_last_return(outcome, world.last_return),
@@ -165,7 +183,8 @@ def _train(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> Wo
     def update(count: Array, carry: Carry) -> Carry:
         packed = _sample(run, keys, world.rows, added, done + count)
         batch = unpack(packed, run.spaces)
-        return train(run.agent, run.members, keys.update, config, carry, batch, done + count)
+        given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
+        return train(*given, freezes=run.freezes)
 
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)
@@ -183,22 +202,19 @@ def _choose_action(
 ) -> Array:
     """Uniformly random actions until `start_steps` transitions are there, then by the policy."""
 
-    def random(key: PRNGKeyArray, state: State, observation: Array) -> Array:
-        del state  # Random actions ignore the agent.
+    def random(key: PRNGKeyArray, config: Any, state: State, observation: Array) -> Array:
+        del config, state  # Random actions ignore the agent.
         share = jax.random.uniform(key, (*observation.shape[:-1], run.spaces.action_size))
         low, high = action_bounds(run.spaces, share)
         return low + (high - low) * share
 
-    def explore(key: PRNGKeyArray, state: State, observation: Array) -> Array:
-        return run.agent.explore(key, config, state, observation)
-
     def of_all(choose: Callable[..., Array]) -> Callable[[], Array]:
-        over = over_members(choose, (0, 0, 0), run.members)
+        over = over_members(choose, (0, axes_of(config), 0, 0), run.members)
         step_keys = jax.vmap(lambda key: jax.random.fold_in(key, index))(keys.explore)
-        return lambda: over(step_keys, state, observation)
+        return lambda: over(step_keys, config, state, observation)
 
     is_random = index * run.brax.num_envs <= run.loop.start_steps
-    return lax.cond(is_random, of_all(random), of_all(explore))
+    return lax.cond(is_random, of_all(random), of_all(run.agent.explore))
 
 
 def _last_return(outcome: envs.Outcome, before: Array) -> Array:
@@ -214,7 +230,7 @@ def _evaluate(run: _Run, keys: Keys, config: Any, state: State) -> tuple[Array, 
 
     They are made anew each time, and start as they did the time before.
     """
-    act = over_members(run.agent.act, (None, 0, 0), run.members)
+    act = over_members(run.agent.act, (axes_of(config), 0, 0), run.members)
     limit = run.brax.episode_length
     shape = (run.members, run.loop.eval_episodes)
 

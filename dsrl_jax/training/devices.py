@@ -60,17 +60,21 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
 
 
 def spread(
-    placement: Placement, function: Callable[..., Any], in_axes: tuple[int | None, ...]
+    placement: Placement, function: Callable[..., Any], in_axes: tuple[Any, ...]
 ) -> Callable[..., Any]:
     """A function of `placement.each` members, on every device for its part.
 
     Args:
       in_axes: for each argument 0 where its leaves have a first axis of members, None where all
-        members share it; every result has such an axis.
+        members share it, or a tree of these; every result has such an axis.
     """
     if placement.mesh is None:
         return function
-    specs = tuple(PartitionSpec(AXIS) if axis == 0 else PartitionSpec() for axis in in_axes)
+    specs = jax.tree.map(
+        lambda axis: PartitionSpec() if axis is None else PartitionSpec(AXIS),
+        in_axes,
+        is_leaf=lambda axis: axis is None,
+    )
     return jax.shard_map(
         function,
         mesh=placement.mesh,

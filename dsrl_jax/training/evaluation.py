@@ -17,6 +17,7 @@ def evaluate(
     seeds: tuple[int, ...],
     *,
     first_episode: int = 0,
+    playing: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Plays one episode in each environment.
 
@@ -25,6 +26,7 @@ def evaluate(
       environments: for each member one per episode; episode i starts where the i-th of
         consecutive episodes in one environment seeded `seed + 100` would.
       first_episode: the i of the first environment.
+      playing: which members play, bool [members]; all by default. The others' numbers are 0.
     Returns:
       Returns, float64 [members, episodes], and lengths, int [members, episodes].
     """
@@ -32,7 +34,10 @@ def evaluate(
     observation_size = environments[0][0].observation_space.shape[0]  # type: ignore[index]
     observations = np.zeros((*shape, observation_size), np.float32)
     returns, lengths, running = np.zeros(shape), np.zeros(shape, int), np.ones(shape, bool)
-    for member, seed in enumerate(seeds):
+    if playing is not None:
+        running &= playing[:, None]
+    for member in np.flatnonzero(running.any(axis=1)).tolist():
+        seed = seeds[member]
         for episode, environment in enumerate(environments[member]):
             observations[member, episode] = _reset_to_episode(
                 environment, seed, first_episode + episode

@@ -9,6 +9,7 @@ import numpy as np
 
 from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
+from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
 from dsrl_jax.training.program import Carry, Program
 from dsrl_jax.training.progress import Progress
@@ -40,26 +41,29 @@ def train(setup: Setup) -> Iterator[Row]:
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
         rows, remembered = _evaluate(setup, carry, progress, remembered)
+        carry = tell_carry(carry, progress)
         yield from rows
         _choose_action(setup, carry, progress)
     for env_step in range(progress.env_step + 1, loop.steps + 1):
-        progress.env_step = env_step
+        progress.env_step, frozen = env_step, progress.frozen
         carry = _step(setup, carry, progress)
+        yield from tell_frozen(seeds, progress, frozen)
         is_last = env_step == loop.steps
         stops = not is_last and setup.stop()
         is_evaluated = env_step % loop.eval_period == 0 or is_last
         if env_step % loop.log_period == 0 or is_last:
-            check_losses(carry, seeds)
+            _check_losses(setup, carry)
             yield from training_rows(setup, carry, progress)
             carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
             progress.logged = env_step
         if is_evaluated:
-            check_losses(carry, seeds)
+            _check_losses(setup, carry)
             with watch.measuring("evaluation_seconds"):
                 rows, remembered = _evaluate(setup, carry, progress, remembered)
+            carry = tell_carry(carry, progress)
             yield from rows
         if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
-            check_losses(carry, seeds)
+            _check_losses(setup, carry)
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
                 setup.checkpoints.save(
@@ -76,10 +80,17 @@ def _evaluate(
     setup: Setup, carry: Carry, progress: Progress, remembered: Remembered
 ) -> tuple[list[Row], Remembered]:
     """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
+    frozen = progress.frozen
     rows = evaluation_rows(setup, carry, progress)
     returns = np.array([row["return_mean"] for row in rows])
+    rows += tell_frozen(setup.replay.seeds, progress, frozen)
     rows += topology_rows(setup, carry, progress, remembered.first_masks, remembered.masks)
     return rows, remember(setup.program, carry, progress, returns, remembered)
+
+
+def _check_losses(setup: Setup, carry: Carry) -> None:
+    if not setup.freezes:
+        check_losses(carry, setup.replay.seeds)
 
 
 def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
@@ -102,6 +113,8 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in Progress.COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
+    progress.frozen[:] = saved.record.get("frozen", -1)
+    progress.observation[:] = state["observation"]
     _play_again(setup, progress)
     notes = list(saved.notes)
     if not np.array_equal(progress.observation, state["observation"]):
@@ -112,12 +125,13 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
 def _play_again(setup: Setup, progress: Progress) -> None:
     """Brings every environment to where its running episode stood, by that episode's actions.
 
-    No more is saved of an environment: setting a simulator's state back would not be exact.
+    Those of frozen members are never stepped again. No more is saved of an environment: setting a
+    simulator's state back would not be exact.
     """
     assert setup.checkpoints
     actions_of = setup.checkpoints.replay_file.last_actions
-    for member, seed in enumerate(setup.replay.seeds):
-        environment = setup.environments[member]
+    for member in np.flatnonzero(progress.trains).tolist():
+        environment, seed = setup.environments[member], setup.replay.seeds[member]
         progress.observation[member] = _reset(environment, seed, progress, member)
         for action in actions_of(progress.env_step, member, int(progress.length[member])):
             progress.observation[member] = environment.step(action)[0]
@@ -131,13 +145,18 @@ def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
     replay.add(*transition)
     if setup.checkpoints:
         setup.checkpoints.replay_file.add(*transition)
+    if setup.freezes:
+        carry = tell_carry(carry, progress)
     if update:
         packed = replay.sample(setup.batch_size, env_step)
         carry, action = setup.program.step(
             carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
         )
         progress.action = np.array(action)
-        check_action(carry, progress, replay.seeds)
+        if setup.freezes:
+            carry = freeze_updates(carry, progress)
+        else:
+            check_action(carry, progress, replay.seeds)
     if not update or env_step < setup.loop.start_steps:
         _choose_action(setup, carry, progress)
     return carry
@@ -151,15 +170,19 @@ def _step_environments(setup: Setup, progress: Progress) -> tuple[np.ndarray, ..
     """
     seeds, environments = setup.replay.seeds, setup.environments
     observation, following = progress.observation, np.empty_like(progress.observation)
-    reward = np.empty(len(seeds))
+    reward = np.zeros(len(seeds))
     terminated, truncated = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
-    for member, environment in enumerate(environments):
+    for member in np.flatnonzero(progress.trains).tolist():
+        environment = environments[member]
         following[member], reward[member], terminated[member], truncated[member], _ = (
             environment.step(progress.action[member])
         )
     transition = (observation, progress.action, reward, terminated, truncated, following)
-    check_transition(transition, progress, seeds)
-    progress.length += 1
+    if setup.freezes:
+        freeze_transitions(transition, progress)
+    else:
+        check_transition(transition, progress, seeds)
+    progress.length += progress.trains
     progress.episode_return += reward
     progress.observation = following.copy()
     for member in np.flatnonzero(terminated | truncated).tolist():
@@ -203,5 +226,7 @@ def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Rem
         "masks": remembered.masks,
     }
     policies = {"last": program.policy(carry.state), "best": remembered.best}
-    counters = {"env_step": progress.env_step, "logged": progress.logged}
+    counters: dict[str, Any] = {"env_step": progress.env_step, "logged": progress.logged}
+    if not progress.trains.all():
+        counters["frozen"] = progress.frozen.tolist()
     return Saved({"state": state, "policies": policies}, counters | record)

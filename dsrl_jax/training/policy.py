@@ -15,7 +15,7 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.checkpoint import read_last
 from dsrl_jax.training.description import from_description, read_description
-from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.program import compile_program, config_of_members
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +99,7 @@ def read_actor(run_dir: str | Path, *, seed: int | None = None, best: bool = Fal
     experiment, spaces = read_experiment(directory)
     seed = _choose_seed(experiment, seed)
     agent = AGENTS[type(experiment.agent)](spaces)
-    program = compile_program(agent, experiment.agent, spaces, experiment.seeds)
+    program = compile_program(agent, config_of_members(experiment), spaces, experiment.seeds)
     shapes = jax.eval_shape(program.init).state.actor.params
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})

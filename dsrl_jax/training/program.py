@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
+from dsrl_jax.presets import Experiment
+from dsrl_jax.settings import override
 from dsrl_jax.sparse import count_connections
 from dsrl_jax.training.devices import Placement, fetch, place, spread
 
@@ -29,7 +31,9 @@ class Carry(NamedTuple):
 
     state: State
     sums: Metrics  # each metric's sum since it was last read
-    bad_update: Int[Array, " members"]  # the first update with a loss that is not finite, or 0
+    # The first update with a loss that is not finite; 0 before, or -1 where a member was frozen for
+    # what is not the update's.
+    bad_update: Int[Array, " members"]
 
 
 class Program(NamedTuple):
@@ -63,31 +67,36 @@ def compile_program(
     spaces: Spaces,
     seeds: tuple[int, ...],
     placement: Placement | None = None,
+    freezes: bool = False,
 ) -> Program:
     """Binds an agent to its members. Nothing is compiled before the first call.
 
     Args:
+      config: numbers in which members differ are arrays [members], see `config_of_members`.
       placement: of the members over devices; None: all on one.
+      freezes: whether a member stays as it was before the first update with a loss that is not
+        finite.
     """
     placement = placement or Placement(len(seeds))
     keys = place(placement, make_keys(seeds))
-    config = place(placement, jax.tree.map(jnp.asarray, config), shared=True)
-    members = _Members(agent, spaces, placement.each)
+    config = place_config(placement, config)
+    axes = axes_of(config)
+    members = _Members(agent, spaces, placement.each, freezes)
 
     def compiled(
-        function: Callable[..., Any], in_axes: tuple[int | None, ...], *bound: Any, **options: Any
+        function: Callable[..., Any], in_axes: tuple[Any, ...], *bound: Any, **options: Any
     ) -> Callable[..., Any]:
         on_each = spread(placement, partial(function, members), in_axes)
         return partial(jax.jit(on_each, **options), *bound)
 
     return Program(
-        init=compiled(_init, (0, None), keys, config),
-        act=compiled(_act, (None, 0, 0), config),
-        explore=compiled(_explore, (0, None, 0, 0, None), keys, config),
-        step=compiled(_step, (0, None, 0, 0, 0, None, None), keys, config, donate_argnums=2),
+        init=compiled(_init, (0, axes), keys, config),
+        act=compiled(_act, (axes, 0, 0), config),
+        explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
+        step=compiled(_step, (0, axes, 0, 0, 0, None, None), keys, config, donate_argnums=2),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
-        inspect=compiled(_inspect, (None, 0, 0, 0, 0), config),
+        inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
         policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
     )
 
@@ -97,35 +106,61 @@ def make_keys(seeds: tuple[int, ...]) -> Keys:
     return Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
 
 
+def config_of_members(experiment: Experiment) -> Any:
+    """The agent's settings with an array [members] for each number in which members differ."""
+    if len(experiment.seeds) == 1:
+        return experiment.agent_of(0)
+    varied = {name: np.array(values, float) for name, values in experiment.varied.items()}
+    return override(experiment.agent, varied)
+
+
+def axes_of(config: Any) -> Any:
+    """What `over_members` maps of a config: the numbers in which members differ."""
+    numbers, tree = jax.tree.flatten(config)
+    if not any(jnp.ndim(number) for number in numbers):
+        return None
+    return jax.tree.unflatten(tree, [0 if jnp.ndim(number) else None for number in numbers])
+
+
+def place_config(placement: Placement, config: Any) -> Any:
+    """Numbers in which members differ lie with their members, the others everywhere."""
+    return jax.tree.map(
+        lambda number: place(placement, jnp.asarray(number), shared=not jnp.ndim(number)), config
+    )
+
+
 class _Members(NamedTuple):
     """Static: what is compiled for how many, on each device."""
 
     agent: Agent
     spaces: Spaces
     size: int
+    freezes: bool
 
-    def over(self, function: Callable[..., Any], *in_axes: int | None) -> Callable[..., Any]:
+    def over(self, function: Callable[..., Any], *in_axes: Any) -> Callable[..., Any]:
         return over_members(function, in_axes, self.size)
 
 
 def _init(members: _Members, keys: Keys, config: Any) -> Carry:
-    state = members.over(members.agent.init, 0, None)(keys.init, config)
+    state = members.over(members.agent.init, 0, axes_of(config))(keys.init, config)
     sums = dict.fromkeys(members.agent.metrics, jnp.zeros(members.size))
     return Carry(state, sums, jnp.zeros(members.size, jnp.int32))
 
 
 def _act(members: _Members, config: Any, state: State, observation: Array) -> Array:
-    return members.over(members.agent.act, None, 0, 0)(config, state, observation)
+    act = members.over(members.agent.act, axes_of(config), 0, 0)
+    return act(config, state, observation)
 
 
 def _explore(
     members: _Members, keys: Keys, config: Any, state: State, observation: Array, env_step: Array
 ) -> Array:
-    def one(key: Array, state: State, observation: Array) -> Array:
+    def one(key: Array, config: Any, state: State, observation: Array) -> Array:
         this = jax.random.fold_in(key, env_step)
         return members.agent.explore(this, config, state, observation)
 
-    return members.over(one, 0, 0, 0)(keys.explore, state, observation)
+    over = members.over(one, 0, axes_of(config), 0, 0)
+    return over(keys.explore, config, state, observation)
 
 
 def _step(
@@ -139,7 +174,16 @@ def _step(
     env_step: Array,
 ) -> tuple[Carry, Array]:
     batch = unpack(packed, members.spaces)
-    carry = train(members.agent, members.size, keys.update, config, carry, batch, update)
+    carry = train(
+        members.agent,
+        members.size,
+        keys.update,
+        config,
+        carry,
+        batch,
+        update,
+        freezes=members.freezes,
+    )
     action = _explore(members, keys, config, carry.state, observation, env_step)
     return carry, action
 
@@ -152,22 +196,43 @@ def train(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
+    *,
+    freezes: bool = False,
 ) -> Carry:
-    """One update of each member by its own batch, and what is told of it later."""
-    state, metrics = over_members(agent.update, (0, None, 0, 0, None), members)(
+    """One update of each member by its own batch, and what is told of it later.
+
+    Args:
+      freezes: whether members with a `bad_update` stay as they are.
+    """
+    state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
+    if freezes:
+        state = jax.tree.map(partial(_unless, bad_update != 0), carry.state, state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
+
+
+def mark_frozen(
+    members: Bool[Array, " members"] | Bool[np.ndarray, " members"],
+    bad_update: Int[Array, " members"],
+) -> Int[Array, " members"]:
+    """`Carry.bad_update` after members were frozen for what is not an update's."""
+    return jnp.where(members & (bad_update == 0), -1, bad_update)
+
+
+def _unless(frozen: Array, held: Array, new: Array) -> Array:
+    """`new` [members, …], but `held` of the members that are frozen."""
+    return jnp.where(frozen.reshape(-1, *[1] * (new.ndim - 1)), held, new)
 
 
 def _inspect(
     members: _Members, config: Any, state: State, first: Any, earlier: Any, packed: Array
 ) -> Any:
-    look = members.over(partial(inspect, members.spaces), None, 0, 0, 0, 0)
+    look = members.over(partial(inspect, members.spaces), axes_of(config), 0, 0, 0, 0)
     return look(config, state, first, earlier, unpack(packed, members.spaces))
 
 
@@ -184,20 +249,31 @@ def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Tra
 
 
 def over_members(
-    function: Callable[..., Any], in_axes: tuple[int | None, ...], members: int
+    function: Callable[..., Any], in_axes: tuple[Any, ...], members: int
 ) -> Callable[..., Any]:
-    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU."""
+    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU.
+
+    Args:
+      in_axes: for each argument 0, None, or what `axes_of` says of a config.
+    """
     if members > 1:
         return jax.vmap(function, in_axes)
 
     def alone(*arguments: Any) -> Any:
-        first = [
-            jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
-            for argument, axis in zip(arguments, in_axes, strict=True)
-        ]
+        first = map(_first, arguments, in_axes)
         return jax.tree.map(lambda leaf: leaf[None], function(*first))
 
     return alone
+
+
+def _first(argument: Any, axes: Any) -> Any:
+    """The first member's part of an argument of `over_members`."""
+    if axes is None:
+        return argument
+    if axes == 0:
+        return jax.tree.map(lambda leaf: leaf[0], argument)
+    numbers, tree = jax.tree.flatten(argument)
+    return jax.tree.unflatten(tree, [leaf[0] if jnp.ndim(leaf) else leaf for leaf in numbers])
 
 
 def _connections(state: State) -> dict[str, Array]:

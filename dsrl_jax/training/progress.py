@@ -19,6 +19,7 @@ class Progress:
     last_return: np.ndarray  # of the last finished episode, NaN before the first
     best_return: np.ndarray  # highest mean return of an evaluation, -inf before the first
     best_step: np.ndarray  # of that evaluation
+    frozen: np.ndarray  # the step at which it was frozen, -1 while it trains
 
     COUNTERS = (
         "episode",
@@ -28,6 +29,15 @@ class Progress:
         "best_return",
         "best_step",
     )
+
+    @property
+    def trains(self) -> np.ndarray:
+        """Which members are not frozen."""
+        return self.frozen < 0
+
+    def freeze(self, members: np.ndarray, step: int | np.ndarray) -> None:
+        """Freezes some of the members at a step, those that are not yet."""
+        self.frozen = np.where(members & self.trains, step, self.frozen)
 
     @classmethod
     def begin(cls, members: int, observation_size: int, action_size: int) -> "Progress":
@@ -43,4 +53,5 @@ class Progress:
             last_return=np.full(members, np.nan),
             best_return=np.full(members, -np.inf),
             best_step=np.zeros(members, np.int64),
+            frozen=np.full(members, -1),
         )

@@ -15,15 +15,32 @@ Row = dict[str, Any]
 
 
 class Moment(NamedTuple):
-    """When rows are told, and of whom."""
+    """When rows are told, and of whom.
+
+    numbered: whether a member's number is told, as its seed does not say which it is
+    frozen: the step at which each was frozen, -1 if it was not; None where that ends a run
+    """
 
     seeds: tuple[int, ...]
     env_step: int
     updates: int
+    numbered: bool = False
+    frozen: np.ndarray | None = None
 
-    def position(self, seed: int) -> Row:
+    def position(self, member: int) -> Row:
         """The first columns of a member's row."""
-        return {"seed": seed, "env_step": self.env_step, "updates": self.updates}
+        number = {"member": member} if self.numbered else {}
+        where = {"env_step": self.env_step, "updates": self.updates}
+        return {**number, "seed": self.seeds[member], **where, **self._told_of_freezing(member)}
+
+    def trains(self, member: int) -> bool:
+        """Whether it has numbers to tell."""
+        return self.frozen is None or self.frozen[member] < 0
+
+    def _told_of_freezing(self, member: int) -> Row:
+        if self.frozen is None:
+            return {}
+        return {"frozen_at": None if self.trains(member) else int(self.frozen[member])}
 
 
 def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]:
@@ -33,8 +50,13 @@ def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]
         return np.asarray(setup.program.act(carry.state, observations))
 
     seeds = setup.replay.seeds
-    returns, lengths = evaluate(policy, setup.evaluation_environments, seeds)
-    check_returns(returns, progress, seeds)
+    returns, lengths = evaluate(
+        policy, setup.evaluation_environments, seeds, playing=progress.trains
+    )
+    if setup.freezes:
+        progress.freeze(~np.isfinite(returns).all(axis=1), progress.env_step)
+    else:
+        check_returns(returns, progress, seeds)
     return tell_evaluation(_moment(setup, progress), returns, lengths)
 
 
@@ -71,17 +93,19 @@ def topology_rows(
 
 
 def tell_evaluation(moment: Moment, returns: np.ndarray, lengths: np.ndarray) -> list[Row]:
-    """One row for each member, of returns and lengths [members, episodes]."""
+    """One row for each member, of returns and lengths [members, episodes]; NaN of a frozen one."""
+    trains = np.array([moment.trains(member) for member in range(len(moment.seeds))])
+    returns = np.where(trains[:, None], returns, np.nan)
     return [
         {
             "kind": "evaluation",
-            **moment.position(seed),
+            **moment.position(member),
             "return_mean": float(returns[member].mean()),
             "return_std": float(returns[member].std()),
             "returns": returns[member].tolist(),
             "lengths": lengths[member].tolist(),
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
     ]
 
 
@@ -105,16 +129,18 @@ def tell_training(
     return [
         {
             "kind": "training",
-            **moment.position(seed),
+            **moment.position(member),
             "episodes": int(episodes[member]),
             "episode_return": float(last_return[member]),
             **{
-                name: float(total[member]) / updates if updates > 0 else float("nan")
+                name: float(total[member]) / updates
+                if updates > 0 and moment.trains(member)
+                else float("nan")
                 for name, total in sums.items()
             },
             **{f"{name}_connections": int(n[member]) for name, n in connections.items()},
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
     ]
 
 
@@ -128,7 +154,7 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
     return [
         {
             "kind": "topology",
-            **moment.position(seed),
+            **moment.position(member),
             "network": network,
             "layer": name,
             "connections": int(layer.connections[member]),
@@ -140,7 +166,7 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
             "dormant_units": int(layer.dormant_units[member]) if seen else None,
             "input_degrees": layer.input_degrees[member].tolist() if name == "hidden_0" else [],
         }
-        for member, seed in enumerate(moment.seeds)
+        for member in range(len(moment.seeds))
         for network, layers in found.items()
         for name, layer in layers.items()
     ]
@@ -148,4 +174,5 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
 
 def _moment(setup: Setup, progress: Progress) -> Moment:
     updates = setup.loop.updates_at(progress.env_step)
-    return Moment(setup.replay.seeds, progress.env_step, updates)
+    frozen = progress.frozen if setup.freezes else None
+    return Moment(setup.replay.seeds, progress.env_step, updates, setup.numbered, frozen)

@@ -26,6 +26,8 @@ class Setup(NamedTuple):
     replay: empty; knows the members' seeds
     checkpoints: where to save, and where to continue from
     stop: asked after every step whether the run shall save and end
+    numbered: whether rows tell the member, see `Experiment.is_numbered`
+    freezes: whether a member whose numbers are not finite is frozen, or ends the run
     """
 
     program: Program
@@ -36,3 +38,5 @@ class Setup(NamedTuple):
     replay: Replay
     checkpoints: Checkpoints[ReplayFile] | None = None
     stop: Callable[[], bool] = never
+    numbered: bool = False
+    freezes: bool = False

@@ -16,7 +16,8 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax as brax_tasks
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
-from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.members import resolve_members
+from dsrl_jax.presets import Experiment
 from dsrl_jax.training import device_loop, host_loop
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import BraxConfig
@@ -32,7 +33,7 @@ from dsrl_jax.training.devices import (
     is_first_process,
     spread,
 )
-from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.program import compile_program, config_of_members
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row
@@ -58,17 +59,18 @@ def train(
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
-      seeds: one member each, trained in lockstep.
+      seeds: one member each, trained in lockstep; or one for all of them.
       devices: see `run`.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
-        drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
+        drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs. A float of the
+        agent's may be a list, one value for each member: rows then tell the `member`, from 0.
     Yields:
       Dictionaries of `kind` "start", "evaluation", "topology", "training" and "timing", see
       `host_loop.train`; after the first a "note" where settings had to be rounded.
     Raises:
       ValueError: names what was given and what is allowed, before anything runs.
     """
-    experiment = resolve(
+    experiment = resolve_members(
         catalog.resolve_id(env, env_preset, backend),
         algo,
         preset=preset,
@@ -108,14 +110,15 @@ def run(
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
-    check_sparsity(spaces, experiment.agent)
+    check_members(spaces, experiment)
     training = [_make(environment, f"seed {seed}, training") for seed in seeds]
     evaluation = [
         [_make(environment, f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)]
         for seed in seeds
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
-    program = compile_program(agent, experiment.agent, spaces, seeds)
+    config = config_of_members(experiment)
+    program = compile_program(agent, config, spaces, seeds, freezes=experiment.freezes)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
@@ -124,7 +127,18 @@ def run(
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     size = experiment.agent.batch_size
     rows = host_loop.train(
-        Setup(program, size, loop, training, evaluation, replay, checkpoints, stop)
+        Setup(
+            program,
+            size,
+            loop,
+            training,
+            evaluation,
+            replay,
+            checkpoints,
+            stop,
+            numbered=experiment.is_numbered,
+            freezes=experiment.freezes,
+        )
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
@@ -138,15 +152,14 @@ def _run_on_device(
     tables: tuple[Path, ...],
     stop: Callable[[], bool],
 ) -> Generator[Row, None, None]:
-    seeds, loop, config = experiment.seeds, experiment.loop, experiment.agent
+    seeds, loop, config = experiment.seeds, experiment.loop, config_of_members(experiment)
     environment = brax_tasks.make(experiment.env, brax.brax_backend)
     spaces = Spaces(*brax_tasks.read_sizes(environment))
-    check_sparsity(spaces, config)
+    check_members(spaces, experiment)
     agent = AGENTS[type(config)](spaces)
-    program = compile_program(agent, config, spaces, seeds, placement)
-    device = compile_device_program(
-        agent, config, spaces, seeds, environment, loop, brax, placement
-    )
+    program = compile_program(agent, config, spaces, seeds, placement, experiment.freezes)
+    given = (agent, config, spaces, seeds, environment, loop, brax)
+    device = compile_device_program(*given, placement, experiment.freezes)
     capacity = min(loop.replay_size, loop.steps)
     make_rows = jax.jit(spread(placement, partial(make_ring, placement.each, capacity, spaces), ()))
     checkpoints = DeviceCheckpoints(None) if directory else None
@@ -165,6 +178,12 @@ def _noting(rows: Generator[Row, None, None], notes: tuple[str, ...]) -> Iterato
             yield row
             if row["kind"] == "start":
                 yield from (row | {"kind": "note", "text": note} for note in notes)
+
+
+def check_members(spaces: Spaces, experiment: Experiment) -> None:
+    """Whether every member's sparsity can be met. Raises ValueError, see `check_sparsity`."""
+    for member in range(len(experiment.seeds)):
+        check_sparsity(spaces, experiment.agent_of(member))
 
 
 def _make(environment: tuple[str, str, str], where: str) -> gymnasium.Env:

@@ -75,6 +75,15 @@ def test_traced_equals_untraced(distribution, shapes, share):
     assert max(traced) <= 1
 
 
+@every_distribution
+def test_all_connections_traced_are_dense_to_the_last_one(distribution):
+    """Rounding to single precision must not leave a connection out."""
+    for width in range(3, 300, 33):
+        shapes = [(17, width), (width, width), (23, width), (width, 1)]
+        share = jax.jit(partial(share_connections, shapes, distribution=distribution))
+        assert share(float(sum(map(math.prod, shapes)))) == [1.0] * len(shapes)
+
+
 def test_one_lambda_is_equation_1s():
     """Connections that follow from a lambda give the densities of that lambda back."""
     for lam in (0.5, 7.0, 64.0):

@@ -1,0 +1,175 @@
+"""Members that differ in numbers, in the compiled programs of both back-ends."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dsrl_jax
+from dsrl_jax.agents import sac, td3
+from dsrl_jax.agents.config import TD3Config
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs import brax
+from dsrl_jax.members import express, join
+from dsrl_jax.presets import resolve
+from dsrl_jax.training.device_program import compile_device_program
+from dsrl_jax.training.device_replay import make_ring
+from dsrl_jax.training.program import compile_program, config_of_members
+from tests.agents.cases import as_float64, leaves
+from tests.branches import branch_conditions
+from tests.training.runs import TOYS
+
+SPACES = Spaces(2, (-1.0,), (1.0,))
+BATCH, COLUMNS = 8, 7
+UPDATES = 200
+SETTINGS = {
+    "hidden_sizes": (8,),
+    "batch_size": BATCH,
+    "lambda1": 1.0,
+    "drop_fraction": 0.3,
+    "adaptation_period": 50,
+    "start_steps": 30,
+    "steps": 30 + UPDATES,
+    "episode_length": 8,
+}
+# What members differ in, beside their seeds; the others have the settings above.
+DIFFERENT = [{}, {"drop_fraction": 0.1, "tau": 0.02}, {"lambda1": 0.7, "learning_rate": 3e-3}]
+SEEDS = (4, 4, 7)
+
+
+@pytest.fixture(autouse=True)
+def broadcasting():
+    """The agents broadcast between ranks, on purpose."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def alone(member, algo="ds_td3", **settings):
+    given = SETTINGS | DIFFERENT[member] | settings
+    toy = "tests.toy_brax:PointMass"
+    return resolve(toy, algo, backend="brax", seeds=(SEEDS[member],), settings=given)
+
+
+def together(**settings):
+    return join([alone(member, **settings) for member in range(len(SEEDS))])
+
+
+def make_agent(experiment):
+    return (td3 if isinstance(experiment.agent, TD3Config) else sac).make_agent(SPACES)
+
+
+def host_program(experiment):
+    config = config_of_members(experiment)
+    return compile_program(make_agent(experiment), config, SPACES, experiment.seeds)
+
+
+def device_program(experiment):
+    """The compiled loop, and the world before the first step."""
+    config, environment = config_of_members(experiment), brax.make(experiment.env)
+    given = (make_agent(experiment), config, SPACES, experiment.seeds)
+    device = compile_device_program(*given, environment, experiment.loop, experiment.brax)
+    ring = make_ring(len(experiment.seeds), experiment.loop.steps, SPACES)
+    return device, device.start(host_program(experiment).init(), ring)
+
+
+def train_on_host(experiment, batches):
+    """The state after an update on each batch, [updates, batch, columns], the same for all."""
+    program, members = host_program(experiment), len(experiment.seeds)
+    carry = as_float64(program.init())
+    observation = np.zeros((members, 2), np.float32)
+    for update, batch in enumerate(batches, start=1):
+        packed = np.stack([batch] * members)
+        carry, _ = program.step(carry, packed, observation, np.int32(update), np.int32(update))
+    return carry.state
+
+
+def train_on_device(experiment, batches):
+    """The state after as many updates as there are batches; it makes its own."""
+    device, world = device_program(experiment)
+    steps = experiment.loop.start_steps + len(batches)
+    world = world._replace(carry=as_float64(world.carry))
+    return device.advance(world, np.int32(1), np.int32(steps)).carry.state
+
+
+def without_guesses(tree):
+    """Where the search in a target's layer begins changes its time alone; dense ones have none."""
+    return {path: leaf for path, leaf in leaves(tree).items() if "/weakest/" not in path}
+
+
+def assert_same(state, member, expected):
+    """A member of a state is the one of another that is alone: masks equal, all else to 1e-7."""
+    found, expected = without_guesses(state), without_guesses(expected)
+    assert found.keys() == expected.keys()
+    for path in found:
+        assert found[path].dtype == expected[path].dtype
+        if found[path].dtype == bool:
+            np.testing.assert_array_equal(found[path][member], expected[path][0], err_msg=path)
+        else:
+            np.testing.assert_allclose(
+                found[path][member], expected[path][0], rtol=1e-7, atol=1e-7, err_msg=path
+            )
+
+
+@pytest.mark.parametrize(
+    ("algo", "train"),
+    [("ds_td3", train_on_host), ("ds_td3", train_on_device), ("ds_sac", train_on_device)],
+)
+def test_a_member_is_the_run_that_it_is_alone(algo, train, rng):
+    with jax.enable_x64(True):
+        batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
+        batches[..., 4] = batches[..., 4] > 0  # whether the episode terminated
+        state = train(together(algo=algo), batches)
+        for member in (1, 2):
+            assert_same(state, member, train(alone(member, algo=algo), batches))
+        kernels = state.actor.params["hidden_0"]["kernel"]
+        assert kernels.dtype == jnp.float64
+        assert not np.allclose(kernels[0], kernels[1]) and not np.allclose(kernels[0], kernels[2])
+
+
+def test_dense_static_and_dynamic_are_members_of_one_program(rng):
+    batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
+    batches[..., 4] = batches[..., 4] > 0
+    wide, algos = alone(0), ("td3", "static_td3", "ds_td3")
+    numbers = {"lambda1", "drop_fraction", "adaptation_period"}
+    plain = {name: value for name, value in SETTINGS.items() if name not in numbers}
+    own = [plain, plain | {"lambda1": SETTINGS["lambda1"]}, SETTINGS]
+    with jax.enable_x64(True):
+        state = train_on_host(join([express(algo, wide) for algo in algos]), batches)
+        for member, (algo, settings) in enumerate(zip(algos, own, strict=True)):
+            method = resolve(wide.env, algo, backend="brax", seeds=wide.seeds, settings=settings)
+            assert_same(state, member, train_on_host(method, batches))
+
+
+def test_the_adaptation_is_a_branch_that_members_share():
+    """A branch on what differs between members would be a select, at every update."""
+    experiment = together()
+    program = host_program(experiment)
+    carry = jax.eval_shape(program.init)
+    packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
+    observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    on_host = program.step, (carry, packed, observation, number, number)
+    device, world = device_program(experiment)
+    for function, arguments in (on_host, (device.advance, (world, number, number))):
+        found = branch_conditions(function, *arguments)
+        # Adaptation of critics and actor, and the actor's turn, at the least.
+        assert len(found) >= 3 and set(found) == {()}
+        compiled = function.func.lower(*function.args, *arguments).compile().as_text()
+        assert len(re.findall(r"\(pred\[\], .*\) while\(", compiled)) >= 3
+
+
+def test_a_call_trains_members_and_tells_which():
+    plain = {name: value for name, value in SETTINGS.items() if name != "episode_length"}
+    periods = dict.fromkeys(("steps", "eval_period", "log_period"), 60)
+    settings = plain | periods | {"eval_episodes": 1, "adaptation_period": 10}
+    settings["drop_fraction"] = [0.0, 0.5]
+    rows = dsrl_jax.train(TOYS + "PointMass-v0", seeds=3, **settings)
+    last = [row for row in rows if row["env_step"] == 60 and "member" in row]
+    assert [(row["member"], row["seed"]) for row in last if row["kind"] == "evaluation"] == [
+        (0, 3),
+        (1, 3),
+    ]
+    layer = [r for r in last if r.get("network") == "critic_1" and r["layer"] == "hidden_0"]
+    assert layer[0]["churn"] == 0 < layer[1]["churn"]
