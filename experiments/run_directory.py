@@ -65,9 +65,7 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     held = read_config(directory)
     if held is None:
         return None
-    # A run of before a setting existed has that setting's default.
-    defaults = replace(experiment, agent=type(experiment.agent)(), loop=LoopConfig())
-    there = describe(defaults) | held
+    there = with_defaults(held, experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
         for key, value in describe(experiment).items()
@@ -85,6 +83,13 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
             "choose another --run_dir, or remove it"
         )
     return held
+
+
+def with_defaults(held: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """A config.json; one of before a setting existed has that setting's default."""
+    agent = type(experiment.agent)()
+    plain = replace(experiment, agent=agent, loop=LoopConfig(), initial_policy=None)
+    return describe(plain) | held
 
 
 def read_config(directory: Path) -> dict[str, Any] | None:

@@ -74,6 +74,11 @@ def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
         ]
     if experiment.preset == "official" and not agent.sparse.last_adaptation:
         said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
+    if policy := experiment.initial_policy:
+        said.append(
+            f"the first {loop.start_steps:,} steps are those of {policy.algo}, seed {policy.seed}, "
+            f"trained for {policy.env_step:,} steps"
+        )
     if not experiment.updates_at(loop.steps):
         said.append(f"no update: all {loop.steps:,} steps come before the first one")
     return said

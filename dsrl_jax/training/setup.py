@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import gymnasium
+import jax
 
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import LoopConfig
@@ -26,6 +27,8 @@ class Setup(NamedTuple):
     replay: empty; knows the members' seeds
     checkpoints: where to save, and where to continue from
     stop: asked after every step whether the run shall save and end
+    initial_action: (step, observations [members, n]) -> the actions of the first steps; none:
+      uniformly random
     """
 
     program: Program
@@ -36,3 +39,4 @@ class Setup(NamedTuple):
     replay: Replay
     checkpoints: Checkpoints[ReplayFile] | None = None
     stop: Callable[[], bool] = never
+    initial_action: Callable[..., jax.Array] | None = None

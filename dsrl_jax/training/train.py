@@ -23,6 +23,8 @@ from dsrl_jax.training.device_loop import DeviceSetup
 from dsrl_jax.training.device_program import compile_device_program
 from dsrl_jax.training.device_replay import count_columns, make_ring
 from dsrl_jax.training.device_replay_file import DeviceReplayFile
+from dsrl_jax.training.initial_policy import with_initial_policy
+from dsrl_jax.training.policy import compile_initial_policy
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
@@ -38,6 +40,7 @@ def train(
     env_preset: str = "v5",
     backend: str = "gymnasium",
     seeds: Any = (0,),
+    initial_policy: str | Path | None = None,
     **settings: Any,
 ) -> Iterator[Row]:
     """Trains agents on an environment and yields rows as they come; writes nothing.
@@ -49,6 +52,8 @@ def train(
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
       seeds: one member each, trained in lockstep.
+      initial_policy: the directory of a run on the same environment; its policy acts in the first
+        start_steps steps, in place of random actions (Figure 3).
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs.
     Yields:
@@ -66,6 +71,9 @@ def train(
         seeds=seeds,
         settings=settings,
     )
+    if initial_policy is not None:
+        sizes = catalog.look_up_sizes(experiment.env, env_preset, backend)
+        experiment = with_initial_policy(experiment, sizes, initial_policy)
     return run(experiment)
 
 
@@ -104,8 +112,9 @@ def run(
         replay_file = ReplayFile(directory / "replay", replay)
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     size = experiment.agent.batch_size
+    first = compile_initial_policy(experiment, spaces) if experiment.initial_policy else None
     rows = host_loop.train(
-        Setup(program, size, loop, training, evaluation, replay, checkpoints, stop)
+        Setup(program, size, loop, training, evaluation, replay, checkpoints, stop, first)
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
