@@ -32,8 +32,11 @@ FILES = {
 # Settings that a continued run may change: how long it is, and how often it saves.
 MAY_CHANGE = ("steps", "checkpoint_period")
 
+# What a run that was started by another command says; see experiments.paper.
+LOG = "output.log"
+
 # What a run that was killed before its first file leaves.
-OF_A_START = {"lock", "config.json.new"}
+OF_A_START = {"lock", "config.json.new", LOG}
 
 
 class DirectoryError(ValueError):
@@ -113,6 +116,12 @@ def read_config(directory: Path) -> dict[str, Any] | None:
     if entries - OF_A_START:
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
     return None
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of a run directory."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def is_finished(directory: Path, experiment: Experiment) -> bool:
