@@ -53,6 +53,8 @@ WITHOUT_JAX = [
     "experiments.bench",
     "experiments.evaluate",
     "experiments.flags",
+    "experiments.paper.command",
+    "experiments.presets",
     "experiments.run",
 ]
 

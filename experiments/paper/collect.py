@@ -57,7 +57,8 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
                 f"{place} is taken, {directory} cannot be put there; nothing is overwritten"
             )
         planned[place] = files
-        told.append(f"{directory}: {place}, {sum(map(len, files.values())):,} bytes")
+        size = sum(len(text.encode()) + 1 for text in files.values())
+        told.append(f"{directory}: {place}, {size:,} bytes")
     for place, files in planned.items():
         place.mkdir(parents=True)
         for name, text in files.items():

@@ -60,6 +60,9 @@ def choose_runs(figures: Iterable[str], choice: Choice) -> list[Wanted]:
         check_choice("--envs", task, TASKS)
     for algo in choice.algos:
         check_choice("--algos", algo, ALGORITHMS)
+    seeds = choice.seeds
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
     return [wanted for figure in figures for wanted in _runs_of(figure, choice)]
 
 
