@@ -1,7 +1,6 @@
 """What a terminal shows of several runs: each one's step and rate, and the time left for all."""
 
 import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -23,12 +22,12 @@ class Seen(NamedTuple):
 
 def look(task: Task, state: State) -> Seen:
     """Where a task is, by its timings.csv."""
-    intervals = read_intervals(task.directory)
-    if not intervals:
-        return Seen(task.steps if state is State.DONE else task.reached, None)
-    first, last, seconds = intervals[-1]
-    rate = (last - first) / seconds if first >= task.steps_before_updates else None
-    return Seen(max(last, task.reached), rate)
+    reached, rate = task.reached, None
+    if intervals := read_intervals(task.directory):
+        first, last, seconds = intervals[-1]
+        reached = max(last, task.reached)
+        rate = (last - first) / seconds if first >= task.steps_before_updates else None
+    return Seen(task.steps if state is State.DONE else reached, rate)
 
 
 def time_left(tasks: Sequence[Task], seen: Mapping[Path, Seen], rates: Rates, jobs: int) -> str:
@@ -41,16 +40,16 @@ def time_left(tasks: Sequence[Task], seen: Mapping[Path, Seen], rates: Rates, jo
     for task in tasks:
         if rate := seen[task.directory].rate:
             rates[task.env, task.algo] = rate
-    seconds, without = 0.0, 0
+    each, without = [], 0
     for task in tasks:
         left = task.steps - seen[task.directory].reached
         rate = seen[task.directory].rate or rates.get((task.env, task.algo))
         if left > 0 and rate:
-            seconds += left / rate
+            each.append(left / rate)
         elif left > 0:
             without += 1
     unknown = f"no rate yet for {without} {'run' if without == 1 else 'runs'}" if without else ""
-    known = format_time(seconds / max(1, min(jobs, len(tasks)))) if seconds else ""
+    known = format_time(max(sum(each) / jobs, max(each))) if each else ""
     return ", ".join(filter(None, [known, unknown])) or "none"
 
 
@@ -68,7 +67,7 @@ class Board:
     Of plain lines a run has one when it starts, at each evaluation, and when it ends.
     """
 
-    def __init__(self, tasks: Sequence[Task], jobs: int, rates: Rates, output: TextIO = sys.stdout):
+    def __init__(self, tasks: Sequence[Task], jobs: int, rates: Rates, output: TextIO):
         self.tasks, self.jobs, self.rates, self.output = tasks, jobs, rates, output
         self.states: dict[Path, State] = {task.directory: State.WAITING for task in tasks}
         self.seen = {task.directory: look(task, State.WAITING) for task in tasks}
@@ -107,6 +106,8 @@ class Board:
             facts.append(f"failed: {last_line(task)} ({log_of(task)})")
         else:
             facts.append(WORDS[state])
+        if state not in ACTIVE and (said := warnings_of(task)):
+            facts.append(f"with {said} ({log_of(task)})")
         return ", ".join(facts)
 
     def _whole(self) -> str:
@@ -130,8 +131,17 @@ WORDS = {
 
 def last_line(task: Task) -> str:
     """What a task's process said last."""
+    return (_said(task) or ["it said nothing"])[-1]
+
+
+def warnings_of(task: Task) -> str:
+    """How many warnings a task's processes gave; of a resume that is not exact, for instance."""
+    count = sum(line.startswith("warning: ") for line in _said(task))
+    return f"{count} {'warning' if count == 1 else 'warnings'}" if count else ""
+
+
+def _said(task: Task) -> list[str]:
     try:
-        lines = log_of(task).read_text(errors="replace").strip().splitlines()
+        return log_of(task).read_text(errors="replace").strip().splitlines()
     except OSError:
-        lines = []
-    return lines[-1] if lines else "it said nothing"
+        return []

@@ -65,7 +65,7 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_string("jobs", None, "runs at once; default: cores by threads, 1 on a GPU", **add)
     flags.DEFINE_string("time_limit", None, "until all runs are saved and over, in seconds", **add)
     flags.DEFINE_string(
-        "device", "cpu", "cpu, gpu or tpu; but on a CPU, new seeds share one program", **add
+        "device", "cpu", "cpu, gpu or tpu; with the last two, new seeds share one program", **add
     )
     flags.DEFINE_string("threads", "1", "CPU threads of each run", **add)
     flags.DEFINE_bool("deterministic", False, "on a GPU: an exact resume; slower", **add)
@@ -119,7 +119,13 @@ def main(arguments: list[str]) -> int:
     if wanted:
         done = sum(run.is_done for run in located)
         print(f"{done} of {len(located)} runs are done; to compute: {len(tasks)}", flush=True)
-    return compute(tasks, plan, Board(tasks, plan.jobs, rates), begun)
+    try:
+        return compute(tasks, plan, Board(tasks, plan.jobs, rates, sys.stdout), begun)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        print(f"error: {error}; the same command continues once that is mended", file=sys.stderr)
+        return 1
 
 
 def prepare(values: flags.FlagValues, names: list[str]) -> Plan:

@@ -111,8 +111,10 @@ def _policy_task(policy: Experiment, found: Sequence[Found], machine: Machine) -
     steps = policy.loop.steps
     directory = _directory(policy, policy.seeds, machine)
     directory = directory.with_name(f"{directory.name}{OF_POLICY}{steps}")
-    reached = [run.reached for run in found if run.directory == directory]
-    return _task(policy, directory, policy.seeds, steps, sum(reached), machine)
+    here = [run.reached for run in found if run.directory == directory]
+    # The policy is in the checkpoints: without them it is trained anew.
+    reached = sum(here) if (directory / "checkpoints").exists() else 0
+    return _task(policy, directory, policy.seeds, steps, reached, machine)
 
 
 def _directory(

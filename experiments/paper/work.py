@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -90,24 +90,37 @@ def work(
       limits: by `now`.
       is_asked: whether a signal asked to stop.
       show: is given the states after every look at the processes.
+    Raises:
+      OSError: if a process cannot be started; the others are told to save and end.
     """
     states = dict.fromkeys((task.directory for task in tasks), State.WAITING)
     processes: dict[Path, Process] = {}
-    while True:
+    try:
+        while True:
+            _take_ended(processes, states)
+            stops, is_late = is_asked() or now() >= limits.stop, now() >= limits.end
+            decision = decide(tasks, states, jobs, stops=stops, is_late=is_late)
+            for task in decision.start:
+                processes[task.directory] = launch(task)
+                states[task.directory] = State.RUNNING
+            for directory in decision.stop:
+                processes[directory].terminate()
+                is_first = states[directory] is State.RUNNING
+                states[directory] = State.STOPPING if is_first else State.ENDING
+            show(states)
+            if decision.is_over:
+                return states
+            sleep(PAUSE)
+    except BaseException:  # A terminal that has gone, a full disk: nothing goes on unseen.
         for directory, process in processes.items():
-            status = process.poll()
-            if states[directory] in ACTIVE and status is not None:
-                states[directory] = outcome(status, status == 2 and is_held(directory))
-        stops, is_late = is_asked() or now() >= limits.stop, now() >= limits.end
-        decision = decide(tasks, states, jobs, stops=stops, is_late=is_late)
-        for task in decision.start:
-            processes[task.directory] = launch(task)
-            states[task.directory] = State.RUNNING
-        for directory in decision.stop:
-            processes[directory].terminate()
-            is_first = states[directory] is State.RUNNING
-            states[directory] = State.STOPPING if is_first else State.ENDING
-        show(states)
-        if decision.is_over:
-            return states
-        sleep(PAUSE)
+            if states[directory] is State.RUNNING:
+                process.terminate()
+        raise
+
+
+def _take_ended(processes: Mapping[Path, Process], states: dict[Path, State]) -> None:
+    """Takes in which processes have ended, and how."""
+    for directory, process in processes.items():
+        status = process.poll()
+        if states[directory] in ACTIVE and status is not None:
+            states[directory] = outcome(status, status == 2 and is_held(directory))

@@ -169,6 +169,12 @@ def test_a_policy_is_trained_before_those_that_start_from_it(place):
     assert tasks == agents
 
 
+def test_a_policy_whose_checkpoints_are_gone_is_trained_anew(place):
+    _, (policy, *_) = see(place, "fig3a")
+    make_run(policy.directory, make_experiment(seeds=(5,), steps=150_000), saved=False)
+    assert see(place, "fig3a")[1][0] == policy
+
+
 def test_a_policys_run_is_never_made_longer(place):
     _, (policy, *_) = see(place, "fig3a")
     make_run(policy.directory, make_experiment(seeds=(5,), steps=150_000))
@@ -233,7 +239,7 @@ def test_the_list_names_runs_done_begun_and_the_time(place):
     assert "DS-TD3 2 1 1 (60,000 of 300,000 steps) halfcheetah; seeds 0,1" in lines
     assert "TD3 2 0 - halfcheetah; seeds 0,1" in lines
     assert "all 4 1 1 (60,000 of 300,000 steps)" in lines
-    # 240,000 steps at 50 a second, two at once
-    expected = "time for the rest 40 min, no rate yet for 2 runs; 3 to compute, 2 at once"
+    # 240,000 steps at 50 a second: one run cannot be shared
+    expected = "time for the rest 80 min, no rate yet for 2 runs; 3 to compute, 2 at once"
     assert expected in lines
     assert any("runs nothing" in line for line in lines)

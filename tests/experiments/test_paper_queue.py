@@ -112,7 +112,7 @@ class Machine:
             jobs,
             limits=arguments.get("limits", Limits()),
             is_asked=lambda: stop_at is not None and self.time >= stop_at,
-            show=lambda states: None,
+            show=arguments.get("show", lambda states: None),
             launch=self.launch,
             now=lambda: self.time,
             sleep=self.sleep,
@@ -169,6 +169,18 @@ def test_all_is_over_before_the_time_limit():
     assert set(states.values()) == {State.STOPPED, WAITING}
     assert 530 < machine.time < 540
     assert [entry[2] for entry in machine.log if entry[1] == "stop"] == ["a", "b", "a", "b"]
+
+
+def test_where_nobody_is_told_nothing_goes_on():
+    machine = Machine()
+
+    def gone(states):
+        if machine.time > 3:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        machine.work([A, B, C], show=gone)
+    assert [entry[1:] for entry in machine.log[2:]] == [("stop", "a"), ("stop", "b")]
 
 
 @pytest.mark.parametrize("seconds", [1.0, 20.0, 540.0, 1e6])
