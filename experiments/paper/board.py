@@ -71,7 +71,7 @@ class Board:
         self.tasks, self.jobs, self.rates, self.output = tasks, jobs, rates, output
         self.states: dict[Path, State] = {task.directory: State.WAITING for task in tasks}
         self.seen = {task.directory: look(task, State.WAITING) for task in tasks}
-        self.drawn = 0  # lines of the block
+        self.drawn: list[str] = []  # the block
 
     def show(self, states: Mapping[Path, State]) -> None:
         """Takes in where every task stands."""
@@ -84,9 +84,11 @@ class Board:
         running = [task for task in self.tasks if self.states[task.directory] in ACTIVE]
         width = shutil.get_terminal_size().columns - 1  # A line that wraps could not be drawn over.
         block = [line[:width] for line in [*map(self._line, running), self._whole()]]
-        up = f"\x1b[{self.drawn}F\x1b[J" if self.drawn else ""
+        if not ended and block == self.drawn:
+            return
+        up = f"\x1b[{len(self.drawn)}F\x1b[J" if self.drawn else ""
         self._print(up + "\n".join([*map(self._line, ended), *block]))
-        self.drawn = len(block)
+        self.drawn = block
 
     def _is_news(self, task: Task, state: State) -> bool:
         """Whether a task stands elsewhere than before; takes it in."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsrl_jax.presets import Experiment
+from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
 from dsrl_jax.training.seals import RECORD
 from experiments.run_directory import FILES, MAY_CHANGE, read_rows, read_starts, with_defaults
@@ -34,7 +35,8 @@ class Found(NamedTuple):
     @property
     def may_continue(self) -> bool:
         """Whether it can become longer."""
-        return not self.is_collected and OF_POLICY not in self.directory.name
+        is_whole = not self.is_collected and self.config.get("format") == FORMAT
+        return is_whole and OF_POLICY not in self.directory.name
 
 
 def find_runs(runs: Path, results: Path) -> list[Found]:

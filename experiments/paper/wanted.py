@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dsrl_jax.envs import catalog
@@ -17,7 +18,7 @@ class Choice(NamedTuple):
     seeds: tuple[int, ...] = SEEDS
     env_preset: str = "v5"
     backend: str = "gymnasium"
-    settings: Mapping[str, Any] = {}  # of the loop, `steps` among them
+    settings: Mapping[str, Any] = MappingProxyType({})  # of the loop, `steps` among them
 
     @property
     def steps(self) -> int:

@@ -70,5 +70,7 @@ def test_a_terminal_has_one_block_that_is_drawn_anew(tasks):
     assert second.splitlines()[0] == "a: step 100 of 100, done"  # stays above the block
     assert second.splitlines()[1:] == ["b: step 0 of 100", whole.replace("0 of", "1 of", 1)]
     show(board, tasks, DONE, RUNNING)
+    assert output.getvalue() == shown  # nothing is new
+    show(board, tasks, DONE, State.STOPPING)
     again = output.getvalue()[len(shown) :]
     assert again.startswith("\x1b[2F\x1b[J") and len(re.findall("\n", again)) == 2

@@ -89,6 +89,13 @@ def test_collected_runs_count_as_done_and_are_not_continued(place):
     assert [task.reached for task in tasks] == [0, 0]
 
 
+def test_a_run_of_another_format_counts_where_it_is_done_and_is_not_continued(place):
+    make_run(place / "runs" / "a", make_experiment(), format=0)
+    make_run(place / "runs" / "b", make_experiment(seeds=(1,)), reached=5_000, format=0)
+    located, (task,) = see(place)
+    assert count(located) == (2, 1, 0, 0, 0) and task.reached == 0
+
+
 def test_a_longer_run_counts_and_is_not_made_shorter(place):
     make_run(place / "runs" / "mine", make_experiment(steps=1_000_000), reached=305_000)
     make_run(place / "runs" / "yours", make_experiment(steps=1_000_000, seeds=(1,)), reached=5_000)
