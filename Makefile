@@ -13,13 +13,14 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test faults bench docs format clean
+.PHONY: help run test test-long faults bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
+	@echo 'make test-long         the tests of real runs that take minutes'
 	@echo 'make faults            kill real runs at random moments, inject faults; half an hour'
 	@echo 'make bench             measure speed: $(BENCHMARKS)'
 	@echo 'make docs              build the site in docs/_build'
@@ -35,6 +36,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+test-long: .venv/installed-dev
+	$(BIN)/python -m pytest -m long
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)

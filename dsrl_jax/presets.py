@@ -91,6 +91,21 @@ _OF_ADAPTATIONS = (
 
 
 @dataclasses.dataclass(frozen=True)
+class InitialPolicy:
+    """A trained policy that acts in the first `start_steps` steps, in place of random actions.
+
+    Section 4.6, Figure 3. It is told by its content; where it was read decides nothing.
+    """
+
+    algo: str
+    preset: str
+    seed: int
+    env_step: int  # for how long it was trained
+    sha256: str  # of its parameters
+    directory: str = dataclasses.field(default="", compare=False)
+
+
+@dataclasses.dataclass(frozen=True)
 class Experiment:
     """Everything that decides what a run computes.
 
@@ -110,6 +125,7 @@ class Experiment:
     agent: AgentConfig
     loop: LoopConfig
     brax: BraxConfig | None = None  # of that back-end alone
+    initial_policy: InitialPolicy | None = None  # see `training.initial_policy`
     # How settings were changed on the way here, for the user to know.
     changes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     varied: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
@@ -171,7 +187,7 @@ def resolve(
     agent = override(config(), numbers | given)
     agent_config.validate(agent)
     names = (env_id, env_preset, backend, algo, preset)
-    return Experiment(*names, seeds, agent, loop, brax, changes)
+    return Experiment(*names, seeds, agent, loop, brax, changes=changes)
 
 
 def _resolve_loop(

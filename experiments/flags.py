@@ -39,6 +39,13 @@ def make_flags() -> flags.FlagValues:
         "what is run, so that the same command continues it",
         **add,
     )
+    flags.DEFINE_string(
+        "initial_policy",
+        None,
+        "the run directory of a trained policy on the same environment: it acts in the first "
+        "start_steps steps, exploring as it was trained, in place of random actions (Figure 3)",
+        **add,
+    )
     flags.DEFINE_bool(
         "resume",
         True,

@@ -26,6 +26,18 @@ def _close_all() -> None:
 os.register_at_fork(after_in_child=_close_all)
 
 
+def is_held(directory: Path) -> bool:
+    """Whether another process holds a directory now."""
+    try:
+        with (directory / NAME).open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
     """Holds a directory, which is made if there is none, as long as the block runs.

@@ -15,7 +15,7 @@ from absl import flags
 
 from experiments.command import start
 from experiments.flags import UsageError, help_text, parse
-from experiments.summary import read_rows
+from experiments.run_directory import read_rows
 
 PAPER_CURVES = Path("results/paper/curves.csv")
 

@@ -15,6 +15,7 @@ from absl import flags
 from dsrl_jax.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
+from dsrl_jax.training.initial_policy import with_initial_policy
 from experiments import pictures, processes
 from experiments.command import start
 from experiments.flags import (
@@ -152,6 +153,8 @@ def prepare(values: flags.FlagValues, *, is_first: bool = True) -> Plan:
     sizes = catalog.look_up_sizes(
         env_id, values.env_preset, values.backend, *_simulator(experiment)
     )
+    if values.initial_policy is not None:
+        experiment = with_initial_policy(experiment, sizes, values.initial_policy)
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     held = check_directory(directory, experiment) if is_first else None
     if held and not values.resume:

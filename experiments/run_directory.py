@@ -32,8 +32,15 @@ FILES = {
 # Settings that a continued run may change: how long it is, and how often it saves.
 MAY_CHANGE = ("steps", "checkpoint_period")
 
+# What a run that was started by another command says; see experiments.paper.
+LOG = "output.log"
+
 # What a run that was killed before its first file leaves.
-OF_A_START = {"lock", "config.json.new"}
+OF_A_START = {"lock", "config.json.new", LOG}
+
+
+# What config.json does not name of a plain run.
+_UNNAMED: dict[str, Any] = {"varied": {}, "freezes": False}
 
 
 class DirectoryError(ValueError):
@@ -65,13 +72,8 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     held = read_config(directory)
     if held is None:
         return None
-    plain: dict[str, Any] = {"varied": {}, "freezes": False}  # what config.json does not name
-    # A run of before a setting existed has that setting's default.
-    brax = BraxConfig() if experiment.brax else None
-    agent = type(experiment.agent)()
-    defaults = replace(experiment, agent=agent, loop=LoopConfig(), brax=brax, **plain)
-    there = plain | describe(defaults) | held
-    here = plain | describe(experiment)
+    there = with_defaults(held, experiment)
+    here = _UNNAMED | describe(experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
         for key, value in here.items()
@@ -89,6 +91,20 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
             "choose another --run_dir, or remove it"
         )
     return held
+
+
+def with_defaults(held: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
+    """A config.json; one of before a setting existed has that setting's default."""
+    plain = replace(
+        experiment,
+        agent=type(experiment.agent)(),
+        loop=LoopConfig(),
+        brax=BraxConfig() if experiment.brax else None,
+        initial_policy=None,
+        varied={},
+        freezes=False,
+    )
+    return _UNNAMED | describe(plain) | held
 
 
 def read_config(directory: Path) -> dict[str, Any] | None:
@@ -112,6 +128,12 @@ def read_config(directory: Path) -> dict[str, Any] | None:
     if entries - OF_A_START:
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
     return None
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a CSV file of a run directory."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def is_finished(directory: Path, experiment: Experiment) -> bool:

@@ -1,6 +1,5 @@
 """What a run is before it starts, and what came of it, as text for a terminal."""
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from dsrl_jax.training.device_replay import count_columns
 from experiments.flags import format_value
 from experiments.machine import library_versions
 from experiments.metrics import score
+from experiments.run_directory import read_rows
 
 # Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
 _BYTES_A_WEIGHT = 4 * 4 + 1
@@ -74,6 +74,11 @@ def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
         ]
     if experiment.preset == "official" and not agent.sparse.last_adaptation:
         said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
+    if policy := experiment.initial_policy:
+        said.append(
+            f"the first {loop.start_steps:,} steps are those of {policy.algo}, seed {policy.seed}, "
+            f"trained for {policy.env_step:,} steps"
+        )
     if not experiment.updates_at(loop.steps):
         said.append(f"no update: all {loop.steps:,} steps come before the first one")
     return said
@@ -126,12 +131,6 @@ def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
             f"{cost.training_flops:>15.3e} {cost.ratio_to_dense:>9.4f}"
         )
     return "\n".join(lines)
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file of a run directory."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
 
 
 def format_setting(value: Any) -> str:

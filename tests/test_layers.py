@@ -52,9 +52,12 @@ WITHOUT_JAX = [
     "dsrl_jax.agents.sparse_config",
     "dsrl_jax.training.config",
     "dsrl_jax.training.description",
+    "dsrl_jax.training.initial_policy",
     "experiments.bench",
     "experiments.evaluate",
     "experiments.flags",
+    "experiments.paper.command",
+    "experiments.presets",
     "experiments.run",
 ]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.agents import config as agent_config
-from dsrl_jax.presets import ALGORITHMS, Experiment, check_choice
+from dsrl_jax.presets import ALGORITHMS, Experiment, InitialPolicy, check_choice
 from dsrl_jax.settings import flatten, override
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import FORMAT, BraxConfig, LoopConfig
@@ -25,10 +25,20 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "algo": experiment.algo,
         "preset": experiment.preset,
         "seeds": list(experiment.seeds),
+        "initial_policy": _describe_policy(experiment.initial_policy),
         **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
         **({"varied": varied} if varied else {}),
         **({"freezes": True} if experiment.freezes else {}),
     }
+
+
+def _describe_policy(policy: InitialPolicy | None) -> dict[str, Any] | None:
+    """Its content, not where it was read."""
+    if policy is None:
+        return None
+    content = dataclasses.asdict(policy)
+    del content["directory"]
+    return content
 
 
 def from_description(held: Mapping[str, Any]) -> Experiment:
@@ -53,8 +63,20 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
         loop_config.validate(brax)
     named: dict[str, Any] = {name: values[name] for name in names}
     varied = {name: tuple(found) for name, found in held.get("varied", {}).items()}
-    experiment = Experiment(**named, agent=agent, loop=loop, brax=brax, varied=varied)
-    experiment = dataclasses.replace(experiment, freezes=held.get("freezes", False))
+    origin = held.get("initial_policy")
+    try:
+        policy = InitialPolicy(**origin) if origin else None
+    except TypeError as error:
+        raise ValueError(f"initial_policy is none: {error}") from error
+    experiment = Experiment(
+        **named,
+        agent=agent,
+        loop=loop,
+        brax=brax,
+        initial_policy=policy,
+        varied=varied,
+        freezes=held.get("freezes", False),
+    )
     for member in range(len(experiment.seeds)):
         agent_config.validate(experiment.agent_of(member))
     return experiment
@@ -76,3 +98,20 @@ def read_description(path: Path) -> dict[str, Any]:
     if version != FORMAT:
         raise ValueError(f"{path} has format {version}, this version reads format {FORMAT}")
     return held
+
+
+def read_experiment(directory: Path) -> tuple[Experiment, dict[str, Any]]:
+    """What a run was trained by, and all that its config.json holds.
+
+    Raises:
+      ValueError: if there is no such run, or its config.json is damaged.
+    """
+    path = directory / "config.json"
+    try:
+        held = read_description(path)
+    except OSError as error:
+        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
+    try:
+        return from_description(held), held
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error})") from error

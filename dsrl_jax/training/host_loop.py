@@ -195,11 +195,17 @@ def _step_environments(setup: Setup, progress: Progress) -> tuple[np.ndarray, ..
 
 
 def _choose_action(setup: Setup, carry: Carry, progress: Progress) -> None:
-    """The actions of the next step where no update gives them: random, then by the policy."""
+    """The actions of the next step where no update gives them.
+
+    They are random, or an initial policy's, and then by the policy.
+    """
     env_step = progress.env_step + 1
     if env_step > setup.loop.start_steps:
         action = setup.program.explore(carry.state, progress.observation, np.int32(env_step))
         progress.action = np.array(action)
+        return
+    if setup.initial_action:
+        progress.action = np.array(setup.initial_action(np.int32(env_step), progress.observation))
         return
     for member, seed in enumerate(setup.replay.seeds):
         space: Any = setup.environments[member].action_space

@@ -13,9 +13,14 @@ import numpy as np
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import Experiment
-from dsrl_jax.training.checkpoint import read_last
-from dsrl_jax.training.description import from_description, read_description
-from dsrl_jax.training.program import compile_program, config_of_members
+from dsrl_jax.training import description, initial_policy
+from dsrl_jax.training.checkpoint import RestoreError, read_last
+from dsrl_jax.training.program import (
+    compile_program,
+    config_of_members,
+    make_keys,
+    over_members,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,16 +123,38 @@ def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
     Raises:
       ValueError: if there is no such run, or its config.json is damaged.
     """
+    experiment, held = description.read_experiment(directory)
     try:
-        held = read_description(directory / "config.json")
-    except OSError as error:
-        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
-    try:
-        experiment = from_description(held)
         low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
         return experiment, Spaces(int(held["observation_size"]), low, high)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
+
+
+def compile_initial_policy(experiment: Experiment, spaces: Spaces) -> Callable[..., jax.Array]:
+    """The first steps' actions of an experiment that starts from a trained policy.
+
+    That explores as it did in its own training. Each member draws noise of its own, by the keys
+    that its own exploration takes later.
+
+    Returns:
+      A function of observations [members, n] and the step; [members, actions].
+    Raises:
+      RestoreError: if its directory no longer holds that policy.
+    """
+    origin = experiment.initial_policy
+    assert origin
+    held = read_actor(origin.directory)
+    if initial_policy.describe(held, origin.directory) != origin:
+        raise RestoreError(f"initial_policy {origin.directory} has changed: its run went on")
+    agent = AGENTS[type(held.experiment.agent)](spaces)
+    config, state = held.experiment.agent, _Acting(_Actor(held.params))
+    keys = make_keys(experiment.seeds).explore
+
+    def one(key: jax.Array, env_step: jax.Array, observation: jax.Array) -> jax.Array:
+        return agent.explore(jax.random.fold_in(key, env_step), config, state, observation)
+
+    return jax.jit(partial(over_members(one, (0, None, 0), len(experiment.seeds)), keys))
 
 
 def _choose_seed(experiment: Experiment, seed: int | None) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import gymnasium
+import jax
 
 from dsrl_jax.training.checkpoint import Checkpoints
 from dsrl_jax.training.config import LoopConfig
@@ -28,6 +29,8 @@ class Setup(NamedTuple):
     stop: asked after every step whether the run shall save and end
     numbered: whether rows tell the member, see `Experiment.is_numbered`
     freezes: whether a member whose numbers are not finite is frozen, or ends the run
+    initial_action: (step, observations [members, n]) -> the actions of the first steps; none:
+      uniformly random
     """
 
     program: Program
@@ -40,3 +43,4 @@ class Setup(NamedTuple):
     stop: Callable[[], bool] = never
     numbered: bool = False
     freezes: bool = False
+    initial_action: Callable[..., jax.Array] | None = None

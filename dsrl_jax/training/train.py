@@ -33,6 +33,8 @@ from dsrl_jax.training.devices import (
     is_first_process,
     spread,
 )
+from dsrl_jax.training.initial_policy import with_initial_policy
+from dsrl_jax.training.policy import compile_initial_policy
 from dsrl_jax.training.program import compile_program, config_of_members
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
@@ -48,6 +50,7 @@ def train(
     env_preset: str = "v5",
     backend: str = "gymnasium",
     seeds: Any = (0,),
+    initial_policy: str | Path | None = None,
     devices: int | None = None,
     **settings: Any,
 ) -> Iterator[Row]:
@@ -61,6 +64,8 @@ def train(
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
       seeds: one member each, trained in lockstep; or one for all of them.
       devices: see `run`.
+      initial_policy: the directory of a run on the same environment; its policy acts in the first
+        start_steps steps, in place of random actions (Figure 3).
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs. A float of the
         agent's may be a list, one value for each member: rows then tell the `member`, from 0.
@@ -79,6 +84,9 @@ def train(
         seeds=seeds,
         settings=settings,
     )
+    if initial_policy is not None:
+        sizes = catalog.look_up_sizes(experiment.env, env_preset, backend)
+        experiment = with_initial_policy(experiment, sizes, initial_policy)
     return _noting(run(experiment, devices=devices), experiment.changes)
 
 
@@ -126,6 +134,7 @@ def run(
         replay_file = ReplayFile(directory / "replay", replay)
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
     size = experiment.agent.batch_size
+    first = compile_initial_policy(experiment, spaces) if experiment.initial_policy else None
     rows = host_loop.train(
         Setup(
             program,
@@ -138,6 +147,7 @@ def run(
             stop,
             numbered=experiment.is_numbered,
             freezes=experiment.freezes,
+            initial_action=first,
         )
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]

@@ -79,7 +79,11 @@ def promised(place):
 
 def differing(place, other):
     """Which of the promised files, and whether the arrays of the last checkpoint, differ."""
-    ours, theirs = place / RUN, other / RUN
+    return differing_runs(place / RUN, other / RUN)
+
+
+def differing_runs(ours, theirs):
+    """The same of two run directories."""
     found = [
         name
         for name in promised(other)

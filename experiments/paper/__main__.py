@@ -1,0 +1,7 @@
+"""python -m experiments.paper fig2a --seeds=0:5 …"""
+
+from experiments.command import start
+from experiments.paper.command import main
+
+if __name__ == "__main__":
+    start(main)

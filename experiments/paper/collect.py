@@ -1,0 +1,149 @@
+"""Finished runs as small files that can be committed: config.json and evaluations.csv of each.
+
+The folder is `{env}/{algo}-s{seeds}`, with what else names a run: its preset, a hash of other
+settings, and its length. Readers go by config.json alone.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.training.description import describe, read_experiment
+from dsrl_jax.training.seals import write_whole
+from experiments.paper.found import Found, evaluated_step, find_collected, is_of
+from experiments.run_directory import FILES, MAY_CHANGE, read_rows
+
+# Significant digits of returns, those of a float32: a run of a million steps takes under 40 kB.
+DIGITS = 7
+# Their values are places of this machine.
+_PLACES = ("run_dir", "initial_policy")
+
+Files = dict[str, str]
+
+
+def collect(directories: Sequence[Path], results: Path) -> list[str]:
+    """Copies runs into `results`; what is there already is left as it is.
+
+    Nothing is written unless all of them can be.
+
+    Returns:
+      A line for each run.
+    Raises:
+      ValueError: if one is no run, is not finished, or if another one of its settings, seeds and
+        length is there.
+    """
+    there = find_collected(results)
+    planned: dict[Path, Files] = {}
+    told = []
+    for directory in directories:
+        files, experiment = read_small(directory)
+        if same := _find_same(experiment, there):
+            if shorten(same / FILES["evaluation"]) != files[FILES["evaluation"]]:
+                raise ValueError(
+                    f"{same} holds a run of the same settings as {directory} with other returns; "
+                    "nothing is overwritten: remove one of them"
+                )
+            told.append(f"{directory}: is there already, {same}")
+            continue
+        place = results / folder_of(experiment)
+        if place.exists() or planned.get(place, files) != files:
+            raise ValueError(
+                f"{place} is taken, {directory} cannot be put there; nothing is overwritten"
+            )
+        planned[place] = files
+        size = sum(len(text.encode()) + 1 for text in files.values())
+        told.append(f"{directory}: {place}, {size:,} bytes")
+    for place, files in planned.items():
+        place.mkdir(parents=True)
+        for name, text in files.items():
+            write_whole(place / name, text)
+    return told
+
+
+def _find_same(experiment: Experiment, there: Sequence[Found]) -> Path | None:
+    """The folder that holds a run of the same settings, seeds and length."""
+    own = (experiment.seeds, experiment.loop.steps)
+    for run in there:
+        if (run.seeds, int(run.config["steps"])) == own and is_of(run, experiment):
+            return run.directory
+    return None
+
+
+def read_small(directory: Path) -> tuple[Files, Experiment]:
+    """The small files of a finished run, and what it is.
+
+    Raises:
+      ValueError: if it is no run, or not finished.
+    """
+    experiment, config = read_experiment(directory)
+    steps, seeds = experiment.loop.steps, experiment.seeds
+    reached = evaluated_step(directory, seeds)
+    if reached < steps:
+        raise ValueError(
+            f"{directory} is not finished: it has evaluations up to step {reached:,} of {steps:,}; "
+            "the same command continues it"
+        )
+    files = {
+        "config.json": json.dumps(without_places(config), indent=1),
+        FILES["evaluation"]: shorten(directory / FILES["evaluation"]),
+    }
+    return files, experiment
+
+
+def without_places(config: dict[str, Any]) -> dict[str, Any]:
+    """A config.json whose command line names no place of the machine that it was given on."""
+    words = shlex.split(config.get("command", ""))
+    kept = [_without_place(word, before) for before, word in zip(["", *words], words, strict=False)]
+    return config | ({"command": shlex.join(kept)} if words else {})
+
+
+def _without_place(word: str, before: str) -> str:
+    """A word of a command line, with the last name alone of a path in it."""
+    flag, equals, value = word.partition("=")
+    path = value if equals else word
+    is_place = (flag if equals else before).lstrip("-") in _PLACES
+    if is_place or path.startswith("/"):
+        return word.removesuffix(path) + Path(path).name
+    return word
+
+
+def shorten(path: Path) -> str:
+    """A table of evaluations with returns of `DIGITS` significant digits."""
+    rows = read_rows(path)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({name: _shorten(name, cell) for name, cell in row.items()})
+    return text.getvalue().rstrip("\n")
+
+
+def _shorten(name: str, cell: str) -> str:
+    return f"{float(cell):.{DIGITS}g}" if name.startswith("return_") else cell
+
+
+def folder_of(experiment: Experiment) -> Path:
+    """Where a run is collected, below the results' folder."""
+    env = experiment.env.rpartition(":")[2].rpartition("-v")[0] or experiment.env
+    named = ("env", "algo", "preset", "seeds", *MAY_CHANGE)
+    # A version of the task is a setting like others.
+    plain = describe(resolve(experiment.env, experiment.algo, preset=experiment.preset))
+    own = describe(experiment)
+    changed = {name: own[name] for name in own if name not in named and own[name] != plain[name]}
+    if not experiment.env.endswith("-v5"):
+        changed["env"] = experiment.env
+    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
+    parts = [
+        experiment.algo,
+        *([] if experiment.preset == "paper" else [experiment.preset]),
+        "s" + "_".join(map(str, experiment.seeds)),
+        *([digest] if changed else []),
+        str(experiment.loop.steps),
+    ]
+    return Path(env.lower().replace("/", "-")) / "-".join(parts)

@@ -1,0 +1,178 @@
+"""The runs that there are, in run directories and collected, told by their config.json alone."""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
+from dsrl_jax.training.seals import RECORD
+from experiments.run_directory import FILES, MAY_CHANGE, read_rows, read_starts, with_defaults
+
+# In the name of a directory whose policy others start from: continued, it would be another one.
+OF_POLICY = "-policy-"
+
+# What a run is found by is everything else.
+_NOT_COMPARED = ("seeds", *MAY_CHANGE)
+
+
+class Found(NamedTuple):
+    """A run that there is."""
+
+    directory: Path
+    config: dict[str, Any]
+    reached: int  # the step up to which nothing is lost
+    is_collected: bool  # it has its evaluations alone, and cannot be continued
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Its members'."""
+        return tuple(self.config["seeds"])
+
+    @property
+    def may_continue(self) -> bool:
+        """Whether it can become longer."""
+        is_whole = not self.is_collected and self.config.get("format") == FORMAT
+        return is_whole and OF_POLICY not in self.directory.name
+
+
+def find_runs(runs: Path, results: Path) -> list[Found]:
+    """All runs in run directories under `runs` and collected ones under `results`.
+
+    What is no run, or is damaged, is left out.
+    """
+    here = [_read(path.parent, False) for path in sorted(runs.glob("*/config.json"))]
+    return [*(found for found in here if found), *find_collected(results)]
+
+
+def find_collected(results: Path) -> list[Found]:
+    """All runs under `results`."""
+    there = [_read(path.parent, True) for path in sorted(results.glob("*/*/config.json"))]
+    return [found for found in there if found]
+
+
+def is_of(found: Found, experiment: Experiment) -> bool:
+    """Whether a run computes what an experiment means, whatever its seeds and length.
+
+    A trained policy to start from is told by its method, seed and length: on another machine its
+    content is another one.
+    """
+    named, held = describe(experiment), found.config
+    if any(held[name] != named[name] for name in ("env", "algo", "preset")):
+        return False  # The others are known of this method's settings alone.
+    there = with_defaults(held, experiment)
+    return all(
+        _comparable(there[name]) == _comparable(value)
+        for name, value in named.items()
+        if name not in _NOT_COMPARED
+    )
+
+
+def best_of(found: Iterable[Found], experiment: Experiment, steps: int) -> Found | None:
+    """The run of an experiment's seed that is done or can be continued, and has come furthest.
+
+    One that may not become longer counts if it has `steps`.
+    """
+    (seed,) = experiment.seeds
+    fitting = [
+        run
+        for run in found
+        if seed in run.seeds
+        and (run.reached >= steps or run.may_continue)
+        and is_of(run, experiment)
+    ]
+    return max(fitting, key=lambda run: run.reached, default=None)
+
+
+class Interval(NamedTuple):
+    """From one evaluation to the next, by one process."""
+
+    first: int
+    last: int
+    seconds: float
+
+
+def read_intervals(directory: Path) -> list[Interval]:
+    """What timings.csv tells of a run; the time between two processes is nobody's."""
+    try:
+        rows = _rows(directory / FILES["timing"])
+        told = [(int(row["env_step"]), float(row["seconds"])) for row in rows]
+        starts = [int(start["env_step"]) for start in read_starts(directory)]
+    except (OSError, KeyError, TypeError, ValueError):  # A line that is being written.
+        return []
+    return [
+        Interval(first, last, then - before)
+        for (first, before), (last, then) in zip(told, told[1:], strict=False)
+        if first < last and before < then and not any(first <= step < last for step in starts)
+    ]
+
+
+def measure_rates(found: Iterable[Found]) -> dict[tuple[str, str], float]:
+    """Steps a second, updates included, by environment and algorithm; over all runs here."""
+    steps: dict[tuple[str, str], int] = defaultdict(int)
+    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    for run in found:
+        for interval in read_intervals(run.directory):
+            if interval.first >= steps_before_updates(run.config):
+                kind = (run.config["env"], run.config["algo"])
+                steps[kind] += interval.last - interval.first
+                seconds[kind] += interval.seconds
+    return {kind: steps[kind] / seconds[kind] for kind in steps}
+
+
+def steps_before_updates(config: dict[str, Any]) -> int:
+    """Those of a config.json, after which a run has the speed that it keeps."""
+    update_after = config.get("update_after")
+    return config.get("start_steps", 0) if update_after is None else update_after
+
+
+def reached_step(directory: Path, seeds: tuple[int, ...], steps: int) -> int:
+    """The step up to which nothing of a run of `steps` is lost, whatever happens to it.
+
+    That of its last checkpoint. A whole run may have lost those: its evaluations tell it then.
+    """
+    if (directory / "checkpoints").exists():
+        saved = [path.parent.name for path in directory.glob(f"checkpoints/*/{RECORD}")]
+        return max((int(name) for name in saved if name.isdecimal()), default=0)
+    evaluated = evaluated_step(directory, seeds)
+    return evaluated if evaluated >= steps else 0
+
+
+def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
+    """The last step of which there is an evaluation of every seed; 0 before any."""
+    steps = dict.fromkeys(seeds, 0)
+    for row in _rows(directory / FILES["evaluation"]):
+        try:
+            steps[int(row["seed"])] = int(row["env_step"])
+        except (KeyError, TypeError, ValueError):  # A line that is being written.
+            continue
+    return min(steps.values())
+
+
+def _read(directory: Path, is_collected: bool) -> Found | None:
+    try:
+        config = json.loads((directory / "config.json").read_text())
+        seeds = tuple(int(seed) for seed in config["seeds"])
+        named = [config[name] for name in ("env", "algo", "preset")]
+        steps = int(config["steps"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not seeds or not all(isinstance(name, str) for name in named):
+        return None
+    told = evaluated_step(directory, seeds) if is_collected else None
+    reached = reached_step(directory, seeds, steps) if told is None else told
+    return Found(directory, config, reached, is_collected)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    try:
+        return read_rows(path)
+    except (OSError, ValueError):
+        return []
+
+
+def _comparable(value: Any) -> Any:
+    return {**value, "sha256": ""} if isinstance(value, dict) else value

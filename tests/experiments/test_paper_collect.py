@@ -1,0 +1,172 @@
+"""Collected runs: small, complete, of no machine, and never written over."""
+
+import csv
+import json
+import shutil
+
+import pytest
+
+from dsrl_jax.presets import resolve
+from experiments.paper.collect import collect, folder_of, shorten, without_places
+from experiments.paper.found import find_collected, is_of
+from experiments.paper.wanted import Choice, choose_runs
+from experiments.presets import FIGURES
+from tests.experiments.paper_runs import make_experiment, make_run
+
+
+@pytest.fixture
+def results(tmp_path):
+    (tmp_path / "results").mkdir()
+    return tmp_path / "results"
+
+
+def files(results):
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in results.rglob("*")
+        if path.is_file()
+    }
+
+
+def rows(path):
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_run_of_a_million_steps_is_below_40_kB(tmp_path, results):
+    layers = {"hidden_0": 0.4126838235294118, "hidden_1": 0.5, "output": 1.0}
+    experiment = make_experiment(steps=1_000_000)
+    config = {
+        "layers": dict.fromkeys(("actor", "critic_1", "critic_2"), layers),
+        "versions": {f"library-{number}": "10.20.30" for number in range(10)},
+        "command": "--env=halfcheetah --algo=ds_td3",
+    }
+    run = make_run(tmp_path / "run", experiment, **config)
+    assert (run / "evaluations.csv").stat().st_size > 50_000
+    (told,) = collect([run], results)
+    found = files(results)
+    assert set(found) == {
+        f"halfcheetah/ds_td3-s0-1000000/{name}" for name in ("config.json", "evaluations.csv")
+    }
+    size = sum(map(len, found.values()))
+    assert size < 40_000 and f"{size:,} bytes" in told
+    held = json.loads(found["halfcheetah/ds_td3-s0-1000000/config.json"])
+    assert held == json.loads((run / "config.json").read_text())
+
+
+def test_every_evaluation_is_kept_to_seven_digits(tmp_path):
+    run = make_run(tmp_path / "run", make_experiment(steps=60_000))
+    (tmp_path / "short.csv").write_text(shorten(run / "evaluations.csv"))
+    before, after = rows(run / "evaluations.csv"), rows(tmp_path / "short.csv")
+    assert len(before) == len(after) == 13
+    for long, short in zip(before, after, strict=True):
+        assert list(long) == list(short)
+        for name in long:
+            if name.startswith("return_"):
+                assert float(short[name]) == pytest.approx(float(long[name]), rel=5e-7)
+            else:
+                assert short[name] == long[name]
+    # What is short stays as it is.
+    assert shorten(tmp_path / "short.csv") + "\n" == (tmp_path / "short.csv").read_text() + "\n"
+
+
+def test_a_collected_run_is_found_as_what_it_is(tmp_path, results):
+    experiment = make_experiment(adaptation_period=500)
+    collect([make_run(tmp_path / "run", experiment)], results)
+    (found,) = find_collected(results)
+    assert is_of(found, experiment) and found.reached == 300_000
+    assert not is_of(found, make_experiment())
+
+
+def test_the_same_run_again_changes_nothing(tmp_path, results):
+    run = make_run(tmp_path / "run", make_experiment())
+    collect([run], results)
+    before = files(results)
+    (told,) = collect([run], results)
+    assert "is there already" in told and files(results) == before
+
+
+def test_a_run_that_was_collected_whole_under_another_name_is_there(tmp_path, results):
+    run = make_run(tmp_path / "run", make_experiment())
+    place = results / "halfcheetah" / "ds_td3-s0"
+    place.mkdir(parents=True)
+    for name in ("config.json", "evaluations.csv"):
+        shutil.copy(run / name, place)
+    (told,) = collect([run], results)
+    assert f"is there already, {place}" in told and len(files(results)) == 2
+
+
+def test_a_longer_run_stands_beside_the_shorter_one(tmp_path, results):
+    runs = [
+        make_run(tmp_path / str(steps), make_experiment(steps=steps)) for steps in (10_000, 20_000)
+    ]
+    collect(runs, results)
+    assert {found.reached for found in find_collected(results)} == {10_000, 20_000}
+
+
+def change_return(run):
+    path = run / "evaluations.csv"
+    lines = path.read_text().splitlines()
+    cells = lines[-1].split(",")
+    cells[3] = "1.0"
+    path.write_text("\n".join([*lines[:-1], ",".join(cells)]) + "\n")
+
+
+def test_nothing_is_overwritten_and_all_or_nothing_is_written(tmp_path, results):
+    collect([make_run(tmp_path / "run", make_experiment())], results)
+    other = make_run(tmp_path / "other", make_experiment())
+    change_return(other)
+    new = make_run(tmp_path / "new", make_experiment(seeds=(1,)))
+    before = files(results)
+    with pytest.raises(ValueError, match="with other returns; nothing is overwritten"):
+        collect([new, other], results)
+    assert files(results) == before
+    taken = results / "halfcheetah" / "ds_td3-s1-300000"
+    taken.mkdir()
+    with pytest.raises(ValueError, match="is taken, .* nothing is overwritten"):
+        collect([new], results)
+
+
+@pytest.mark.parametrize("reached", [0, 295_000])
+def test_what_is_not_finished_is_refused(tmp_path, results, reached):
+    run = make_run(tmp_path / "run", make_experiment(), reached=reached)
+    message = f"not finished: it has evaluations up to step {reached:,} of 300,000"
+    with pytest.raises(ValueError, match=message):
+        collect([run], results)
+    assert not files(results)
+
+
+def test_what_is_no_run_is_refused(tmp_path, results):
+    with pytest.raises(ValueError, match="is no run directory"):
+        collect([tmp_path / "nowhere"], results)
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"),
+    [
+        ("--env=ant --run_dir=/home/me/runs/a --seed=1", "--env=ant --run_dir=a --seed=1"),
+        ("--run_dir /home/me/a --seed 1", "--run_dir a --seed 1"),
+        ("-run_dir=../me/a", "-run_dir=a"),
+        ("'--initial_policy=/home/my self/b'", "--initial_policy=b"),
+        ("--initial_policy runs/b --tau=0.5", "--initial_policy b --tau=0.5"),
+        ("--env=package.module:Id-v0 /stray", "--env=package.module:Id-v0 stray"),
+    ],
+)
+def test_a_command_line_names_no_place_of_a_machine(command, kept):
+    assert without_places({"command": command}) == {"command": kept}
+    assert without_places({"steps": 1}) == {"steps": 1}
+
+
+def test_runs_that_differ_have_folders_that_differ():
+    runs = [
+        run.experiment
+        for figure in FIGURES
+        for preset in ("v5", "v3")
+        for run in choose_runs([figure], Choice(env_preset=preset))
+    ]
+    different = {repr(experiment): experiment for experiment in runs}
+    official = resolve("Ant-v5", "ds_td3", preset="official")
+    folders = [folder_of(experiment) for experiment in [*different.values(), official]]
+    assert len(set(folders)) == len(folders)
+    assert folders[-1].as_posix() == "ant/ds_td3-official-s0-1000000"
+    assert folder_of(make_experiment(seeds=(0, 1))).name == "ds_td3-s0_1-300000"
