@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> int:
                 raise UsageError(f"--watch is of one run directory, got {places[0]} too")
             watch(Path(values.watch), _output(values, Path(values.watch)), interval)
         else:
-            report(places or [DEFAULT], _output(values, Path()))
+            report(places or [_shorten(DEFAULT)], _output(values, Path()))
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {_explain(error)}", file=sys.stderr)
         return 2
@@ -89,6 +89,11 @@ def watch(directory: Path, output: Path, interval: int) -> None:
                 return
         last = size
         time.sleep(interval)
+
+
+def _shorten(path: Path) -> Path:
+    """A path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _output(values: flags.FlagValues, usual: Path) -> Path:

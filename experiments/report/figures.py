@@ -7,6 +7,7 @@ Each is drawn once and is readable on a light page and on a dark one: what is ne
 import contextlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -23,9 +24,10 @@ from experiments.statistics import performance_profile
 
 # Stands for the page's colour until the SVG is written.
 _PAGE = "#010203"
+_TITLE_WIDTH = 48  # characters
 # Methods of one algorithm have one colour; their settings are told by dashes.
 _DASHES = ("-", "--", ":", "-.")
-_STYLE = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 10,
     "font.family": "sans-serif",
@@ -227,7 +229,7 @@ def _axes(title: str) -> Iterator[tuple[Any, list[str]]]:
     with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
         figure = Figure(layout="constrained")
         axis = figure.add_subplot()
-        axis.set_title(title)
+        axis.set_title(textwrap.fill(title, _TITLE_WIDTH))
         axis.patch.set_alpha(0)
         yield axis, written
         text = io.StringIO()

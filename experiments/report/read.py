@@ -130,8 +130,8 @@ def _read(directory: Path) -> Iterator[Run]:
     method = _method(config, experiment)
     found = defaultdict(list)
     for row in read_table(directory / FILES["evaluation"]):
-        member = (row.get("member", ""), int(row["seed"]))
-        found[member].append((int(row["env_step"]), float(row["return_mean"])))
+        key = (row.get("member", ""), int(row["seed"]))
+        found[key].append((int(row["env_step"]), float(row["return_mean"])))
     for (member, seed), points in found.items():
         own = method.with_change("member", member) if member else method
         steps, returns = zip(*points, strict=True)
@@ -149,7 +149,7 @@ def _method(config: dict[str, Any], experiment: Experiment) -> Method:
         settings={"steps": experiment.loop.steps},
     )
     own, usual = describe(experiment), describe(plain)
-    changes = {
+    changes: dict[str, Any] = {
         name: freeze(value)
         for name, value in own.items()
         if name not in _NOT_A_CHANGE and value != usual.get(name)

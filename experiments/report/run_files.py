@@ -43,10 +43,10 @@ def read_topology(run: Run) -> dict[tuple[str, str], LayerHistory]:
 
 
 def _history(rows: list[dict[str, str]]) -> LayerHistory:
-    columns = [[float(row[name] or "nan") for row in rows] for name in _NUMBERS]
+    columns = {name: np.array([float(row[name] or "nan") for row in rows]) for name in _NUMBERS}
     degrees = [np.array(row["input_degrees"].split(), int) for row in rows if row["input_degrees"]]
     steps = np.array([int(row["env_step"]) for row in rows])
-    return LayerHistory(steps, *map(np.array, columns), tuple(degrees))
+    return LayerHistory(steps, **columns, degrees=tuple(degrees))
 
 
 def read_duration(run: Run) -> Duration | None:

@@ -55,6 +55,8 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
             same = (first.method.where, first.length) == (second.method.where, second.length)
             if same and _is_of(second.method, claim.task, claim.second):
                 found.append(_judge_pair(claim, first, second))
+    if claim.kind == "sooner":  # Half of fewer steps is another claim.
+        return [finding for finding in found if finding.is_of_the_papers_length]
     return found
 
 
@@ -84,12 +86,12 @@ def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     step = min(first.reached, second.reached)
     if claim.kind == "sooner":
         return _judge_sooner(first, second, step)
-    samples = [
+    ours, theirs = (
         describe([getattr(run.score(step), claim.measure) for run in group.counted])
         for group in (first, second)
-    ]
-    judged = _judge_close(*samples) if claim.kind == "close" else _judge_higher(*samples)
-    return Finding(first.method.where, step, *samples, *judged)
+    )
+    judged = (_judge_close if claim.kind == "close" else _judge_higher)(ours, theirs)
+    return Finding(first.method.where, step, ours, theirs, *judged)
 
 
 def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, int | None]:
