@@ -8,6 +8,7 @@ import contextlib
 import io
 import re
 import textwrap
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -21,6 +22,8 @@ from experiments.report.methods import Group, Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory
 from experiments.statistics import performance_profile
+
+Layers = Mapping[tuple[str, str], LayerHistory]
 
 # Stands for the page's colour until the SVG is written.
 _PAGE = "#010203"
@@ -53,8 +56,7 @@ _STYLE: Any = {
 
 def draw_curves(groups: Sequence[Group]) -> list[str]:
     """Learning curves of one task and length: all methods together, then each over the paper's."""
-    top = max(float(np.max(group.curves()[1])) for group in groups)
-    limits = (min(0.0, *(float(np.min(group.curves()[1])) for group in groups)), 1.05 * top)
+    limits = _limits(groups)
     pictures = []
     if len(groups) > 1:
         dashes = _dashes([group.method for group in groups])
@@ -71,6 +73,25 @@ def draw_curves(groups: Sequence[Group]) -> list[str]:
     return pictures
 
 
+def _limits(groups: Sequence[Group]) -> tuple[float, float]:
+    """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
+    values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
+    for group in groups:
+        if (curve := _until(published.curve_of(group.method), group)) is not None:
+            values += [curve.mean - curve.deviation, curve.mean + curve.deviation]
+    every = np.concatenate(values)
+    room = 0.05 * float(np.ptp(every)) or 1.0
+    return float(every.min()) - room, float(every.max()) + room
+
+
+def _until(curve: published.Curve | None, group: Group) -> published.Curve | None:
+    """The part of the paper's curve that a group has come to."""
+    if curve is None:
+        return None
+    shown = curve.steps <= max(group.reached, published.PERIOD)
+    return published.Curve(*(values[shown] for values in curve))
+
+
 def _draw_mean(axis: Any, group: Group, dash: str) -> None:
     steps, returns = group.curves()
     mean, deviation = _band(returns)
@@ -81,10 +102,8 @@ def _draw_mean(axis: Any, group: Group, dash: str) -> None:
 
 def _draw_over_paper(axis: Any, group: Group) -> None:
     """The seeds, their mean and deviation over the paper's mean and deviation."""
-    curve = published.curve_of(group.method)
-    if curve is not None:
-        shown = curve.steps <= max(group.reached, published.PERIOD)
-        steps, mean, deviation = (values[shown] for values in curve)
+    if (curve := _until(published.curve_of(group.method), group)) is not None:
+        steps, mean, deviation = curve
         axis.plot(steps, mean, color=_PAGE, alpha=0.7, linewidth=1, label="paper, 5 seeds")
         axis.fill_between(steps, mean - deviation, mean + deviation, color=_PAGE, alpha=0.15)
     for run in group.runs:
@@ -137,37 +156,39 @@ def draw_profiles(arms: Sequence[Arm]) -> list[str]:
     return pictures
 
 
-def draw_topology(
-    method: Method, runs: Sequence[tuple[Run, Mapping[tuple[str, str], LayerHistory]]]
-) -> list[str]:
-    """Churn, dormant units and degrees of inputs of a method's seeds; one seed a line."""
-    pictures = []
-    for name, label in (("churn", "new since the evaluation before"), ("dormant", "dormant units")):
-        with _axes(f"{method.label}, {method.where}: {name}") as (axis, written):
-            for _, layers in runs:
-                for network, dash in zip(("actor", "critic_1", "critic_2"), _DASHES, strict=False):
-                    steps, shares = _share(layers, network, name)
-                    if len(steps):
-                        style = {"color": method.color, "linestyle": dash, "linewidth": 1}
-                        axis.plot(steps, shares, label=network, **style)
-            axis.set_ylabel(f"share {label}" if name == "churn" else f"share of {label}")
-            axis.set_ylim(bottom=0)
-            _finish_steps(axis)
-        pictures.append(written[0])
-    degrees = {
-        network: layers[network, "hidden_0"].degrees
-        for network in ("actor", "critic_1")
-        if (layers := runs[0][1]) and (network, "hidden_0") in layers
-    }
-    for network, found in degrees.items():
-        if len(found):
-            pictures.append(_draw_degrees(method, network, runs[0][0].seed, found))
+def draw_topology(method: Method, runs: Sequence[tuple[Run, Layers]]) -> list[str]:
+    """Churn, dormant units and degrees of inputs of a method's seeds; what never moves is left out.
+
+    Churn and dormant units have a line for each seed and network, degrees are of the first seed.
+    """
+    every = [history for _, layers in runs for history in layers.values()]
+    moves = any(history.churn.any() for history in every)
+    pictures = [_draw_shares(method, runs, "churn")] if moves else []
+    pictures.append(_draw_shares(method, runs, "dormant"))
+    run, layers = runs[0]
+    for network in ("actor", "critic_1"):
+        history = layers.get((network, "hidden_0"))
+        if moves and history is not None and history.degrees:
+            pictures.append(_draw_degrees(method, network, run.seed, history.degrees))
     return pictures
 
 
-def _share(
-    layers: Mapping[tuple[str, str], LayerHistory], network: str, name: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _draw_shares(method: Method, runs: Sequence[tuple[Run, Layers]], name: str) -> str:
+    labels = {"churn": "new since the evaluation before", "dormant": "share of dormant units"}
+    with _axes(f"{method.label}, {method.where}: {name}") as (axis, written):
+        for _, layers in runs:
+            for network, dash in zip(("actor", "critic_1", "critic_2"), _DASHES, strict=False):
+                steps, shares = _share(layers, network, name)
+                if len(steps):
+                    style = {"color": method.color, "linestyle": dash, "linewidth": 1}
+                    axis.plot(steps, shares, label=network, **style)
+        axis.set_ylabel(labels[name])
+        axis.set_ylim(bottom=0)
+        _finish_steps(axis)
+    return written[0]
+
+
+def _share(layers: Layers, network: str, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Over a network's hidden layers, by step: of connections or of units."""
     own = [
         history
@@ -241,7 +262,7 @@ def _inline(svg: str, title: str) -> str:
     """An SVG file as a part of a page: names of its own, the page's colour, scaled by it."""
     svg = svg[svg.index("<svg") :].replace(_PAGE, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    own = "f" + re.sub(r"\W+", "-", title)
+    own = f"f{zlib.crc32(svg.encode()):08x}"
     svg = re.sub(r'\bid="', f'id="{own}-', svg)
     svg = re.sub(r'href="#', f'href="#{own}-', svg).replace("url(#", f"url(#{own}-")
     label = f'<svg role="img" aria-label="{escape(title, quote=True)}"'

@@ -160,5 +160,5 @@ def _duration(seconds: float) -> str:
 def _machine(run: Run) -> str:
     held = run.config
     threads = held.get("threads")
-    parts = [held.get("processor") or held.get("device"), f"{threads} threads" if threads else ""]
+    parts = [held.get("processor") or held.get("device"), f"threads: {threads}" if threads else ""]
     return ", ".join(str(part) for part in parts if part) or "–"
