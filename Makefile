@@ -5,6 +5,9 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 # of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
 
+# Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
+REPORT ?=
+
 # Of `make faults`: table, commands, kills; --kills=20 and --seed=1 say how many and which.
 FAULTS ?=
 
@@ -13,13 +16,14 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test faults bench docs format clean
+.PHONY: help run test report faults bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
+	@echo 'make report            report.html and report.md of results/; REPORT="runs" of others'
 	@echo 'make faults            kill real runs at random moments, inject faults; half an hour'
 	@echo 'make bench             measure speed: $(BENCHMARKS)'
 	@echo 'make docs              build the site in docs/_build'
@@ -35,6 +39,9 @@ test: .venv/installed-dev
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+report: .venv/installed-run
+	$(BIN)/python -m experiments.report $(REPORT)
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)
@@ -57,7 +64,7 @@ clean:
 # .venv is order-only (|): the time stamp of its Python is that of the system's.
 .venv/installed-run: $(REQUIREMENTS) | $(BIN)/python
 	@echo 'Installing dsrl_jax into .venv: about a minute, and the downloads'
-	@$(INSTALL) -e '.[gymnasium,plots]'
+	@$(INSTALL) -e '.[gymnasium,plots,report]'
 	@touch $@
 
 # `dev` contains what `make run` needs, so that one installation serves both.

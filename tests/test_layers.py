@@ -52,6 +52,7 @@ WITHOUT_JAX = [
     "experiments.bench",
     "experiments.evaluate",
     "experiments.flags",
+    "experiments.report.command",
     "experiments.run",
 ]
 

@@ -13,6 +13,7 @@ from typing import Any
 from absl import flags
 
 from experiments.flags import UsageError, help_text, parse, parse_value
+from experiments.run_directory import FILES
 
 DEFAULT = Path(__file__).parents[2] / "results"
 NAMES = ("report.html", "report.md")
@@ -69,26 +70,39 @@ def report(places: list[Path], output: Path) -> None:
 
 
 def watch(directory: Path, output: Path, interval: int) -> None:
-    """Writes the report of a run whenever there is more of it, until it has ended."""
+    """Writes the report of a run whenever there is more of it, until nothing comes after its end.
+
+    Args:
+      interval: seconds between two looks.
+    Raises:
+      UsageError: if there is no such directory, or it holds no run.
+    """
     from experiments.report.build import build_of_run, is_over
     from experiments.report.page import to_html, to_markdown
-    from experiments.run_directory import FILES
+    from experiments.report.read import read_table
 
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory: name that of a run")
-    evaluations, last = directory / FILES["evaluation"], -1
+    last, over = None, False
     while True:
-        size = evaluations.stat().st_size if evaluations.exists() else 0
-        if size and size != last:
-            over = is_over(directory)
-            document = build_of_run(directory)
+        sizes = _table_sizes(directory)
+        if over and sizes == last:
+            return
+        if sizes != last and read_table(directory / FILES["evaluation"]):
+            document, over = build_of_run(directory), is_over(directory)
             page = to_html(document, None if over else interval)
             _write(output, page, to_markdown(document))
             print(f"{output / NAMES[0]}: {document.text}", flush=True)
-            if over:
-                return
-        last = size
+        elif last is None:
+            print(f"waits for the first evaluation in {directory}", flush=True)
+        last = sizes
         time.sleep(interval)
+
+
+def _table_sizes(directory: Path) -> tuple[int, ...]:
+    """What grows while a run trains; bytes."""
+    paths = [directory / name for name in FILES.values()]
+    return tuple(path.stat().st_size if path.exists() else 0 for path in paths)
 
 
 def _shorten(path: Path) -> Path:

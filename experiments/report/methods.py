@@ -40,7 +40,11 @@ class Method(NamedTuple):
         """Sorts methods as the paper's tables do."""
         place = TASKS.index(self.task) if self.task in TASKS else len(TASKS)
         algo = ALGORITHMS.index(self.algo)
-        return place, self.where, algo, self.preset != "paper", str(self.changes)
+        changes = [
+            (name, float(value) if isinstance(value, int | float) else 0.0, str(value))
+            for name, value in self.changes
+        ]
+        return place, self.where, algo, self.preset != "paper", self.preset, changes
 
     @property
     def where(self) -> str:
