@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from experiments.report import aggregates, claim_table, figures, run_tables, tables
-from experiments.report.document import Document, Figure, Section, number
+from experiments.report.document import Document, Figure, Section, Table, number
 from experiments.report.methods import Group, group
 from experiments.report.read import Run, read_runs
 from experiments.report.run_files import read_topology
@@ -110,11 +110,10 @@ def _topology(groups: Sequence[Group]) -> Section:
         own = [(run, layers) for run in each.runs if (layers := read_topology(run))]
         if own:
             told.append((each.method, own))
-    if not told:
-        return Section("Topology", text, [])
-    pictures = [
-        Figure(f"{method.label}, {method.where}", figures.draw_topology(method, own))
-        for method, own in told[: MOST_PANELS // 4]
-    ]
-    every = [pair for _, own in told for pair in own]
-    return Section("Topology", text, [*pictures, run_tables.topology(every)])
+    blocks: list[Table | Figure] = []
+    for place, (method, own) in enumerate(told):
+        if place < MOST_PANELS // 4:
+            caption = f"{method.label}, {method.where}"
+            blocks.append(Figure(caption, figures.draw_topology(method, own)))
+        blocks.append(run_tables.topology(method, own))
+    return Section("Topology", text, blocks)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from experiments.report.document import Cell, Section, Table, number
-from experiments.report.methods import Group
+from experiments.report.methods import Group, Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory, read_duration
 
@@ -76,28 +76,25 @@ def _papers_costs() -> Table:
     return Table("Section 4.6, HalfCheetah", ("", "paper", "ours", "verdict"), rows)
 
 
-def topology(topologies: Topologies) -> Table:
-    """Each layer at the last evaluation, a line a seed."""
+def topology(method: Method, topologies: Topologies) -> Table:
+    """Each layer of a method's seeds at the last evaluation."""
     rows = []
     for run, layers in topologies:
         for (network, layer), history in layers.items():
             degrees = history.degrees[-1] if history.degrees else np.array([])
+            churn = history.churn[1:] if len(history.churn) > 1 else history.churn
             rows.append(
                 [
-                    run.method.where,
-                    run.method.label,
                     f"{network} {layer}",
                     str(run.seed),
                     number(history.connections[-1]),
-                    f"{np.mean(history.churn[1:] if len(history.churn) > 1 else 0):.2%}",
+                    f"{churn.mean():.2%}",
                     f"{history.overlap[-1]:.2%}",
                     f"{number(history.dormant_units[-1])} of {number(history.units[-1])}",
                     f"{int((degrees == 0).sum())} of {len(degrees)}" if len(degrees) else "–",
                 ]
             )
     header = (
-        "environment",
-        "method",
         "layer",
         "seed",
         "connections",
@@ -106,7 +103,8 @@ def topology(topologies: Topologies) -> Table:
         "dormant units",
         "inputs without connections",
     )
-    return Table("Layers at the last evaluation", header, rows, words=3)
+    title = f"{method.label}, {method.where}: layers at the last evaluation"
+    return Table(title, header, rows)
 
 
 def times(groups: Sequence[Group]) -> Section:

@@ -185,8 +185,8 @@ def test_costs_are_the_papers(document):
 
 def test_topology_and_time_of_a_run_directory(runs):
     document = build_of_run(runs / "s0")
-    row = table(document, "Topology", "Layers").rows[0]
-    assert row[2:] == ["actor hidden_0", "0", "10", "10.00%", "90.00%", "1 of 4", "1 of 3"]
+    row = table(document, "Topology", "DS-TD3, HalfCheetah-v5: layers").rows[0]
+    assert row == ["actor hidden_0", "0", "10", "10.00%", "90.00%", "1 of 4", "1 of 3"]
     row = table(document, "Time", "Time").rows[0]
     assert row[3:9] == ["5,000", "0.3 min", "250", "92.5%", "5.0%", "2.5%"]
     assert "The paper's claims" not in [section.title for section in document.sections]
