@@ -5,6 +5,9 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 # of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
 
+# Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
+REPORT ?=
+
 # Of `make faults`: table, commands, kills; --kills=20 and --seed=1 say how many and which.
 FAULTS ?=
 
@@ -13,7 +16,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
-.PHONY: help run test test-long faults bench docs format clean
+.PHONY: help run test test-long report faults bench docs format clean
 .DEFAULT_GOAL := help
 
 help:
@@ -21,6 +24,7 @@ help:
 	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
 	@echo 'make test              lint, check types and run the tests'
 	@echo 'make test-long         the tests of real runs that take minutes'
+	@echo 'make report            report.html and report.md of results/; REPORT="runs" of others'
 	@echo 'make faults            kill real runs at random moments, inject faults; half an hour'
 	@echo 'make bench             measure speed: $(BENCHMARKS)'
 	@echo 'make docs              build the site in docs/_build'
@@ -39,6 +43,9 @@ test: .venv/installed-dev
 
 test-long: .venv/installed-dev
 	$(BIN)/python -m pytest -m long
+
+report: .venv/installed-run
+	$(BIN)/python -m experiments.report $(REPORT)
 
 faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)
@@ -61,7 +68,7 @@ clean:
 # .venv is order-only (|): the time stamp of its Python is that of the system's.
 .venv/installed-run: $(REQUIREMENTS) | $(BIN)/python
 	@echo 'Installing dsrl_jax into .venv: about a minute, and the downloads'
-	@$(INSTALL) -e '.[gymnasium,plots]'
+	@$(INSTALL) -e '.[gymnasium,plots,report]'
 	@touch $@
 
 # `dev` contains what `make run` needs, so that one installation serves both.

@@ -30,3 +30,12 @@ def learning_curve_area(returns: Sequence[float], steps: int, eval_period: int) 
     The paper's period of 5,000 steps is the unit for other periods.
     """
     return sum(returns) / steps * (eval_period / 5_000)
+
+
+def steps_to_reach(steps: Sequence[int], returns: Sequence[float], target: float) -> int | None:
+    """The step of the first evaluation that passes `target`; None where none does.
+
+    With a method's mean curve and dense training's final mean: "steps to dense" (Section 4.5).
+    """
+    pairs = zip(steps, returns, strict=True)
+    return next((int(step) for step, value in pairs if value > target), None)

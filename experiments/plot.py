@@ -17,7 +17,7 @@ from experiments.command import start
 from experiments.flags import UsageError, help_text, parse
 from experiments.run_directory import read_rows
 
-PAPER_CURVES = Path("results/paper/curves.csv")
+PAPER_CURVES = Path(__file__).parents[1] / "results" / "paper" / "curves.csv"
 
 # The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
 COLORS = {

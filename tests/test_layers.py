@@ -58,6 +58,7 @@ WITHOUT_JAX = [
     "experiments.flags",
     "experiments.paper.command",
     "experiments.presets",
+    "experiments.report.command",
     "experiments.run",
 ]
 

@@ -1,0 +1,1 @@
+"""A report of runs, as a page and as Markdown: `python -m experiments.report`."""

@@ -1,0 +1,7 @@
+"""`python -m experiments.report`; see `command`."""
+
+from experiments.command import start
+from experiments.report.command import main
+
+if __name__ == "__main__":
+    start(main)

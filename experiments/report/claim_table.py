@@ -1,0 +1,116 @@
+"""A line for each claim of the paper, and for each length at which there are runs of it."""
+
+from collections.abc import Sequence
+
+from experiments.plot import LABELS
+from experiments.report.claims import AREA, CLAIMS, Arm, Claim
+from experiments.report.document import (
+    Cell,
+    Section,
+    Table,
+    missing,
+    number,
+    probability,
+    spread,
+)
+from experiments.report.methods import Group, Method
+from experiments.report.published import STEPS
+from experiments.report.verdicts import (
+    FAILS,
+    HOLDS,
+    MARGIN,
+    OPEN,
+    Finding,
+    judge,
+    papers_own,
+    tell_needed,
+)
+from experiments.statistics import LEVEL, POWER
+
+_KINDS = {HOLDS: "holds", FAILS: "fails", OPEN: "open"}
+
+
+def section(groups: Sequence[Group]) -> Section:
+    """All claims; those without runs say so."""
+    judged = [(claim, judge(claim, groups)) for claim in CLAIMS]
+    told = [finding for _, found in judged for finding in found if finding.is_of_the_papers_length]
+    counts = ", ".join(
+        f"{sum(finding.verdict == verdict for finding in told)} {verdict}"
+        for verdict in (HOLDS, FAILS, OPEN)
+    )
+    waiting = sum(not any(f.is_of_the_papers_length for f in found) for _, found in judged)
+    text = (
+        f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, {waiting} not yet run. Higher is "
+        f"tested by Welch's two-sided test at {1 - LEVEL:.0%}, close by two one-sided tests within "
+        f"{MARGIN:.0%} of the second mean (the paper names no margin), sooner by redrawn seeds. "
+        "Each line is a test of its own: of a hundred claims without any difference five would be "
+        f"decided by chance. Seeds still needed are for a power of {POWER:.0%}, were the measured "
+        "means and deviations the true ones; few seeds know them badly. The paper's own p is of "
+        "its printed means and deviations, taken as over n. Shorter runs are judged at "
+        "their own length, which the paper does not speak of; sooner is not."
+    )
+    rows = [row for claim, found in judged for row in _rows(claim, found)]
+    header = (
+        "claim",
+        "verdict",
+        "source",
+        "paper's own p",
+        "environment",
+        "steps",
+        "first (seeds)",
+        "second (seeds)",
+        "p",
+        "seeds still needed",
+    )
+    return Section("The paper's claims", text, [Table("One by one", header, rows, words=3)])
+
+
+def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
+    """A line for each finding; first that the paper's length is missing, where it is."""
+    papers = [claim.source, probability(papers_own(claim))]
+    rows: list[list[str | Cell]] = []
+    if not any(finding.is_of_the_papers_length for finding in found):
+        rows.append([tell(claim), missing(), *papers, "–", f"{STEPS:,}", *["–"] * 4])
+    for finding in sorted(found, key=lambda finding: -finding.reached):
+        names = ["", "", ""] if rows else [tell(claim), *papers]
+        verdict, *numbers = _tell_finding(claim, finding)
+        rows.append([names[0], verdict, *names[1:], *numbers])
+    return rows
+
+
+def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
+    digits = 4 if claim.measure == AREA else 0
+    first, second = (
+        f"{spread(*sample[:2], digits)} ({sample.seeds})"
+        for sample in (finding.first, finding.second)
+    )
+    if claim.kind == "sooner":
+        first = f"step {number(finding.first.mean)} ({finding.first.seeds})"
+    # What is said of a shorter run is not said of the paper's.
+    short = "" if finding.is_of_the_papers_length else f"at {finding.reached:,}: "
+    return [
+        Cell(f"{short}{finding.verdict}", _KINDS[finding.verdict]),
+        finding.where,
+        f"{finding.reached:,}",
+        first,
+        second,
+        probability(finding.p_value),
+        tell_needed(claim, finding),
+    ]
+
+
+def tell(claim: Claim) -> str:
+    """A claim in words."""
+    first, second = _name(claim, claim.first), _name(claim, claim.second)
+    what = "learns faster (LCA)" if claim.measure == AREA else "ends higher"
+    if claim.kind == "close":
+        return f"{claim.task}: {first} ends close to {second}"
+    if claim.kind == "sooner":
+        return f"{claim.task}: {first} has {second}'s final return by half the steps"
+    return f"{claim.task}: {first} {what} than {second}"
+
+
+def _name(claim: Claim, arm: Arm) -> str:
+    if not arm.changes:
+        return LABELS[arm.algo]
+    return Method(claim.task, arm.algo, "paper", "v5", "gymnasium", arm.changes).label

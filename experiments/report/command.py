@@ -1,0 +1,132 @@
+"""A report of runs: python -m experiments.report [DIR...], by default of results/.
+
+Reads run directories, and folders that hold them at any depth, and writes report.html, one file
+that opens without a network, and report.md. With --watch RUN_DIR the page, in that directory, is
+written anew while the run trains.
+"""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from absl import flags
+
+from experiments.flags import UsageError, help_text, parse, parse_value
+from experiments.run_directory import FILES
+
+DEFAULT = Path(__file__).parents[2] / "results"
+NAMES = ("report.html", "report.md")
+
+
+def main(arguments: list[str]) -> int:
+    """Runs a command line; returns the exit status."""
+    values = make_flags()
+    try:
+        places = [Path(name) for name in parse(values, arguments, stray=True)]
+        if values.help:
+            print(__doc__ + help_text(values))
+            return 0
+        interval = parse_value("interval", int, values.interval)
+        if interval < 1:
+            raise UsageError(f"interval must be at least 1 second, got {interval}")
+        if values.watch:
+            if places:
+                raise UsageError(f"--watch is of one run directory, got {places[0]} too")
+            watch(Path(values.watch), _output(values, Path(values.watch)), interval)
+        else:
+            report(places or [_shorten(DEFAULT)], _output(values, Path()))
+    except (ImportError, OSError, ValueError) as error:
+        print(f"error: {_explain(error)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def make_flags() -> flags.FlagValues:
+    """The flags of the command, unparsed."""
+    values = flags.FlagValues()
+    add: Any = {"flag_values": values, "module_name": "a report"}
+    flags.DEFINE_string(
+        "output", None, "where report.html and report.md go; default: here, or RUN_DIR", **add
+    )
+    flags.DEFINE_string("watch", None, "a run directory, until its run has ended", **add)
+    flags.DEFINE_string("interval", "20", "seconds between two looks at a watched run", **add)
+    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
+    return values
+
+
+def report(places: list[Path], output: Path) -> None:
+    """Writes the report of all runs in some places."""
+    from experiments.report.build import build
+    from experiments.report.page import to_html, to_markdown
+
+    document = build(places)
+    _write(output, to_html(document), to_markdown(document))
+    for note in document.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{output / NAMES[0]}\n{output / NAMES[1]}")
+
+
+def watch(directory: Path, output: Path, interval: int) -> None:
+    """Writes the report of a run whenever there is more of it, until nothing comes after its end.
+
+    Args:
+      interval: seconds between two looks.
+    Raises:
+      UsageError: if there is no such directory, or it holds no run.
+    """
+    from experiments.report.build import build_of_run, is_over
+    from experiments.report.page import to_html, to_markdown
+    from experiments.report.read import read_table
+
+    if not directory.is_dir():
+        raise UsageError(f"{directory} is no directory: name that of a run")
+    last, over = None, False
+    while True:
+        sizes = _table_sizes(directory)
+        if over and sizes == last:
+            return
+        if sizes != last and read_table(directory / FILES["evaluation"]):
+            document, over = build_of_run(directory), is_over(directory)
+            page = to_html(document, None if over else interval)
+            _write(output, page, to_markdown(document))
+            print(f"{output / NAMES[0]}: {document.text}", flush=True)
+        elif last is None:
+            print(f"waits for the first evaluation in {directory}", flush=True)
+        last = sizes
+        time.sleep(interval)
+
+
+def _table_sizes(directory: Path) -> tuple[int, ...]:
+    """What grows while a run trains; bytes."""
+    paths = [directory / name for name in FILES.values()]
+    return tuple(path.stat().st_size if path.exists() else 0 for path in paths)
+
+
+def _shorten(path: Path) -> Path:
+    """A path as one would type it here."""
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _output(values: flags.FlagValues, usual: Path) -> Path:
+    output = Path(values.output) if values.output else usual
+    if output.exists() and not output.is_dir():
+        raise UsageError(f"--output is a directory, got the file {output}")
+    return output
+
+
+def _write(output: Path, html: str, markdown: str) -> None:
+    """Both files; a reader sees each whole, the old one or the new one."""
+    from dsrl_jax.training.seals import write_whole
+
+    output.mkdir(parents=True, exist_ok=True)
+    for name, text in zip(NAMES, (html, markdown), strict=True):
+        write_whole(output / name, text)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return f"{error}; a report takes: pip install -e '.[report]'"
+    return " ".join(str(error).split())

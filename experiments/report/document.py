@@ -1,0 +1,71 @@
+"""A report as plain data, whatever it is written as."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# A cell that no run fills yet.
+NOT_RUN = "not yet run"
+
+
+class Cell(NamedTuple):
+    """A cell of a table."""
+
+    text: str
+    kind: str = ""  # "missing", or a verdict's: "holds", "fails", "open"
+
+
+class Table(NamedTuple):
+    """A table with what a reader must know of it."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+    words: int = 1  # columns from the left that are no numbers
+
+
+class Figure(NamedTuple):
+    """Pictures that belong together."""
+
+    caption: str
+    pictures: Sequence[str]  # SVG
+
+
+class Section(NamedTuple):
+    """A part of a report. What has no block is left out."""
+
+    title: str
+    text: str
+    blocks: Sequence[Table | Figure]
+
+
+class Document(NamedTuple):
+    """A whole report."""
+
+    title: str
+    text: str
+    notes: Sequence[str]
+    sections: Sequence[Section]
+
+
+def missing(text: str = NOT_RUN) -> Cell:
+    """A cell without a figure of ours."""
+    return Cell(text, "missing")
+
+
+def number(value: float | None, digits: int = 0) -> str:
+    """A number for people; a dash where it is not known."""
+    known = value is not None and value == value
+    return f"{value:,.{digits}f}" if known else "–"
+
+
+def spread(mean: float, deviation: float, digits: int = 0) -> str:
+    """A mean and its deviation, where that is known."""
+    shown = number(mean, digits)
+    return f"{shown} ± {number(deviation, digits)}" if deviation == deviation else shown
+
+
+def probability(value: float) -> str:
+    """A p-value; a dash where there is none."""
+    if value != value:
+        return "–"
+    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1.000"

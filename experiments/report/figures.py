@@ -1,0 +1,269 @@
+"""Pictures of a report, as SVG that takes the page's own colour for what is no method's.
+
+Each is drawn once and is readable on a light page and on a dark one: what is neutral is
+`currentColor`, and a method has the same colour everywhere.
+"""
+
+import contextlib
+import io
+import re
+import textwrap
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from experiments.plot import COLORS
+from experiments.report import published
+from experiments.report.aggregates import Arm
+from experiments.report.methods import Group, Method
+from experiments.report.read import Run
+from experiments.report.run_files import LayerHistory
+from experiments.statistics import performance_profile
+
+Layers = Mapping[tuple[str, str], LayerHistory]
+
+# Stands for the page's colour until the SVG is written.
+_PAGE = "#010203"
+_TITLE_WIDTH = 48  # characters
+# Methods of one algorithm have one colour; their settings are told by dashes.
+_DASHES = ("-", "--", ":", "-.")
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text stays text
+    "font.size": 10,
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.figsize": (4.6, 3.2),
+    **dict.fromkeys(
+        (
+            "text.color",
+            "axes.edgecolor",
+            "axes.labelcolor",
+            "axes.titlecolor",
+            "xtick.color",
+            "ytick.color",
+        ),
+        _PAGE,
+    ),
+}
+
+
+def draw_curves(groups: Sequence[Group]) -> list[str]:
+    """Learning curves of one task and length: all methods together, then each over the paper's."""
+    limits = _limits(groups)
+    pictures = []
+    if len(groups) > 1:
+        dashes = _dashes([group.method for group in groups])
+        with _axes(f"{groups[0].method.where}: all methods") as (axis, written):
+            for group in groups:
+                _draw_mean(axis, group, dashes[group.method])
+            _finish_curves(axis, limits)
+        pictures.append(written[0])
+    for group in groups:
+        with _axes(f"{group.method.label}, {group.method.where}") as (axis, written):
+            _draw_over_paper(axis, group)
+            _finish_curves(axis, limits)
+        pictures.append(written[0])
+    return pictures
+
+
+def _limits(groups: Sequence[Group]) -> tuple[float, float]:
+    """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
+    values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
+    for group in groups:
+        if (curve := _until(published.curve_of(group.method), group)) is not None:
+            values += [curve.mean - curve.deviation, curve.mean + curve.deviation]
+    every = np.concatenate(values)
+    room = 0.05 * float(np.ptp(every)) or 1.0
+    return float(every.min()) - room, float(every.max()) + room
+
+
+def _until(curve: published.Curve | None, group: Group) -> published.Curve | None:
+    """The part of the paper's curve that a group has come to."""
+    if curve is None:
+        return None
+    shown = curve.steps <= max(group.reached, published.PERIOD)
+    return published.Curve(*(values[shown] for values in curve))
+
+
+def _draw_mean(axis: Any, group: Group, dash: str) -> None:
+    steps, returns = group.curves()
+    mean, deviation = _band(returns)
+    style = {"color": group.method.color, "linestyle": dash}
+    axis.plot(steps, mean, label=group.method.label, linewidth=1.5, **style)
+    axis.fill_between(steps, mean - deviation, mean + deviation, color=style["color"], alpha=0.15)
+
+
+def _draw_over_paper(axis: Any, group: Group) -> None:
+    """The seeds, their mean and deviation over the paper's mean and deviation."""
+    if (curve := _until(published.curve_of(group.method), group)) is not None:
+        steps, mean, deviation = curve
+        axis.plot(steps, mean, color=_PAGE, alpha=0.7, linewidth=1, label="paper, 5 seeds")
+        axis.fill_between(steps, mean - deviation, mean + deviation, color=_PAGE, alpha=0.15)
+    for run in group.runs:
+        axis.plot(run.steps, run.returns, color=group.method.color, alpha=0.35, linewidth=0.7)
+    steps, returns = group.curves()
+    mean, deviation = _band(returns)
+    label = f"ours, {len(returns)} seed{'s' if len(returns) > 1 else ''}"
+    axis.plot(steps, mean, color=group.method.color, linewidth=1.6, label=label)
+    band = {"color": group.method.color, "alpha": 0.2, "linewidth": 0}
+    axis.fill_between(steps, mean - deviation, mean + deviation, **band)
+
+
+def _band(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation by step; the deviation of a single seed is 0."""
+    mean = returns.mean(axis=0)
+    return mean, returns.std(axis=0, ddof=1) if len(returns) > 1 else np.zeros_like(mean)
+
+
+def _finish_curves(axis: Any, limits: tuple[float, float]) -> None:
+    axis.set_ylim(*limits)
+    axis.set_ylabel("return")
+    _finish_steps(axis)
+
+
+def _finish_steps(axis: Any) -> None:
+    axis.set_xlabel("environment steps")
+    axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    _name_once(axis)
+
+
+def draw_profiles(arms: Sequence[Arm]) -> list[str]:
+    """Performance profiles, a picture a length: the share of runs above each normalised score."""
+    pictures = []
+    for reached in sorted({arm.reached for arm in arms}):
+        together = [arm for arm in arms if arm.reached == reached]
+        highest = max(float(np.max(runs)) for arm in together for runs in arm.scores.values())
+        thresholds = np.linspace(0, 1.05 * max(highest, 1), 200)
+        seen: dict[str, int] = {}
+        with _axes(f"Performance profiles at {reached:,} steps") as (axis, written):
+            for arm in together:
+                dash = _DASHES[seen.setdefault(arm.algo, 0) % len(_DASHES)]
+                seen[arm.algo] += 1
+                shares = performance_profile(list(arm.scores.values()), thresholds)
+                style = {"color": COLORS[arm.algo], "linestyle": dash, "drawstyle": "steps-post"}
+                axis.plot(thresholds, shares, label=arm.label, **style)
+            axis.set_xlabel("final return, of the paper's TD3 at the same step")
+            axis.set_ylabel("share of runs above")
+            axis.legend(loc="best")
+        pictures.append(written[0])
+    return pictures
+
+
+def draw_topology(method: Method, runs: Sequence[tuple[Run, Layers]]) -> list[str]:
+    """Churn, dormant units and degrees of inputs of a method's seeds; what never moves is left out.
+
+    Churn and dormant units have a line for each seed and network, degrees are of the first seed.
+    """
+    every = [history for _, layers in runs for history in layers.values()]
+    moves = any(history.churn.any() for history in every)
+    pictures = [_draw_shares(method, runs, "churn")] if moves else []
+    pictures.append(_draw_shares(method, runs, "dormant"))
+    run, layers = runs[0]
+    for network in ("actor", "critic_1"):
+        history = layers.get((network, "hidden_0"))
+        if moves and history is not None and history.degrees:
+            pictures.append(_draw_degrees(method, network, run.seed, history.degrees))
+    return pictures
+
+
+def _draw_shares(method: Method, runs: Sequence[tuple[Run, Layers]], name: str) -> str:
+    labels = {"churn": "new since the evaluation before", "dormant": "share of dormant units"}
+    with _axes(f"{method.label}, {method.where}: {name}") as (axis, written):
+        for _, layers in runs:
+            for network, dash in zip(("actor", "critic_1", "critic_2"), _DASHES, strict=False):
+                steps, shares = _share(layers, network, name)
+                if len(steps):
+                    style = {"color": method.color, "linestyle": dash, "linewidth": 1}
+                    axis.plot(steps, shares, label=network, **style)
+        axis.set_ylabel(labels[name])
+        axis.set_ylim(bottom=0)
+        _finish_steps(axis)
+    return written[0]
+
+
+def _share(layers: Layers, network: str, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Over a network's hidden layers, by step: of connections or of units."""
+    own = [
+        history
+        for (of, layer), history in layers.items()
+        if of == network and layer.startswith("hidden")
+    ]
+    if not own:
+        return np.array([]), np.array([])
+    if name == "churn":
+        part = sum(history.churn * history.connections for history in own)
+        whole = sum(history.connections for history in own)
+    else:
+        part = sum(history.dormant_units for history in own)
+        whole = sum(history.units for history in own)
+    shares = np.asarray(part) / np.asarray(whole)
+    known = np.isfinite(shares)
+    return own[0].steps[known], shares[known]
+
+
+def _draw_degrees(method: Method, network: str, seed: int, degrees: tuple[np.ndarray, ...]) -> str:
+    first, last = degrees[0], degrees[-1]
+    with _axes(f"{method.label}, {method.where}: inputs of the {network}") as (axis, written):
+        places = np.arange(len(first))
+        axis.vlines(places, first, last, color=_PAGE, alpha=0.3, linewidth=1)
+        size = 4 if len(first) < 60 else 1.5
+        axis.plot(places, first, "o", color=_PAGE, alpha=0.5, markersize=size, label="at first")
+        axis.plot(places, last, "o", color=method.color, markersize=size, label="at last")
+        axis.set_xlabel(f"input, seed {seed}")
+        axis.set_ylabel("connections")
+        axis.set_ylim(bottom=0)
+        axis.legend(loc="best")
+    return written[0]
+
+
+def _name_once(axis: Any) -> None:
+    """The legend; lines of several seeds have one label."""
+    lines, labels = axis.get_legend_handles_labels()
+    if named := dict(zip(labels, lines, strict=True)):
+        axis.legend(named.values(), named.keys(), loc="best")
+
+
+def _dashes(methods: Sequence[Method]) -> dict[Method, str]:
+    """One for each method of an algorithm."""
+    seen: dict[str, int] = {}
+    found = {}
+    for method in methods:
+        found[method] = _DASHES[seen.get(method.algo, 0) % len(_DASHES)]
+        seen[method.algo] = seen.get(method.algo, 0) + 1
+    return found
+
+
+@contextlib.contextmanager
+def _axes(title: str) -> Iterator[tuple[Any, list[str]]]:
+    """Axes to draw on; afterwards the list holds the picture."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    written: list[str] = []
+    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": title}):
+        figure = Figure(layout="constrained")
+        axis = figure.add_subplot()
+        axis.set_title(textwrap.fill(title, _TITLE_WIDTH))
+        axis.patch.set_alpha(0)
+        yield axis, written
+        text = io.StringIO()
+        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
+    written.append(_inline(text.getvalue(), title))
+
+
+def _inline(svg: str, title: str) -> str:
+    """An SVG file as a part of a page: names of its own, the page's colour, scaled by it."""
+    svg = svg[svg.index("<svg") :].replace(_PAGE, "currentColor")
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    own = f"f{zlib.crc32(svg.encode()):08x}"
+    svg = re.sub(r'\bid="', f'id="{own}-', svg)
+    svg = re.sub(r'href="#', f'href="#{own}-', svg).replace("url(#", f"url(#{own}-")
+    label = f'<svg role="img" aria-label="{escape(title, quote=True)}"'
+    return re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2).replace("<svg", label, 1)

@@ -1,0 +1,138 @@
+"""What tells methods apart, and their seeds together."""
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from experiments.plot import COLORS, LABELS
+from experiments.statistics import Sample, describe
+
+if TYPE_CHECKING:
+    from experiments.report.read import Run
+
+# The paper's order, Table 1.
+TASKS = ("HalfCheetah", "Walker2d", "Hopper", "Ant", "Humanoid")
+ALGORITHMS = ("td3", "static_td3", "ds_td3", "sac", "static_sac", "ds_sac")
+
+Changes = tuple[tuple[str, Any], ...]
+
+_SHORT = {"adaptation_period": "e", "lambda1": "λ1", "lambda2": "λ2", "drop_fraction": "η"}
+
+
+class Method(NamedTuple):
+    """A method on a task: everything that decides what a run computes, but its seed and length."""
+
+    env: str
+    algo: str
+    preset: str
+    env_preset: str
+    backend: str
+    changes: Changes  # settings that differ from the preset's, by name
+
+    @property
+    def task(self) -> str:
+        """The environment without its version."""
+        return self.env.rpartition(":")[2].rpartition("-v")[0] or self.env
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Sorts methods as the paper's tables do."""
+        place = TASKS.index(self.task) if self.task in TASKS else len(TASKS)
+        algo = ALGORITHMS.index(self.algo)
+        changes = [
+            (name, float(value) if isinstance(value, int | float) else 0.0, str(value))
+            for name, value in self.changes
+        ]
+        return place, self.where, algo, self.preset != "paper", self.preset, changes
+
+    @property
+    def where(self) -> str:
+        """The environment with what its numbers depend on."""
+        notes = [] if self.env_preset == "v5" else [f"preset {self.env_preset}"]
+        notes += [] if self.backend == "gymnasium" else [self.backend]
+        return self.env + (f" ({', '.join(notes)})" if notes else "")
+
+    @property
+    def label(self) -> str:
+        """A name for people; the environment is not in it."""
+        notes = [] if self.preset == "paper" else [self.preset]
+        notes += [_tell(name, value) for name, value in self.changes]
+        return LABELS[self.algo] + (f" ({', '.join(notes)})" if notes else "")
+
+    @property
+    def color(self) -> str:
+        """The same for a method everywhere, whatever its settings."""
+        return COLORS[self.algo]
+
+    def with_change(self, name: str, value: Any) -> "Method":
+        """The method with one setting more that differs."""
+        return self._replace(changes=(*self.changes, (name, value)))
+
+
+class Group(NamedTuple):
+    """The seeds of a method that shall have the same length.
+
+    Where some have come to their end, figures are of those; else of all, up to the step that all
+    have reached.
+    """
+
+    method: Method
+    length: int
+    runs: tuple["Run", ...]  # every one, by seed
+
+    @property
+    def counted(self) -> tuple["Run", ...]:
+        """Those that the figures are of."""
+        return tuple(run for run in self.runs if run.is_whole) or self.runs
+
+    @property
+    def reached(self) -> int:
+        """The step that the figures are of."""
+        return min(min(run.reached for run in self.counted), self.length)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a seed has come to its end."""
+        return self.reached >= self.length
+
+    def values(self, measure: str) -> np.ndarray:
+        """A measure of `metrics.Score` by its name, an entry a seed."""
+        return np.array([getattr(run.score(self.reached), measure) for run in self.counted])
+
+    def sample(self, measure: str) -> Sample:
+        """Mean and deviation of a measure over the seeds."""
+        return describe(self.values(measure))
+
+    def curves(self) -> tuple[np.ndarray, np.ndarray]:
+        """The steps that all seeds were evaluated at, and their returns `[seeds, steps]`."""
+        runs = self.counted
+        common = sorted(set.intersection(*(set(run.steps.tolist()) for run in runs)))
+        kept = np.array([step for step in common if step <= self.reached])
+        return kept, np.array([run.returns[np.isin(run.steps, kept)] for run in runs])
+
+
+def group(runs: Iterable["Run"]) -> list[Group]:
+    """All runs by method and length, in the paper's order."""
+    found: dict[tuple[Method, int], list[Run]] = {}
+    for run in runs:
+        found.setdefault((run.method, run.length), []).append(run)
+    groups = [Group(method, length, tuple(seeds)) for (method, length), seeds in found.items()]
+    return sorted(groups, key=lambda group: (group.method.order, group.length))
+
+
+def find(groups: Sequence[Group], method: Method, length: int) -> Group | None:
+    """The group of a method with this length, where there is one."""
+    return next((each for each in groups if each[:2] == (method, length)), None)
+
+
+def freeze(value: Any) -> Any:
+    """A setting's value as one that can be a key."""
+    return tuple(map(freeze, value)) if isinstance(value, list) else value
+
+
+def _tell(name: str, value: Any) -> str:
+    if name == "initial_policy":
+        return f"from a policy of {value[2]:,} steps"
+    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{_SHORT.get(name, name)} = {shown}"

@@ -1,0 +1,59 @@
+"""A document as one HTML page, which needs nothing else, and as Markdown."""
+
+import re
+from pathlib import Path
+
+import jinja2
+
+from experiments.report.document import Cell, Document, Figure, Table
+
+_TEMPLATE = Path(__file__).with_name("page.html")
+
+
+def to_html(document: Document, refresh: int | None = None) -> str:
+    """The page; text is escaped, pictures are a part of it.
+
+    Args:
+      refresh: seconds after which a browser reads the file again; None: never.
+    """
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    environment.filters["anchor"] = anchor
+    template = environment.from_string(_TEMPLATE.read_text())
+    return template.render(document=document, refresh=refresh)
+
+
+def to_markdown(document: Document) -> str:
+    """The same without its pictures, of which the captions stay."""
+    lines = [f"# {document.title}", "", document.text, ""]
+    lines += [f"- {_escape(note)}" for note in document.notes]
+    for section in document.sections:
+        lines += ["", f"## {section.title}", "", section.text]
+        for block in section.blocks:
+            lines += ["", *(_table(block) if isinstance(block, Table) else _figure(block))]
+    return "\n".join(lines)
+
+
+def anchor(title: str) -> str:
+    """A section's name in an address."""
+    return re.sub(r"\W+", "-", title.lower()).strip("-")
+
+
+def _table(table: Table) -> list[str]:
+    marks = [":--" if place < table.words else "--:" for place in range(len(table.header))]
+    rows = [" | ".join(map(_cell, row)) for row in (table.header, marks, *table.rows)]
+    return [f"**{table.caption}**", "", *(f"| {row} |" for row in rows)]
+
+
+def _figure(figure: Figure) -> list[str]:
+    return [f"*{figure.caption}: {len(figure.pictures)} pictures, in the page.*"]
+
+
+def _cell(cell: str | Cell) -> str:
+    return _escape(cell.text if isinstance(cell, Cell) else cell)
+
+
+def _escape(text: str) -> str:
+    """Text in which nothing is markup of a table."""
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,144 @@
+"""What the paper printed: its tables, its curves, and the numbers of its figures."""
+
+import csv
+import functools
+from collections import defaultdict
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.metrics import learning_curve_area
+from experiments.plot import PAPER_CURVES
+from experiments.report.methods import TASKS, Method
+from experiments.statistics import Sample, from_population
+
+SEEDS = 5
+STEPS = 1_000_000
+PERIOD = 5_000
+
+_FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
+_FIGURE_4 = ("sac", "ds_sac")
+
+# By table, task and algorithm: mean and deviation of the last evaluation over five seeds.
+RETURNS: dict[str, dict[str, dict[str, tuple[float, float]]]] = {
+    "1": {
+        task: dict(zip(_FIGURE_1, row, strict=True))
+        for task, row in {
+            "HalfCheetah": (
+                (11153.48, 473.29),
+                (10583.84, 307.03),
+                (11459.88, 482.55),
+                (11415.23, 357.22),
+            ),
+            "Walker2d": (
+                (4042.36, 576.57),
+                (3951.01, 443.78),
+                (4870.57, 525.33),
+                (4566.18, 448.25),
+            ),
+            "Hopper": (
+                (2184.78, 1224.14),
+                (3570.88, 43.71),
+                (3587.17, 70.62),
+                (3387.36, 148.73),
+            ),
+            "Ant": (
+                (4287.69, 1080.88),
+                (4148.61, 801.34),
+                (5011.56, 596.95),
+                (5848.64, 385.85),
+            ),
+            "Humanoid": (
+                (3809.15, 1053.40),
+                (4989.47, 546.32),
+                (5238.16, 121.71),
+                (5518.61, 97.03),
+            ),
+        }.items()
+    },
+    "5": {
+        "HalfCheetah": {"sac": (11645.12, 425.585), "ds_sac": (11084.39, 445.15)},
+        "Walker2d": {"sac": (3858.20, 689.913), "ds_sac": (4216.77, 236.23)},
+        "Hopper": {"sac": (3100.39, 374.45), "ds_sac": (3229.39, 135.82)},
+        "Ant": {"sac": (5899.30, 197.15), "ds_sac": (5943.54, 169.95)},
+        "Humanoid": {"sac": (5425.56, 196.33), "ds_sac": (5584.64, 109.40)},
+    },
+}
+
+# By table, task and algorithm: the learning curve area.
+AREAS: dict[str, dict[str, dict[str, float]]] = {
+    "2": {
+        task: dict(zip(_FIGURE_1, row, strict=True))
+        for task, row in {
+            "HalfCheetah": (1.7686, 1.7666, 1.9560, 1.7297),
+            "Walker2d": (0.5264, 0.5167, 0.6956, 0.6128),
+            "Hopper": (0.4788, 0.4984, 0.5435, 0.5572),
+            "Ant": (0.5524, 0.5807, 0.6623, 0.7969),
+            "Humanoid": (0.3635, 0.5182, 0.6089, 0.5639),
+        }.items()
+    },
+    "4": {
+        task: dict(zip(_FIGURE_4, row, strict=True))
+        for task, row in {
+            "HalfCheetah": (1.6229, 1.7081),
+            "Walker2d": (0.5368, 0.5906),
+            "Hopper": (0.4441, 0.4875),
+            "Ant": (0.7504, 0.8229),
+            "Humanoid": (0.3776, 0.6777),
+        }.items()
+    },
+}
+
+
+class Curve(NamedTuple):
+    """A digitised curve: mean and deviation over five seeds, by environment step."""
+
+    steps: np.ndarray
+    mean: np.ndarray
+    deviation: np.ndarray
+
+    def at(self, step: int) -> tuple[float, float]:
+        """Mean and deviation at the last evaluation up to a step."""
+        place = int(np.searchsorted(self.steps, step, side="right")) - 1
+        return float(self.mean[place]), float(self.deviation[place])
+
+    def area(self, until: int) -> float:
+        """LCA of the evaluations up to a step of `PERIOD` or later."""
+        shown = self.mean[self.steps <= until].tolist()
+        return learning_curve_area(shown, min(until, STEPS), PERIOD)
+
+
+@functools.cache
+def read_curves() -> dict[tuple[str, str, str], Curve]:
+    """All digitised curves, by figure, task and algorithm; none where the file is not there."""
+    if not PAPER_CURVES.exists():
+        return {}
+    found = defaultdict(list)
+    with PAPER_CURVES.open(newline="") as file:
+        for row in csv.DictReader(file):
+            point = [float(row[name]) for name in ("env_step", "return_mean", "return_std")]
+            found[row["figure"], row["env"], row["algo"]].append(point)
+    return {key: Curve(*np.array(points).T) for key, points in found.items()}
+
+
+def curve_of(method: Method) -> Curve | None:
+    """The paper's curve of a method, where it has one; other simulators have none."""
+    figure = figure_of(method)
+    return read_curves().get((figure, method.task, method.algo)) if figure else None
+
+
+def figure_of(method: Method) -> str:
+    """The figure that shows a method by its curve; empty where none does."""
+    changes = dict(method.changes)
+    policy = changes.pop("initial_policy", None)
+    if changes or method.backend == "brax" or method.task not in TASKS:
+        return ""
+    if policy:
+        return {500_000: "3a", 700_000: "3b"}.get(policy[2], "")
+    return "4" if "sac" in method.algo and method.preset != "figure1" else "1"
+
+
+def returns_of(table: str, task: str, algo: str) -> Sample:
+    """A cell of Table 1 or 5. Its deviation is taken as NumPy's, over n: the paper does not say."""
+    mean, deviation = RETURNS[table][task][algo]
+    return from_population(mean, deviation, SEEDS)

@@ -1,0 +1,175 @@
+"""Run directories, collected or being written, as plain records: one for each seed."""
+
+import csv
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.training.description import describe, from_description
+from experiments.flags import UsageError
+from experiments.metrics import Score, score
+from experiments.report.methods import Method, freeze
+from experiments.run_directory import FILES, MAY_CHANGE
+
+# What tells a run's method otherwise, or changes nothing that is computed.
+_NOT_A_CHANGE = {
+    "env",
+    "algo",
+    "preset",
+    "env_preset",
+    "backend",
+    "seeds",
+    "log_period",
+    "initial_policy",
+    *MAY_CHANGE,
+}
+# What configurations lack that were written before there was a choice.
+_FIRST = {"env_preset": "v5", "backend": "gymnasium"}
+# Below these of a run directory there are no others.
+_OF_A_RUN = {"checkpoints", "replay", "tensorboard"}
+
+
+class Run(NamedTuple):
+    """One seed of a run directory."""
+
+    directory: Path
+    config: dict[str, Any]
+    experiment: Experiment
+    method: Method
+    seed: int
+    steps: np.ndarray  # int, of its evaluations
+    returns: np.ndarray  # float, mean over an evaluation's episodes
+
+    @property
+    def length(self) -> int:
+        """The steps that it shall have."""
+        return self.experiment.loop.steps
+
+    @property
+    def reached(self) -> int:
+        """The step of its last evaluation."""
+        return int(self.steps[-1])
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has come to its end."""
+        return self.reached >= self.length
+
+    def score(self, until: int) -> Score:
+        """The paper's measures of its evaluations up to a step."""
+        shown = self.steps <= until
+        period = self.experiment.loop.eval_period
+        return score(self.steps[shown].tolist(), self.returns[shown].tolist(), period)
+
+
+def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
+    """The runs of run directories, and of folders that hold such at any depth.
+
+    A seed that is there twice counts once: the one that has come further, or that was named first.
+
+    Returns:
+      The runs, and a line for each that could not be read or was not counted.
+    Raises:
+      UsageError: if a place is none, or there is no run at all.
+    """
+    runs: dict[Any, Run] = {}
+    notes: list[str] = []
+    for directory in dict.fromkeys(found for place in places for found in _find(place)):
+        try:
+            for run in _read(directory):
+                key = (run.method, run.length, run.seed)
+                other = runs.get(key)
+                if other is None:
+                    runs[key] = run
+                    continue
+                kept, left = (run, other) if run.reached > other.reached else (other, run)
+                runs[key] = kept
+                if not _is_copy(kept, left):
+                    notes.append(
+                        f"{left.directory} is not counted: {kept.directory} has the same settings "
+                        f"and seed {left.seed}, with other returns"
+                    )
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            notes.append(f"{directory} is not counted: {' '.join(str(error).split())}")
+    if not runs:
+        where = ", ".join(map(str, places))
+        raise UsageError(notes[0] if notes else f"{where} holds no run with an evaluation yet")
+    return sorted(runs.values(), key=lambda run: (run.method.order, run.length, run.seed)), notes
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a CSV file; none if there is no file.
+
+    Of a row that is being written nothing is told.
+    """
+    if not path.exists():
+        return []
+    text = path.read_text()
+    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
+    return [row for row in rows if None not in row.values()]
+
+
+def _find(place: Path) -> Iterator[Path]:
+    if not place.is_dir():
+        raise UsageError(f"{place} is no directory: name run directories, or folders of such")
+    for path in sorted(place.rglob("config.json")):
+        if not _OF_A_RUN & set(path.relative_to(place).parts):
+            yield path.parent
+
+
+def _read(directory: Path) -> Iterator[Run]:
+    """The seeds of one run directory that have an evaluation; members of a sweep each by itself."""
+    config = json.loads((directory / "config.json").read_text())
+    experiment = from_description(_FIRST | config)
+    method = _method(config, experiment)
+    found = defaultdict(list)
+    for row in read_table(directory / FILES["evaluation"]):
+        key = (row.get("member", ""), int(row["seed"]))
+        found[key].append((int(row["env_step"]), float(row["return_mean"])))
+    for (member, seed), points in found.items():
+        own = method.with_change("member", member) if member else method
+        steps, returns = zip(*points, strict=True)
+        yield Run(directory, config, experiment, own, seed, np.array(steps), np.array(returns))
+
+
+def _method(config: dict[str, Any], experiment: Experiment) -> Method:
+    """What of a configuration tells methods apart: what differs from its preset, whatever else."""
+    plain = resolve(
+        experiment.env,
+        experiment.algo,
+        preset=experiment.preset,
+        env_preset=experiment.env_preset,
+        backend=experiment.backend,
+        settings={"steps": experiment.loop.steps},
+    )
+    own, usual = describe(experiment), describe(plain)
+    changes: dict[str, Any] = {
+        name: freeze(value)
+        for name, value in own.items()
+        if name not in _NOT_A_CHANGE and value != usual.get(name)
+    }
+    if policy := config.get("initial_policy"):
+        # On another machine a policy of the same training has another content.
+        changes["initial_policy"] = (policy["algo"], policy["preset"], policy["env_step"])
+    return Method(
+        experiment.env,
+        experiment.algo,
+        experiment.preset,
+        experiment.env_preset,
+        experiment.backend,
+        tuple(sorted(changes.items())),
+    )
+
+
+def _is_copy(one: Run, other: Run) -> bool:
+    """Whether the shorter is the longer's beginning; a collected run has seven digits."""
+    common = min(len(one.steps), len(other.steps))
+    return np.array_equal(one.steps[:common], other.steps[:common]) and np.allclose(
+        one.returns[:common], other.returns[:common], rtol=1e-6, atol=1e-6
+    )

@@ -1,0 +1,161 @@
+"""Whether a claim of the paper holds by our runs: the test, its numbers, seeds still needed."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from experiments.metrics import steps_to_reach
+from experiments.report import published
+from experiments.report.claims import AREA, Arm, Claim
+from experiments.report.methods import Group, Method
+from experiments.statistics import (
+    LEVEL,
+    MOST_SEEDS,
+    RESAMPLES,
+    Sample,
+    closeness,
+    compare,
+    describe,
+    seeds_needed,
+)
+
+HOLDS, FAILS, OPEN = "holds", "does not hold", "not yet enough seeds"
+# "Close": within this share of the second method's mean. The paper names no number.
+MARGIN = 0.1
+# Section 4.5: "after 40-50 % of the steps".
+SHARE_OF_STEPS = 0.5
+
+
+class Finding(NamedTuple):
+    """What one pair of groups says of a claim."""
+
+    where: str  # the environment
+    reached: int  # the step that the figures are of
+    first: Sample
+    second: Sample
+    verdict: str
+    p_value: float  # for sooner: the share of redrawn seeds in which it is not so
+    needed: int | None  # further seeds of each; 0: none; None: not to be told
+
+    @property
+    def is_of_the_papers_length(self) -> bool:
+        """Whether the paper's claim is about this very step."""
+        return self.reached == published.STEPS
+
+
+def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
+    """What there is on a claim: a finding for each environment and length; none without runs."""
+    found = []
+    for first in groups:
+        if not _is_of(first.method, claim.task, claim.first):
+            continue
+        for second in groups:
+            same = (first.method.where, first.length) == (second.method.where, second.length)
+            if same and _is_of(second.method, claim.task, claim.second):
+                found.append(_judge_pair(claim, first, second))
+    if claim.kind == "sooner":  # Half of fewer steps is another claim.
+        return [finding for finding in found if finding.is_of_the_papers_length]
+    return found
+
+
+def papers_own(claim: Claim) -> float:
+    """p of the same test by the paper's own means and deviations; NaN where it prints none."""
+    table = "5" if claim.first.algo == "ds_sac" else "1"
+    cells = published.RETURNS[table][claim.task]
+    printed = not claim.first.changes and not claim.second.changes
+    if claim.measure == AREA or not printed or claim.kind == "sooner":
+        return math.nan
+    if claim.first.algo not in cells or claim.second.algo not in cells:
+        return math.nan
+    first, second = (
+        published.returns_of(table, claim.task, arm.algo) for arm in (claim.first, claim.second)
+    )
+    if claim.kind == "close":
+        return closeness(first, second, MARGIN * abs(second.mean))
+    return compare(first, second).p_value
+
+
+def _is_of(method: Method, task: str, arm: Arm) -> bool:
+    names = (method.task, method.algo, method.preset, method.changes)
+    return names == (task, *arm) and method.backend != "brax"
+
+
+def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
+    step = min(first.reached, second.reached)
+    if claim.kind == "sooner":
+        return _judge_sooner(first, second, step)
+    ours, theirs = (
+        describe([getattr(run.score(step), claim.measure) for run in group.counted])
+        for group in (first, second)
+    )
+    judged = (_judge_close if claim.kind == "close" else _judge_higher)(ours, theirs)
+    return Finding(first.method.where, step, ours, theirs, *judged)
+
+
+def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, int | None]:
+    """Welch's two-sided test: a claim holds or not where the difference is told from none."""
+    test = compare(first, second)
+    if test.p_value < 1 - LEVEL:
+        return (HOLDS if test.difference > 0 else FAILS), test.p_value, 0
+    wanted = seeds_needed(first, second)
+    # A difference that was not found may need no more seeds than there are: then one more.
+    have = min(first.seeds, second.seeds)
+    return OPEN, test.p_value, None if wanted is None else max(wanted - have, 1)
+
+
+def _judge_close(first: Sample, second: Sample) -> tuple[str, float, int | None]:
+    """Two one-sided tests; it does not hold where the difference is surely past the margin."""
+    margin = MARGIN * abs(second.mean)
+    p_value = closeness(first, second, margin)
+    interval = compare(first, second).interval
+    if p_value < 1 - LEVEL:
+        return HOLDS, p_value, 0
+    if interval.low > margin or interval.high < -margin:
+        return FAILS, p_value, 0
+    # The seeds that tell the measured difference from the margin's end.
+    room = Sample(margin - abs(first.mean - second.mean), first.deviation, first.seeds)
+    wanted = seeds_needed(room, second._replace(mean=0.0))
+    have = min(first.seeds, second.seeds)
+    return OPEN, p_value, None if wanted is None else max(wanted - have, 1)
+
+
+def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
+    """By redrawn seeds: in how many draws the mean passes dense training's final mean in time.
+
+    Samples are of the steps at which single seeds do; those that never do are left out.
+    """
+    steps, returns = first.curves()
+    dense = second.values("final")
+    in_time = SHARE_OF_STEPS * step
+    rng = np.random.default_rng(0)
+
+    def passes(ours: np.ndarray, theirs: np.ndarray) -> int | None:
+        return steps_to_reach(steps.tolist(), ours.mean(axis=0).tolist(), float(theirs.mean()))
+
+    reached = [passes(one[None], dense) for one in returns]
+    alone = describe([value for value in reached if value is not None] or [math.nan])
+    known = describe(dense)
+    if min(len(returns), len(dense)) < 2:
+        return Finding(first.method.where, step, alone, known, OPEN, math.nan, None)
+    late = 0
+    for _ in range(RESAMPLES):
+        drawn = returns[rng.integers(len(returns), size=len(returns))]
+        found = passes(drawn, rng.choice(dense, len(dense)))
+        late += found is None or found > in_time
+    share = late / RESAMPLES
+    verdict = HOLDS if share < 1 - LEVEL else FAILS if share > LEVEL else OPEN
+    needed = None if verdict == OPEN else 0
+    return Finding(first.method.where, step, alone, known, verdict, share, needed)
+
+
+def tell_needed(claim: Claim, finding: Finding) -> str:
+    """How many further seeds of each method a claim needs."""
+    if finding.needed is not None:
+        return f"{finding.needed} of each" if finding.needed else "none"
+    if min(finding.first.seeds, finding.second.seeds) < 2:
+        return "two of each to tell"
+    if claim.kind == "sooner" or finding.p_value != finding.p_value:
+        return "cannot be told"
+    return f"over {MOST_SEEDS:,} of each"
