@@ -79,6 +79,11 @@ class TD3Config:
     )
     sparse: SparseConfig = SparseConfig()
 
+    @property
+    def target_period(self) -> int:
+        """Targets follow where the actor is trained."""
+        return self.policy_delay
+
 
 @dataclasses.dataclass(frozen=True)
 class SACConfig:

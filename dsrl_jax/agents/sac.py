@@ -21,8 +21,8 @@ from dsrl_jax.agents.networks import (
     stretch,
     xavier_uniform,
 )
-from dsrl_jax.agents.sparsity import init_nets, make_sparsity, train_net
-from dsrl_jax.agents.types import Agent, Metrics, Spaces, Transition
+from dsrl_jax.agents.sparsity import find_due, init_nets, make_sparsity, train_net
+from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, Transition
 from dsrl_jax.sparse import SparseNet, Target
 from dsrl_jax.sparse.masks import Params
 
@@ -55,6 +55,7 @@ def make_agent(spaces: Spaces) -> Agent:
         explore=partial(explore, spaces),
         act=partial(act, spaces),
         update=partial(update, spaces),
+        find_due=find_due,
         metrics=("critic_loss", "q_mean", "actor_loss", "entropy", "temperature"),
     )
 
@@ -98,16 +99,19 @@ def update(
     state: SACState,
     batch: Transition,
     step: Int[Array, ""],
+    due: Due | None = None,
 ) -> tuple[SACState, Metrics]:
     """One update: Algorithm 4, lines 13 to 22.
 
     Args:
       key: the member's key; what is drawn follows from it and `step` alone.
       step: counts updates from 1; shared by all members, not batched.
+      due: what `find_due` says of the step; given as Python's booleans it leaves no branches.
     Returns:
       The state, and `critic_loss`, `q_mean`, `actor_loss`, `entropy` (of the policy, estimated on
       the batch, nats) and `temperature`, the α of this update.
     """
+    due = find_due(config, step) if due is None else due
     keys = jax.random.split(jax.random.fold_in(key, step), 4)
     key_next, key_action, key_critic, key_actor = keys
 
@@ -116,19 +120,18 @@ def update(
         state.critic.params, config, target, batch
     )
     critic = train_net(  # lines 13 to 16
-        key_critic, config, "critic", state.critic, gradients, step
+        key_critic, config, "critic", state.critic, gradients, due
     )
 
     alpha = jnp.exp(state.temperature.log)
     (policy_loss, entropy), gradients = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor.params, key_action, spaces, config, critic.params, alpha, batch
     )
-    actor = train_net(key_actor, config, "actor", state.actor, gradients, step)  # lines 17 to 20
+    actor = train_net(key_actor, config, "actor", state.actor, gradients, due)  # lines 17 to 20
     temperature = _train_temperature(config, state.temperature, entropy, spaces)
 
-    due = step % config.target_period == 0
     target_critic = sparse.average_target(  # lines 21, 22
-        due, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
+        due.targets, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
     )
     metrics = {
         "critic_loss": loss,

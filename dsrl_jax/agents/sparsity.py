@@ -5,14 +5,14 @@ from typing import Literal
 
 import jax
 import optax
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
 from dsrl_jax.agents.config import AgentConfig
 from dsrl_jax.agents.densities import CRITICS, is_sparse_layer, network_layers
 from dsrl_jax.agents.networks import MLP, init_critics, init_network
 from dsrl_jax.agents.sparse_config import adapts, network_topology
-from dsrl_jax.agents.types import Spaces
+from dsrl_jax.agents.types import Due, Spaces
 from dsrl_jax.sparse import SparseNet, Sparsity
 from dsrl_jax.sparse.masks import Params
 
@@ -91,39 +91,36 @@ def train_net(
     network: Network,
     net: SparseNet,
     gradients: Params,
-    step: Int[Array, ""],
+    due: Due,
 ) -> SparseNet:
-    """An optimizer step, and an adaptation by the schedule where the network adapts.
+    """An optimizer step, and an adaptation where it is due and the network adapts.
 
     Args:
       gradients: dense; absent weights are trained by none, but may grow by them.
-      step: counts updates from 1; not batched.
     """
-    due, grow = adaptation_schedule(config, step)
     sparsity = make_sparsity(config, network)
     by_momentum = sparsity.rules.grow_by == "momentum"
     return sparse.step_and_adapt(
-        due if adapts(config.sparse, network) else False,
+        due.adapts if adapts(config.sparse, network) else False,
         key,
         net,
         gradients,
         config.sparse.drop_fraction,
         make_optimizer(config),
         sparsity,
-        grow=grow,
+        grow=due.grows,
         momentum=_first_moment if by_momentum else None,
     )
 
 
-def adaptation_schedule(
-    config: AgentConfig, step: Int[Array, ""]
-) -> tuple[Bool[Array, ""], bool | Bool[Array, ""]]:
-    """Whether the topology adapts after this update, and whether it grows what it drops."""
+def find_due(config: AgentConfig, step: int | Int[Array, ""]) -> Due:
+    """What the update of this number does; updates count from 1."""
     period, last = config.sparse.adaptation_period, config.sparse.last_adaptation
-    due = step % period == config.sparse.adaptation_offset
-    if not last:
-        return due, True
-    return due & (step - period <= last), step <= last
+    adapts = step % period == config.sparse.adaptation_offset
+    grows: bool | Array = True
+    if last:
+        adapts, grows = adapts & (step - period <= last), step <= last
+    return Due(adapts, grows, step % config.policy_delay == 0, step % config.target_period == 0)
 
 
 def _first_moment(opt_state: optax.OptState) -> Params:

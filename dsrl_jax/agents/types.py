@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import SparseConfig
@@ -38,14 +38,33 @@ class Transition(NamedTuple):
     next_observation: Float[Array, "batch observation"]
 
 
+class Due(NamedTuple):
+    """What an update does beside the critics' step.
+
+    Booleans of Python's where its number is one, which leave no branch in what is compiled; else
+    arrays of shape (), not batched.
+
+    adapts: whether topologies adapt
+    grows: whether an adaptation grows what it drops
+    actor: whether the actor is trained
+    targets: whether targets follow
+    """
+
+    adapts: bool | Bool[Array, ""]
+    grows: bool | Bool[Array, ""]
+    actor: bool | Bool[Array, ""]
+    targets: bool | Bool[Array, ""]
+
+
 class Agent(NamedTuple):
     """An algorithm as pure functions of one member; `vmap` them over members.
 
     init: (key, config) -> state
     explore: (key, config, state, observation) -> action, with noise
     act: (config, state, observation) -> action, deterministic
-    update: (key, config, state, batch, step) -> (state, metrics); `step` counts from 1, is shared
-      by all members and not batched
+    update: (key, config, state, batch, step, due=None) -> (state, metrics); `step` counts from 1,
+      is shared by all members and not batched; `due`: where the caller knows what it does
+    find_due: (config, step) -> Due
     metrics: the names of what `update` reports
     """
 
@@ -53,6 +72,7 @@ class Agent(NamedTuple):
     explore: Callable[..., Array]
     act: Callable[..., Array]
     update: Callable[..., tuple[State, Metrics]]
+    find_due: Callable[..., Due]
     metrics: tuple[str, ...]
 
 

@@ -19,11 +19,12 @@ def run_if(due: bool | Bool[Array, ""], function: Callable[[Tree], Tree], tree: 
     differentiable in reverse.
 
     Args:
-      due: must not be batched, or the branch becomes a select and every member pays for it.
+      due: must not be batched, or the branch becomes a select and every member pays for it. One of
+        Python's booleans leaves no branch.
       function: from a tree to one of the same structure, shapes and dtypes.
     """
-    if due is False:
-        return tree
+    if isinstance(due, bool):
+        return function(tree) if due else tree
 
     def is_due(state: tuple[Array, Tree]) -> Array:
         return state[0]

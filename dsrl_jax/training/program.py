@@ -1,5 +1,6 @@
 """The compiled functions of a training run, over members; what they carry from call to call."""
 
+import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
-from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
+from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, State, Transition
 from dsrl_jax.presets import Experiment
 from dsrl_jax.settings import override
 from dsrl_jax.sparse import count_connections
@@ -43,7 +44,8 @@ class Program(NamedTuple):
     act: (state, observations [members, …, n]) -> deterministic actions
     explore: (state, observations [members, n], env_step) -> the actions of that step
     step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
-      one update, and what to do at `env_step`; the carry that was given is consumed
+      one update, and what to do at `env_step`; the carry that was given is consumed. What an
+      update does is known before it is called: each kind is a program without branches
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
     policy: (state) -> the parameters that act, as NumPy arrays of their own
@@ -78,6 +80,7 @@ def compile_program(
         finite.
     """
     placement = placement or Placement(len(seeds))
+    find_due = partial(agent.find_due, config)
     keys = place(placement, make_keys(seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
@@ -89,11 +92,21 @@ def compile_program(
         on_each = spread(placement, partial(function, members), in_axes)
         return partial(jax.jit(on_each, **options), *bound)
 
+    @functools.cache
+    def step_when(due: Due) -> Callable[..., tuple[Carry, Array]]:
+        in_axes = (0, axes, 0, 0, 0, None, None)
+        return compiled(partial(_step, due), in_axes, keys, config, donate_argnums=2)
+
+    def step(
+        carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
+    ) -> tuple[Carry, Array]:
+        return step_when(find_due(int(update)))(carry, packed, observation, update, env_step)
+
     return Program(
         init=compiled(_init, (0, axes), keys, config),
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
-        step=compiled(_step, (0, axes, 0, 0, 0, None, None), keys, config, donate_argnums=2),
+        step=step,
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
@@ -164,6 +177,7 @@ def _explore(
 
 
 def _step(
+    due: Due,
     members: _Members,
     keys: Keys,
     config: Any,
@@ -182,6 +196,7 @@ def _step(
         carry,
         batch,
         update,
+        due,
         freezes=members.freezes,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)
@@ -196,15 +211,18 @@ def train(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
+    due: Due | None = None,
     *,
     freezes: bool = False,
 ) -> Carry:
     """One update of each member by its own batch, and what is told of it later.
 
     Args:
+      due: of this update, as `Agent.update` takes it.
       freezes: whether members with a `bad_update` stay as they are.
     """
-    state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
+    one = partial(agent.update, due=due)
+    state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)

@@ -144,20 +144,30 @@ def test_dense_static_and_dynamic_are_members_of_one_program(rng):
 
 def test_the_adaptation_is_a_branch_that_members_share():
     """A branch on what differs between members would be a select, at every update."""
-    experiment = together()
-    program = host_program(experiment)
+    number = jax.ShapeDtypeStruct((), jnp.int32)
+    device, world = device_program(together())
+    found = branch_conditions(device.advance, world, number, number)
+    # Adaptation of critics and actor, and the actor's turn, at the least.
+    assert len(found) >= 3 and set(found) == {()}
+    advance = device.advance
+    compiled = advance.func.lower(*advance.args, world, number, number).compile().as_text()
+    assert len(re.findall(r"\(pred\[\], .*\) while\(", compiled)) >= 3
+
+
+def test_on_the_host_an_update_has_no_branch_at_all():
+    """There its number is known before it is called; only an adaptation draws what grows."""
+    program = host_program(together())
     carry = jax.eval_shape(program.init)
     packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
     observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
-    number = jax.ShapeDtypeStruct((), jnp.int32)
-    on_host = program.step, (carry, packed, observation, number, number)
-    device, world = device_program(experiment)
-    for function, arguments in (on_host, (device.advance, (world, number, number))):
-        found = branch_conditions(function, *arguments)
-        # Adaptation of critics and actor, and the actor's turn, at the least.
-        assert len(found) >= 3 and set(found) == {()}
-        compiled = function.func.lower(*function.args, *arguments).compile().as_text()
-        assert len(re.findall(r"\(pred\[\], .*\) while\(", compiled)) >= 3
+
+    def draws(update):
+        step = lambda *given: program.step(*given, np.int32(update), np.int32(0))  # noqa: E731
+        assert branch_conditions(step, carry, packed, observation) == []
+        return str(jax.make_jaxpr(step)(carry, packed, observation)).count("random_bits")
+
+    period = together().agent.sparse.adaptation_period
+    assert draws(period) > draws(period + 2) and draws(period + 2) == draws(2)
 
 
 def test_a_call_trains_members_and_tells_which():
