@@ -19,7 +19,7 @@ def build(places: Sequence[Path]) -> Document:
     runs, notes = read_runs(places)
     groups = group(runs)
     arms = aggregates.normalised(groups)
-    over_tasks = aggregates.section(groups, arms)
+    over_tasks = aggregates.section(arms)
     if arms:
         profiles = Figure("Performance profiles", figures.draw_profiles(arms))
         over_tasks = over_tasks._replace(blocks=[*over_tasks.blocks, profiles])

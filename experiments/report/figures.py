@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.paper_curves import PERIOD, Curve
 from experiments.plot import COLORS
 from experiments.report import published
 from experiments.report.aggregates import Arm
@@ -77,19 +78,17 @@ def _limits(groups: Sequence[Group]) -> tuple[float, float]:
     """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
     values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
     for group in groups:
-        if (curve := _until(published.curve_of(group.method), group)) is not None:
+        if (curve := _papers(group)) is not None:
             values += [curve.mean - curve.deviation, curve.mean + curve.deviation]
     every = np.concatenate(values)
     room = 0.05 * float(np.ptp(every)) or 1.0
     return float(every.min()) - room, float(every.max()) + room
 
 
-def _until(curve: published.Curve | None, group: Group) -> published.Curve | None:
-    """The part of the paper's curve that a group has come to."""
-    if curve is None:
-        return None
-    shown = curve.steps <= max(group.reached, published.PERIOD)
-    return published.Curve(*(values[shown] for values in curve))
+def _papers(group: Group) -> Curve | None:
+    """The paper's curve up to where a group has come, if it has one."""
+    curve = published.curve_of(group.method)
+    return curve and curve.until(max(group.reached, PERIOD))
 
 
 def _draw_mean(axis: Any, group: Group, dash: str) -> None:
@@ -102,7 +101,7 @@ def _draw_mean(axis: Any, group: Group, dash: str) -> None:
 
 def _draw_over_paper(axis: Any, group: Group) -> None:
     """The seeds, their mean and deviation over the paper's mean and deviation."""
-    if (curve := _until(published.curve_of(group.method), group)) is not None:
+    if (curve := _papers(group)) is not None:
         steps, mean, deviation = curve
         axis.plot(steps, mean, color=_PAGE, alpha=0.7, linewidth=1, label="paper, 5 seeds")
         axis.fill_between(steps, mean - deviation, mean + deviation, color=_PAGE, alpha=0.15)
