@@ -89,24 +89,28 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     for directory in dict.fromkeys(found for place in places for found in _find(place)):
         try:
             for run in _read(directory, notes):
-                key = (run.method, run.length, run.seed)
-                other = runs.get(key)
-                if other is None:
-                    runs[key] = run
-                    continue
-                kept, left = (run, other) if run.reached > other.reached else (other, run)
-                runs[key] = kept
-                if not _is_copy(kept, left):
-                    notes.append(
-                        f"{left.directory} is not counted: {kept.directory} has the same settings "
-                        f"and seed {left.seed}, with other returns"
-                    )
+                _add(runs, run, notes)
         except (OSError, LookupError, TypeError, ValueError) as error:
             notes.append(f"{directory} is not counted: {' '.join(str(error).split())}")
     if not runs:
         where = ", ".join(map(str, places))
         raise UsageError(notes[0] if notes else f"{where} holds no run with an evaluation yet")
     return sorted(runs.values(), key=lambda run: (run.method.order, run.length, run.seed)), notes
+
+
+def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
+    """Counts a run, unless its seed is there already and has come as far."""
+    key = (run.method, run.length, run.seed)
+    other = runs.setdefault(key, run)
+    if other is run:
+        return
+    kept, left = (run, other) if run.reached > other.reached else (other, run)
+    runs[key] = kept
+    if not _is_copy(kept, left):
+        notes.append(
+            f"{left.directory} is not counted: {kept.directory} has the same settings and seed "
+            f"{left.seed}, with other returns"
+        )
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
