@@ -86,7 +86,8 @@ def _plural(count: int, name: str) -> str:
 def _curves(groups: Sequence[Group]) -> Section:
     text = (
         "Thin lines are seeds, the thick one is their mean, the band one deviation over seeds, as "
-        "in the paper; grey is the paper's mean and deviation, by its digitised figures."
+        "in the paper; grey is the paper's mean and deviation, by its digitised figures. Up to "
+        f"{figures.MOST_TOGETHER} methods are drawn together, too."
     )
     together = defaultdict(list)
     for each in groups:

@@ -28,7 +28,10 @@ Layers = Mapping[tuple[str, str], LayerHistory]
 
 # Stands for the page's colour until the SVG is written.
 _PAGE = "#010203"
-_TITLE_WIDTH = 48  # characters
+# Characters of a line.
+_TITLE_WIDTH, _LABEL_WIDTH = 48, 34
+# Beside more methods there is no room for their curves.
+MOST_TOGETHER = 8
 # Methods of one algorithm have one colour; their settings are told by dashes.
 _DASHES = ("-", "--", ":", "-.")
 _STYLE: Any = {
@@ -56,10 +59,13 @@ _STYLE: Any = {
 
 
 def draw_curves(groups: Sequence[Group]) -> list[str]:
-    """Learning curves of one task and length: all methods together, then each over the paper's."""
+    """Learning curves of one task and length: methods together, then each over the paper's.
+
+    More than `MOST_TOGETHER` are not drawn together.
+    """
     limits = _limits(groups)
     pictures = []
-    if len(groups) > 1:
+    if 1 < len(groups) <= MOST_TOGETHER:
         dashes = _dashes([group.method for group in groups])
         with _axes(f"{groups[0].method.where}: all methods") as (axis, written):
             for group in groups:
@@ -130,7 +136,7 @@ def _finish_curves(axis: Any, limits: tuple[float, float]) -> None:
 def _finish_steps(axis: Any) -> None:
     axis.set_xlabel("environment steps")
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    _name_once(axis)
+    _add_legend(axis)
 
 
 def draw_profiles(arms: Sequence[Arm]) -> list[str]:
@@ -150,7 +156,7 @@ def draw_profiles(arms: Sequence[Arm]) -> list[str]:
                 axis.plot(thresholds, shares, label=arm.label, **style)
             axis.set_xlabel("final return, of the paper's TD3 at the same step")
             axis.set_ylabel("share of runs above")
-            axis.legend(loc="best")
+            _add_legend(axis)
         pictures.append(written[0])
     return pictures
 
@@ -218,15 +224,19 @@ def _draw_degrees(method: Method, network: str, seed: int, degrees: tuple[np.nda
         axis.set_xlabel(f"input, seed {seed}")
         axis.set_ylabel("connections")
         axis.set_ylim(bottom=0)
-        axis.legend(loc="best")
+        _add_legend(axis)
     return written[0]
 
 
-def _name_once(axis: Any) -> None:
-    """The legend; lines of several seeds have one label."""
+def _add_legend(axis: Any) -> None:
+    """The legend, if there are lines; those of several seeds have one label."""
     lines, labels = axis.get_legend_handles_labels()
-    if named := dict(zip(labels, lines, strict=True)):
-        axis.legend(named.values(), named.keys(), loc="best")
+    named = {
+        textwrap.fill(label, _LABEL_WIDTH): line for label, line in zip(labels, lines, strict=True)
+    }
+    if named:
+        legend = axis.legend(named.values(), named.keys(), loc="best")
+        legend.set_in_layout(False)  # A wide one must not squeeze the axes.
 
 
 def _dashes(methods: Sequence[Method]) -> dict[Method, str]:
