@@ -55,8 +55,7 @@ def section(groups: Sequence[Group]) -> Section:
         "verdict",
         "source",
         "paper's own p",
-        "environment",
-        "steps",
+        "runs of",
         "first (seeds)",
         "second (seeds)",
         "p",
@@ -70,7 +69,7 @@ def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
     papers = [claim.source, probability(papers_own(claim))]
     rows: list[list[str | Cell]] = []
     if not any(finding.is_of_the_papers_length for finding in found):
-        rows.append([tell(claim), missing(), *papers, "–", f"{STEPS:,}", *["–"] * 4])
+        rows.append([tell(claim), missing(), *papers, f"{STEPS:,} steps", *["–"] * 4])
     for finding in sorted(found, key=lambda finding: -finding.reached):
         names = ["", "", ""] if rows else [tell(claim), *papers]
         verdict, *numbers = _tell_finding(claim, finding)
@@ -90,8 +89,7 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
     short = "" if finding.is_of_the_papers_length else f"at {finding.reached:,}: "
     return [
         Cell(f"{short}{finding.verdict}", _KINDS[finding.verdict]),
-        finding.where,
-        f"{finding.reached:,}",
+        f"{finding.where}, {finding.reached:,} steps",
         first,
         second,
         probability(finding.p_value),
