@@ -55,7 +55,6 @@ def section(groups: Sequence[Group]) -> Section:
         "verdict",
         "source",
         "paper's own p",
-        "runs of",
         "first (seeds)",
         "second (seeds)",
         "p",
@@ -69,7 +68,7 @@ def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
     papers = [claim.source, probability(papers_own(claim))]
     rows: list[list[str | Cell]] = []
     if not any(finding.is_of_the_papers_length for finding in found):
-        rows.append([tell(claim), missing(), *papers, f"{STEPS:,} steps", *["–"] * 4])
+        rows.append([tell(claim), missing(), *papers, *["–"] * 4])
     for finding in sorted(found, key=lambda finding: -finding.reached):
         names = ["", "", ""] if rows else [tell(claim), *papers]
         verdict, *numbers = _tell_finding(claim, finding)
@@ -86,10 +85,9 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
     if claim.kind == "sooner":
         first = f"step {number(finding.first.mean)} ({finding.first.seeds})"
     # What is said of a shorter run is not said of the paper's.
-    short = "" if finding.is_of_the_papers_length else f"at {finding.reached:,}: "
+    length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
     return [
-        Cell(f"{short}{finding.verdict}", _KINDS[finding.verdict]),
-        f"{finding.where}, {finding.reached:,} steps",
+        Cell(f"{finding.where}{length}: {finding.verdict}", _KINDS[finding.verdict]),
         first,
         second,
         probability(finding.p_value),

@@ -163,7 +163,7 @@ def test_claims_are_counted_and_told(document):
     rows = table(document, "The paper's claims", "One").rows
     assert rows[0][0] == "HalfCheetah: DS-TD3 ends higher than TD3"
     assert rows[0][1] == Cell("not yet run", "missing")
-    assert rows[1][1].text == "at 50,000: not yet enough seeds"
+    assert rows[1][1].text == "HalfCheetah-v5 at 50,000: not yet enough seeds"
     assert rows[1][1].kind == "open"
 
 
