@@ -223,7 +223,7 @@ def runs(groups: Sequence[Group]) -> Section:
         "versions",
         "directory",
     )
-    text = "None is picked: whatever the named folders hold is here, finished or not."
+    text = "Nothing is picked: all that the named folders hold, finished or not; copies count once."
     return Section("Runs", text, [Table("A line for each seed", header, rows, words=2)])
 
 
