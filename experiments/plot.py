@@ -15,9 +15,9 @@ from absl import flags
 
 from experiments.command import start
 from experiments.flags import UsageError, help_text, parse
+from experiments.paper_curves import Curve as PaperCurve
+from experiments.paper_curves import read_curves as read_paper_curves
 from experiments.run_directory import read_rows
-
-PAPER_CURVES = Path(__file__).parents[1] / "results" / "paper" / "curves.csv"
 
 # The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
 COLORS = {
@@ -93,25 +93,13 @@ def read_curves(directory: Path) -> list[Curve]:
     ]
 
 
-def read_paper(
-    env: str, algo: str, preset: str
-) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """Steps, mean and deviation of the paper's curve for a task and method, where it has one.
+def read_paper(env: str, algo: str, preset: str) -> PaperCurve | None:
+    """The paper's curve of a task and method, where it has one.
 
     Figure 1, or Figure 4 for SAC with copied targets.
     """
     figure = "4" if "sac" in algo and preset != "figure1" else "1"
-    if not PAPER_CURVES.exists():
-        return None
-    rows = [
-        (float(row["env_step"]), float(row["return_mean"]), float(row["return_std"]))
-        for row in read_rows(PAPER_CURVES)
-        if (row["figure"], row["env"], row["algo"]) == (figure, env.split("-")[0], algo)
-    ]
-    if not rows:
-        return None
-    steps, mean, deviation = np.array(rows).T
-    return steps, mean, deviation
+    return read_paper_curves().get((figure, env.split("-")[0], algo))
 
 
 def draw(curves: list[Curve], output: Path) -> None:
@@ -149,9 +137,7 @@ def _draw_method(axis: Any, curves: list[Curve]) -> None:
     algo, preset = curves[0].algo, curves[0].preset
     end = max(curve.steps[-1] for curve in curves)
     if (paper := read_paper(curves[0].env, algo, curves[0].preset)) is not None:
-        steps, mean, deviation = paper
-        shown = steps <= end
-        steps, mean, deviation = steps[shown], mean[shown], deviation[shown]
+        steps, mean, deviation = paper.until(end)
         axis.plot(steps, mean, color="0.35", label="paper, 5 seeds")
         axis.fill_between(steps, mean - deviation, mean + deviation, color="0.85")
     for curve in curves:

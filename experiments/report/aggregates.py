@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.report import published
+from experiments.paper_curves import STEPS, read_curves
 from experiments.report.document import Section, Table, number
 from experiments.report.methods import Group
 from experiments.report.tables import DENSE
@@ -39,8 +39,8 @@ def normalised(groups: Sequence[Group]) -> list[Arm]:
     arms: dict[tuple, Arm] = {}
     for group in groups:
         method = group.method
-        dense = published.read_curves().get(("1", method.task, "td3"))
-        usable = FIRST_STEP <= group.reached <= published.STEPS and method.backend != "brax"
+        dense = read_curves().get(("1", method.task, "td3"))
+        usable = FIRST_STEP <= group.reached <= STEPS and method.backend != "brax"
         if dense is None or not usable:
             continue
         key = (method.label, group.reached)
@@ -54,9 +54,8 @@ def normalised(groups: Sequence[Group]) -> list[Arm]:
     return list(arms.values())
 
 
-def section(groups: Sequence[Group], arms: Sequence[Arm]) -> Section:
+def section(arms: Sequence[Arm]) -> Section:
     """Interquartile means with their intervals, and probabilities of improvement."""
-    del groups
     text = (
         "Final returns as shares of what the paper's TD3 has at the same step of the same task "
         "(Figure 1): 1 is as good. Intervals are 95 % stratified bootstraps: seeds are redrawn "

@@ -1,5 +1,6 @@
 """A report of runs: all of its sections, as plain data."""
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,8 +8,9 @@ from pathlib import Path
 from experiments.report import aggregates, claim_table, figures, run_tables, tables
 from experiments.report.document import Document, Figure, Section, Table, number
 from experiments.report.methods import Group, group
-from experiments.report.read import Run, read_runs
+from experiments.report.read import Run, read_runs, read_table
 from experiments.report.run_files import read_topology
+from experiments.run_directory import FILES
 
 # More panels than these nobody looks through; tables hold all methods.
 MOST_PANELS = 60
@@ -19,7 +21,7 @@ def build(places: Sequence[Path]) -> Document:
     runs, notes = read_runs(places)
     groups = group(runs)
     arms = aggregates.normalised(groups)
-    over_tasks = aggregates.section(groups, arms)
+    over_tasks = aggregates.section(arms)
     if arms:
         profiles = Figure("Performance profiles", figures.draw_profiles(arms))
         over_tasks = over_tasks._replace(blocks=[*over_tasks.blocks, profiles])
@@ -61,10 +63,11 @@ def build_of_run(directory: Path) -> Document:
 
 
 def is_over(directory: Path) -> bool:
-    """Whether every seed of a run has come to its end."""
-    runs, _ = read_runs([directory])
-    seeds = {seed for run in runs for seed in run.config["seeds"]}
-    return all(run.is_whole for run in runs) and seeds == {run.seed for run in runs}
+    """Whether every member of a run was evaluated at its last step."""
+    config = json.loads((directory / "config.json").read_text())
+    rows = read_table(directory / FILES["evaluation"])
+    ended = [row for row in rows if int(row["env_step"]) >= config["steps"]]
+    return len(ended) >= len(config["seeds"])
 
 
 def _count(runs: Sequence[Run]) -> str:
@@ -83,7 +86,8 @@ def _plural(count: int, name: str) -> str:
 def _curves(groups: Sequence[Group]) -> Section:
     text = (
         "Thin lines are seeds, the thick one is their mean, the band one deviation over seeds, as "
-        "in the paper; grey is the paper's mean and deviation, by its digitised figures."
+        "in the paper; grey is the paper's mean and deviation, by its digitised figures. Up to "
+        f"{figures.MOST_TOGETHER} methods are drawn together, too."
     )
     together = defaultdict(list)
     for each in groups:

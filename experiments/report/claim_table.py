@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from experiments.paper_curves import STEPS
 from experiments.plot import LABELS
 from experiments.report.claims import AREA, CLAIMS, Arm, Claim
 from experiments.report.document import (
@@ -14,7 +15,6 @@ from experiments.report.document import (
     spread,
 )
 from experiments.report.methods import Group, Method
-from experiments.report.published import STEPS
 from experiments.report.verdicts import (
     FAILS,
     HOLDS,
@@ -35,12 +35,12 @@ def section(groups: Sequence[Group]) -> Section:
     judged = [(claim, judge(claim, groups)) for claim in CLAIMS]
     told = [finding for _, found in judged for finding in found if finding.is_of_the_papers_length]
     counts = ", ".join(
-        f"{sum(finding.verdict == verdict for finding in told)} {verdict}"
+        f"{verdict}: {sum(finding.verdict == verdict for finding in told)}"
         for verdict in (HOLDS, FAILS, OPEN)
     )
     waiting = sum(not any(f.is_of_the_papers_length for f in found) for _, found in judged)
     text = (
-        f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, {waiting} not yet run. Higher is "
+        f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, not yet run: {waiting}. Higher is "
         f"tested by Welch's two-sided test at {1 - LEVEL:.0%}, close by two one-sided tests within "
         f"{MARGIN:.0%} of the second mean (the paper names no margin), sooner by redrawn seeds. "
         "Each line is a test of its own: of a hundred claims without any difference five would be "
@@ -55,8 +55,6 @@ def section(groups: Sequence[Group]) -> Section:
         "verdict",
         "source",
         "paper's own p",
-        "environment",
-        "steps",
         "first (seeds)",
         "second (seeds)",
         "p",
@@ -70,7 +68,7 @@ def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
     papers = [claim.source, probability(papers_own(claim))]
     rows: list[list[str | Cell]] = []
     if not any(finding.is_of_the_papers_length for finding in found):
-        rows.append([tell(claim), missing(), *papers, "–", f"{STEPS:,}", *["–"] * 4])
+        rows.append([tell(claim), missing(), *papers, *["–"] * 4])
     for finding in sorted(found, key=lambda finding: -finding.reached):
         names = ["", "", ""] if rows else [tell(claim), *papers]
         verdict, *numbers = _tell_finding(claim, finding)
@@ -87,11 +85,9 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
     if claim.kind == "sooner":
         first = f"step {number(finding.first.mean)} ({finding.first.seeds})"
     # What is said of a shorter run is not said of the paper's.
-    short = "" if finding.is_of_the_papers_length else f"at {finding.reached:,}: "
+    length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
     return [
-        Cell(f"{short}{finding.verdict}", _KINDS[finding.verdict]),
-        finding.where,
-        f"{finding.reached:,}",
+        Cell(f"{finding.where}{length}: {finding.verdict}", _KINDS[finding.verdict]),
         first,
         second,
         probability(finding.p_value),

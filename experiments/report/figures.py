@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.paper_curves import PERIOD, Curve
 from experiments.plot import COLORS
 from experiments.report import published
 from experiments.report.aggregates import Arm
@@ -27,7 +28,10 @@ Layers = Mapping[tuple[str, str], LayerHistory]
 
 # Stands for the page's colour until the SVG is written.
 _PAGE = "#010203"
-_TITLE_WIDTH = 48  # characters
+# Characters of a line.
+_TITLE_WIDTH, _LABEL_WIDTH = 48, 34
+# Beside more methods there is no room for their curves.
+MOST_TOGETHER = 8
 # Methods of one algorithm have one colour; their settings are told by dashes.
 _DASHES = ("-", "--", ":", "-.")
 _STYLE: Any = {
@@ -55,10 +59,13 @@ _STYLE: Any = {
 
 
 def draw_curves(groups: Sequence[Group]) -> list[str]:
-    """Learning curves of one task and length: all methods together, then each over the paper's."""
+    """Learning curves of one task and length: methods together, then each over the paper's.
+
+    More than `MOST_TOGETHER` are not drawn together.
+    """
     limits = _limits(groups)
     pictures = []
-    if len(groups) > 1:
+    if 1 < len(groups) <= MOST_TOGETHER:
         dashes = _dashes([group.method for group in groups])
         with _axes(f"{groups[0].method.where}: all methods") as (axis, written):
             for group in groups:
@@ -77,19 +84,17 @@ def _limits(groups: Sequence[Group]) -> tuple[float, float]:
     """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
     values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
     for group in groups:
-        if (curve := _until(published.curve_of(group.method), group)) is not None:
+        if (curve := _papers(group)) is not None:
             values += [curve.mean - curve.deviation, curve.mean + curve.deviation]
     every = np.concatenate(values)
     room = 0.05 * float(np.ptp(every)) or 1.0
     return float(every.min()) - room, float(every.max()) + room
 
 
-def _until(curve: published.Curve | None, group: Group) -> published.Curve | None:
-    """The part of the paper's curve that a group has come to."""
-    if curve is None:
-        return None
-    shown = curve.steps <= max(group.reached, published.PERIOD)
-    return published.Curve(*(values[shown] for values in curve))
+def _papers(group: Group) -> Curve | None:
+    """The paper's curve up to where a group has come, if it has one."""
+    curve = published.curve_of(group.method)
+    return curve and curve.until(max(group.reached, PERIOD))
 
 
 def _draw_mean(axis: Any, group: Group, dash: str) -> None:
@@ -102,7 +107,7 @@ def _draw_mean(axis: Any, group: Group, dash: str) -> None:
 
 def _draw_over_paper(axis: Any, group: Group) -> None:
     """The seeds, their mean and deviation over the paper's mean and deviation."""
-    if (curve := _until(published.curve_of(group.method), group)) is not None:
+    if (curve := _papers(group)) is not None:
         steps, mean, deviation = curve
         axis.plot(steps, mean, color=_PAGE, alpha=0.7, linewidth=1, label="paper, 5 seeds")
         axis.fill_between(steps, mean - deviation, mean + deviation, color=_PAGE, alpha=0.15)
@@ -131,7 +136,7 @@ def _finish_curves(axis: Any, limits: tuple[float, float]) -> None:
 def _finish_steps(axis: Any) -> None:
     axis.set_xlabel("environment steps")
     axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-    _name_once(axis)
+    _add_legend(axis)
 
 
 def draw_profiles(arms: Sequence[Arm]) -> list[str]:
@@ -151,7 +156,7 @@ def draw_profiles(arms: Sequence[Arm]) -> list[str]:
                 axis.plot(thresholds, shares, label=arm.label, **style)
             axis.set_xlabel("final return, of the paper's TD3 at the same step")
             axis.set_ylabel("share of runs above")
-            axis.legend(loc="best")
+            _add_legend(axis)
         pictures.append(written[0])
     return pictures
 
@@ -219,15 +224,19 @@ def _draw_degrees(method: Method, network: str, seed: int, degrees: tuple[np.nda
         axis.set_xlabel(f"input, seed {seed}")
         axis.set_ylabel("connections")
         axis.set_ylim(bottom=0)
-        axis.legend(loc="best")
+        _add_legend(axis)
     return written[0]
 
 
-def _name_once(axis: Any) -> None:
-    """The legend; lines of several seeds have one label."""
+def _add_legend(axis: Any) -> None:
+    """The legend, if there are lines; those of several seeds have one label."""
     lines, labels = axis.get_legend_handles_labels()
-    if named := dict(zip(labels, lines, strict=True)):
-        axis.legend(named.values(), named.keys(), loc="best")
+    named = {
+        textwrap.fill(label, _LABEL_WIDTH): line for label, line in zip(labels, lines, strict=True)
+    }
+    if named:
+        legend = axis.legend(named.values(), named.keys(), loc="best")
+        legend.set_in_layout(False)  # A wide one must not squeeze the axes.
 
 
 def _dashes(methods: Sequence[Method]) -> dict[Method, str]:

@@ -65,10 +65,6 @@ class Method(NamedTuple):
         """The same for a method everywhere, whatever its settings."""
         return COLORS[self.algo]
 
-    def with_change(self, name: str, value: Any) -> "Method":
-        """The method with one setting more that differs."""
-        return self._replace(changes=(*self.changes, (name, value)))
-
 
 class Group(NamedTuple):
     """The seeds of a method that shall have the same length.

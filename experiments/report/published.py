@@ -1,20 +1,8 @@
-"""What the paper printed: its tables, its curves, and the numbers of its figures."""
+"""What the paper printed: the cells of its tables, and the curve that shows a method."""
 
-import csv
-import functools
-from collections import defaultdict
-from typing import NamedTuple
-
-import numpy as np
-
-from experiments.metrics import learning_curve_area
-from experiments.plot import PAPER_CURVES
+from experiments.paper_curves import SEEDS, Curve, read_curves
 from experiments.report.methods import TASKS, Method
 from experiments.statistics import Sample, from_population
-
-SEEDS = 5
-STEPS = 1_000_000
-PERIOD = 5_000
 
 _FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
 _FIGURE_4 = ("sac", "ds_sac")
@@ -88,37 +76,6 @@ AREAS: dict[str, dict[str, dict[str, float]]] = {
         }.items()
     },
 }
-
-
-class Curve(NamedTuple):
-    """A digitised curve: mean and deviation over five seeds, by environment step."""
-
-    steps: np.ndarray
-    mean: np.ndarray
-    deviation: np.ndarray
-
-    def at(self, step: int) -> tuple[float, float]:
-        """Mean and deviation at the last evaluation up to a step."""
-        place = int(np.searchsorted(self.steps, step, side="right")) - 1
-        return float(self.mean[place]), float(self.deviation[place])
-
-    def area(self, until: int) -> float:
-        """LCA of the evaluations up to a step of `PERIOD` or later."""
-        shown = self.mean[self.steps <= until].tolist()
-        return learning_curve_area(shown, min(until, STEPS), PERIOD)
-
-
-@functools.cache
-def read_curves() -> dict[tuple[str, str, str], Curve]:
-    """All digitised curves, by figure, task and algorithm; none where the file is not there."""
-    if not PAPER_CURVES.exists():
-        return {}
-    found = defaultdict(list)
-    with PAPER_CURVES.open(newline="") as file:
-        for row in csv.DictReader(file):
-            point = [float(row[name]) for name in ("env_step", "return_mean", "return_std")]
-            found[row["figure"], row["env"], row["algo"]].append(point)
-    return {key: Curve(*np.array(points).T) for key, points in found.items()}
 
 
 def curve_of(method: Method) -> Curve | None:

@@ -3,14 +3,17 @@
 import csv
 import io
 import json
+import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.settings import override
 from dsrl_jax.training.description import describe, from_description
 from experiments.flags import UsageError
 from experiments.metrics import Score, score
@@ -27,6 +30,8 @@ _NOT_A_CHANGE = {
     "seeds",
     "log_period",
     "initial_policy",
+    "varied",
+    "freezes",
     *MAY_CHANGE,
 }
 # What configurations lack that were written before there was a choice.
@@ -43,6 +48,7 @@ class Run(NamedTuple):
     experiment: Experiment
     method: Method
     seed: int
+    member: str  # its number, where the tables tell it
     steps: np.ndarray  # int, of its evaluations
     returns: np.ndarray  # float, mean over an evaluation's episodes
 
@@ -82,25 +88,29 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     notes: list[str] = []
     for directory in dict.fromkeys(found for place in places for found in _find(place)):
         try:
-            for run in _read(directory):
-                key = (run.method, run.length, run.seed)
-                other = runs.get(key)
-                if other is None:
-                    runs[key] = run
-                    continue
-                kept, left = (run, other) if run.reached > other.reached else (other, run)
-                runs[key] = kept
-                if not _is_copy(kept, left):
-                    notes.append(
-                        f"{left.directory} is not counted: {kept.directory} has the same settings "
-                        f"and seed {left.seed}, with other returns"
-                    )
-        except (OSError, KeyError, TypeError, ValueError) as error:
+            for run in _read(directory, notes):
+                _add(runs, run, notes)
+        except (OSError, LookupError, TypeError, ValueError) as error:
             notes.append(f"{directory} is not counted: {' '.join(str(error).split())}")
     if not runs:
         where = ", ".join(map(str, places))
         raise UsageError(notes[0] if notes else f"{where} holds no run with an evaluation yet")
     return sorted(runs.values(), key=lambda run: (run.method.order, run.length, run.seed)), notes
+
+
+def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
+    """Counts a run, unless its seed is there already and has come as far."""
+    key = (run.method, run.length, run.seed)
+    other = runs.setdefault(key, run)
+    if other is run:
+        return
+    kept, left = (run, other) if run.reached > other.reached else (other, run)
+    runs[key] = kept
+    if not _is_copy(kept, left):
+        notes.append(
+            f"{left.directory} is not counted: {kept.directory} has the same settings and seed "
+            f"{left.seed}, with other returns"
+        )
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -123,19 +133,32 @@ def _find(place: Path) -> Iterator[Path]:
             yield path.parent
 
 
-def _read(directory: Path) -> Iterator[Run]:
-    """The seeds of one run directory that have an evaluation; members of a sweep each by itself."""
+def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
+    """The members of one run directory that have an evaluation; notes those that broke down."""
     config = json.loads((directory / "config.json").read_text())
     experiment = from_description(_FIRST | config)
-    method = _method(config, experiment)
     found = defaultdict(list)
+    broken: dict[str, None] = {}
     for row in read_table(directory / FILES["evaluation"]):
         key = (row.get("member", ""), int(row["seed"]))
-        found[key].append((int(row["env_step"]), float(row["return_mean"])))
+        if math.isfinite(value := float(row["return_mean"])):
+            found[key].append((int(row["env_step"]), value))
+        else:  # From where a sweep's member is frozen on it has no returns.
+            who = f"member {key[0]}" if key[0] else f"seed {key[1]}"
+            broken[f"{directory}, {who}: its numbers were not finite; figures are of others"] = None
+    notes += broken
     for (member, seed), points in found.items():
-        own = method.with_change("member", member) if member else method
-        steps, returns = zip(*points, strict=True)
-        yield Run(directory, config, experiment, own, seed, np.array(steps), np.array(returns))
+        place = int(member) if member else experiment.seeds.index(seed)
+        own = _of_member(config, experiment, place)
+        steps, returns = map(np.array, zip(*points, strict=True))
+        yield Run(directory, config, own, _method(config, own), seed, member, steps, returns)
+
+
+def _of_member(config: dict[str, Any], experiment: Experiment, place: int) -> Experiment:
+    """The settings of one member of a run; those of a sweep differ in what `varied` names."""
+    varied = config.get("varied") or {}
+    own = {name: values[place] for name, values in varied.items()}
+    return replace(experiment, agent=override(experiment.agent, own))
 
 
 def _method(config: dict[str, Any], experiment: Experiment) -> Method:

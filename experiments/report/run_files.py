@@ -35,9 +35,8 @@ class Duration(NamedTuple):
 def read_topology(run: Run) -> dict[tuple[str, str], LayerHistory]:
     """By network and layer; empty where nothing was recorded."""
     found = defaultdict(list)
-    member = str(dict(run.method.changes).get("member", ""))
     for row in read_table(run.directory / FILES["topology"]):
-        if int(row["seed"]) == run.seed and row.get("member", "") == member:
+        if int(row["seed"]) == run.seed and row.get("member", "") == run.member:
             found[row["network"], row["layer"]].append(row)
     return {key: _history(rows) for key, rows in found.items()}
 

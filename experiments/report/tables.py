@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from experiments.metrics import steps_to_reach
+from experiments.paper_curves import PERIOD, STEPS, read_curves
 from experiments.plot import LABELS
 from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
@@ -42,11 +43,11 @@ def results(groups: Sequence[Group]) -> Section:
 def _row(group: Group, groups: Sequence[Group]) -> list[str | Cell]:
     method, seeds = group.method, [str(run.seed) for run in group.counted]
     reached = f"{group.reached:,}"
-    curve = published.curve_of(method) if group.reached <= published.STEPS else None
+    curve = published.curve_of(method) if group.reached <= STEPS else None
     beside, area = "–", "–"
     if curve is not None:
         beside = spread(*curve.at(group.reached))
-        if group.reached >= published.PERIOD:
+        if group.reached >= PERIOD:
             area = number(curve.area(group.reached), 4)
     return [
         method.where,
@@ -143,9 +144,9 @@ def _figure_3() -> dict[str, tuple[Arm, float | None, float | None]]:
     found: dict[str, tuple[Arm, float | None, float | None]] = {}
     for figure, steps in (("3a", 500_000), ("3b", 700_000)):
         for algo in ("td3", "ds_td3"):
-            curve = published.read_curves().get((figure, "HalfCheetah", algo))
-            final = curve.at(published.STEPS)[0] if curve else None
-            area = curve.area(published.STEPS) if curve else None
+            curve = read_curves().get((figure, "HalfCheetah", algo))
+            final = curve.at(STEPS)[0] if curve else None
+            area = curve.area(STEPS) if curve else None
             found[f"{LABELS[algo]}, {steps:,} steps"] = (started(algo, steps), final, area)
     return found
 
@@ -177,7 +178,7 @@ def _of_the_papers_length(groups: Iterable[Group], task: str, arm: Arm) -> list[
     return [
         group
         for group in groups
-        if group.reached == published.STEPS
+        if group.reached == STEPS
         and group.method.backend != "brax"
         and (group.method.task, group.method.algo, group.method.preset, group.method.changes)
         == (task, *arm)
@@ -222,7 +223,7 @@ def runs(groups: Sequence[Group]) -> Section:
         "versions",
         "directory",
     )
-    text = "None is picked: whatever the named folders hold is here, finished or not."
+    text = "Nothing is picked: all that the named folders hold, finished or not; copies count once."
     return Section("Runs", text, [Table("A line for each seed", header, rows, words=2)])
 
 

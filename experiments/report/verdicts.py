@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.metrics import steps_to_reach
+from experiments.paper_curves import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, Arm, Claim
 from experiments.report.methods import Group, Method
@@ -42,7 +43,7 @@ class Finding(NamedTuple):
     @property
     def is_of_the_papers_length(self) -> bool:
         """Whether the paper's claim is about this very step."""
-        return self.reached == published.STEPS
+        return self.reached == STEPS
 
 
 def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:

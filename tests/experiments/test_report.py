@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from experiments.report import command, published
+from experiments.paper_curves import read_curves
+from experiments.report import command
 from experiments.report.build import build, build_of_run
 from experiments.report.document import (
     Cell,
@@ -127,7 +128,7 @@ def test_results_by_hand(document):
     assert sparse["last 10"] == "220 ± 110"  # 20 * (1 + ... + 10) / 10 = 110, 220, 330
     assert sparse["LCA"] == "0.0440 ± 0.0220"  # 2200 / 50,000
     assert sparse["steps to dense"] == "30,000"  # 2 * 20 * step passes 200 at the sixth
-    curve = published.read_curves()["1", "HalfCheetah", "ds_td3"]
+    curve = read_curves()["1", "HalfCheetah", "ds_td3"]
     assert sparse["paper, same step"] == spread(*curve.at(50_000))
 
 
@@ -162,12 +163,12 @@ def test_claims_are_counted_and_told(document):
     rows = table(document, "The paper's claims", "One").rows
     assert rows[0][0] == "HalfCheetah: DS-TD3 ends higher than TD3"
     assert rows[0][1] == Cell("not yet run", "missing")
-    assert rows[1][1].text == "at 50,000: not yet enough seeds"
+    assert rows[1][1].text == "HalfCheetah-v5 at 50,000: not yet enough seeds"
     assert rows[1][1].kind == "open"
 
 
 def test_over_all_tasks_by_hand(document):
-    dense = published.read_curves()["1", "HalfCheetah", "td3"].at(50_000)[0]
+    dense = read_curves()["1", "HalfCheetah", "td3"].at(50_000)[0]
     rows = table(document, "Over all tasks", "Normalised").rows
     assert rows[1][:4] == ["DS-TD3", "HalfCheetah-v5", "50,000", "3"]
     assert rows[1][6] == number(400 / dense, 3)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from experiments.metrics import steps_to_reach
+from experiments.metrics import score, steps_to_reach
+from experiments.paper_curves import PERIOD, STEPS, read_curves
 from experiments.report import published
 from experiments.report.claims import FIGURE_2A, FIGURE_2B
 from experiments.report.methods import TASKS, Method
@@ -28,19 +29,22 @@ def test_all_cells_are_there():
 
 @pytest.mark.parametrize("table, task, algo", AREAS)
 def test_areas_of_the_curves_are_the_tables(table, task, algo):
-    curve = published.read_curves()[FIGURES[table], task, algo]
+    curve = read_curves()[FIGURES[table], task, algo]
     printed = published.AREAS[table][task][algo]
-    assert curve.area(published.STEPS) == pytest.approx(printed, abs=1e-4)
+    area = score(curve.steps.astype(int), curve.mean.tolist(), PERIOD).learning_curve_area
+    assert area == pytest.approx(printed, abs=1e-4)
+    assert curve.area(STEPS) == pytest.approx(area)
 
 
 @pytest.mark.parametrize("table, task, algo", RETURNS)
 def test_last_evaluations_of_the_curves_are_the_tables_returns(table, task, algo):
-    curve = published.read_curves()[FIGURES[table], task, algo]
+    curve = read_curves()[FIGURES[table], task, algo]
     mean, deviation = published.RETURNS[table][task][algo]
-    assert curve.at(published.STEPS)[0] == pytest.approx(mean, abs=0.03)
+    final = score(curve.steps.astype(int), curve.mean.tolist(), PERIOD).final
+    assert final == curve.at(STEPS)[0] == pytest.approx(mean, abs=0.03)
     if (table, task, algo) != ("1", "HalfCheetah", "ds_td3"):
         # There the figure has 448.17, the table 482.55.
-        assert curve.at(published.STEPS)[1] == pytest.approx(deviation, abs=0.03)
+        assert curve.at(STEPS)[1] == pytest.approx(deviation, abs=0.03)
 
 
 def test_the_figures_of_figure_2_are_the_tables_where_both_show_a_method():
@@ -57,8 +61,8 @@ def test_the_figures_of_figure_2_are_the_tables_where_both_show_a_method():
 def test_steps_to_dense_of_the_papers_curves():
     found = []
     for task in TASKS:
-        sparse = published.read_curves()["1", task, "ds_td3"]
-        final = published.read_curves()["1", task, "td3"].at(published.STEPS)[0]
+        sparse = read_curves()["1", task, "ds_td3"]
+        final = read_curves()["1", task, "td3"].at(STEPS)[0]
         found.append(steps_to_reach(sparse.steps.tolist(), sparse.mean.tolist(), final))
     assert found == [730_000, 420_000, 160_000, 530_000, 465_000]
 
@@ -90,6 +94,6 @@ def test_the_figure_that_shows_a_method(of, figure):
 
 
 def test_a_curve_is_read_at_its_last_evaluation():
-    curve = published.read_curves()["1", "Ant", "td3"]
+    curve = read_curves()["1", "Ant", "td3"]
     assert curve.at(7_000) == curve.at(5_000) == (curve.mean[1], curve.deviation[1])
     assert curve.area(5_000) == pytest.approx((curve.mean[0] + curve.mean[1]) / 5_000)

@@ -70,17 +70,34 @@ def test_a_run_that_starts_from_a_policy_is_another_method(tmp_path):
     assert len(only.runs) == 2
 
 
-def test_members_of_a_sweep_are_methods_of_their_own(tmp_path):
-    run = write_run(tmp_path / "run", [[0.0, 1]])
+def write_sweep(directory, returns):
+    """Three members of one seed, of which two have the same adaptation fraction."""
+    run = write_run(directory, [[0.0, 1]] * 3, seeds=(0, 1, 2))
+    change(run, seeds=[0, 0, 1], varied={"drop_fraction": [0.05, 0.3, 0.05]})
     rows = [
-        {"member": member, "seed": 0, "env_step": step, "return_mean": member + step}
-        for step in (0, 5_000)
-        for member in (0, 1)
+        {"member": member, "seed": member // 2, "env_step": 5_000 * place, "return_mean": value}
+        for place in range(2)
+        for member, value in enumerate(each[place] for each in returns)
     ]
     write_rows(run / "evaluations.csv", rows)
-    groups, notes = read(run)
+    return run
+
+
+def test_members_of_a_sweep_are_methods_by_their_settings(tmp_path):
+    groups, notes = read(write_sweep(tmp_path / "run", [[0.0, 1], [0.0, 2], [0.0, 3]]))
     assert not notes
-    assert [each.values("final").tolist() for each in groups] == [[5_000], [5_001]]
+    assert [(each.method.label, each.values("final").tolist()) for each in groups] == [
+        ("DS-TD3", [1, 3]),
+        ("DS-TD3 (η = 0.3)", [2]),
+    ]
+    assert groups[1].runs[0].experiment.agent.sparse.drop_fraction == 0.3
+
+
+def test_a_member_that_was_frozen_has_not_come_to_its_end(tmp_path):
+    groups, notes = read(write_sweep(tmp_path / "run", [[0.0, 1], [0.0, math.nan], [0.0, 3]]))
+    assert [note.split(", ")[1][:8] for note in notes] == ["member 1"]
+    assert groups[1].reached == 0
+    assert not groups[1].is_whole
 
 
 def test_a_config_of_before_there_was_a_choice_has_the_first_one(tmp_path):
