@@ -44,7 +44,7 @@ from experiments.paper.tasks import Machine, Task, locate, make_tasks
 from experiments.paper.wanted import Choice, choose_figures, choose_runs
 from experiments.paper.work import limits, work
 from experiments.presets import FIGURES, SEEDS, TASKS
-from experiments.stopping import StopRequest
+from experiments.stopping import StopRequest, ends_on_interrupt
 
 # Brax has other dynamics and rewards: its returns never stand beside the paper's.
 BACKENDS = ("gymnasium", "envpool")
@@ -91,7 +91,12 @@ class Plan(NamedTuple):
 
 def main(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status, see above."""
-    begun = time.monotonic()
+    with ends_on_interrupt():
+        return run(arguments, time.monotonic())
+
+
+def run(arguments: list[str], begun: float) -> int:
+    """The same, from a time on that a time limit counts from."""
     values = make_flags()
     try:
         names = parse(values, arguments, stray=True)
@@ -189,15 +194,14 @@ def compute(tasks: list[Task], plan: Plan, board: Board, begun: float) -> int:
     if not left:
         return 0
     waiting = sum(states[directory] is State.WAITING for directory in left)
-    begun_anew = f", {waiting} of them not begun here" if waiting else ""
+    not_begun = f", {waiting} of them not begun here" if waiting else ""
     print(
-        f"{len(left)} of {len(tasks)} are not done{begun_anew}; the same command continues",
+        f"{len(left)} of {len(tasks)} are not done{not_begun}; the same command continues",
         file=sys.stderr,
     )
     if request.is_made():
         return request.status
-    is_over = time.monotonic() >= end.stop
-    return 143 if is_over else 1
+    return 143 if time.monotonic() >= end.stop else 1
 
 
 def show_costs() -> None:
