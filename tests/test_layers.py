@@ -56,6 +56,7 @@ WITHOUT_JAX = [
     "experiments.evaluate",
     "experiments.flags",
     "experiments.run",
+    "experiments.sweep",
 ]
 
 
