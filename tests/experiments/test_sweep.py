@@ -11,6 +11,7 @@ import sys
 import pytest
 
 from dsrl_jax.training import train as training
+from dsrl_jax.training.policy import load_policy
 from experiments import memory, sweep
 from experiments.sweep_progress import SweepProgress
 from tests.training.numpy_program import numpy_program
@@ -222,3 +223,12 @@ def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
     assert memory.most_members(memory.Needed(10, 10), memory.Free(60, 30)) == 2
     assert memory.most_members(memory.Needed(10, 0), memory.Free(1, None)) == 1
     assert memory.most_members(memory.Needed(10, 0), memory.Free(None, 5)) is None
+
+
+def test_a_members_policy_is_found_by_its_number(finished):
+    with pytest.raises(ValueError, match="seed must be one of 5, 6, 7, got 4"):
+        load_policy(finished / "batch_1", seed=4)
+    with pytest.raises(ValueError, match="member must be from 0 to 2, .*, got 3"):
+        load_policy(finished / "batch_1", member=3)
+    with pytest.raises(ValueError, match="member must be"):
+        load_policy(finished / "batch_1", seed=7, member=0)
