@@ -28,6 +28,7 @@ def export_policy(
     path: str | os.PathLike[str],
     *,
     seed: int | None = None,
+    member: int | None = None,
     best: bool = False,
 ) -> Path:
     """Writes the actor of a run's last checkpoint.
@@ -36,6 +37,7 @@ def export_policy(
       path: ends in `.npz`: a list of connections, which `dsrl_jax.policy` reads with NumPy alone;
         or in `.onnx`: dense kernels, for which the package onnx must be installed.
       seed: whose actor; may be left out if the run has one seed.
+      member: the number of whose actor it is, where members share a seed.
       best: the actor of the highest mean return of all evaluations, in place of the last one.
     Returns:
       The path.
@@ -48,7 +50,7 @@ def export_policy(
         raise ExportError(f"path must end in .npz or .onnx, got {str(path)!r}")
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("an .onnx file needs the package onnx: pip install onnx")
-    actor = read_layers(run_dir, seed, best=best)
+    actor = read_layers(run_dir, seed, member=member, best=best)
     temporary = path.with_name(f"{path.name}.new")  # what is at `path` is always a whole file
     try:
         writers[path.suffix](temporary, actor)
@@ -59,13 +61,17 @@ def export_policy(
 
 
 def read_layers(
-    run_dir: str | os.PathLike[str], seed: int | None = None, *, best: bool = False
+    run_dir: str | os.PathLike[str],
+    seed: int | None = None,
+    *,
+    member: int | None = None,
+    best: bool = False,
 ) -> Actor:
     """The deterministic policy's layers. Raises ExportError, as `export_policy`."""
     from dsrl_jax.training import policy
 
     try:
-        held = policy.read_actor(Path(run_dir), seed=seed, best=best)
+        held = policy.read_actor(Path(run_dir), seed=seed, member=member, best=best)
     except (ValueError, OSError) as error:
         raise ExportError(str(error)) from error
     layers = [

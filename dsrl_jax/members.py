@@ -40,7 +40,7 @@ def resolve_members(
             raise ValueError(
                 f"{name} must have one value for each of {max(size, 1)} members, got {len(found)}"
             )
-    return join(
+    joined = join(
         [
             resolve(
                 env_id,
@@ -52,13 +52,17 @@ def resolve_members(
             for member in range(size)
         ]
     )
+    members = list(zip(joined.seeds, *joined.varied.values(), strict=True))
+    if len(set(members)) < len(members):
+        raise ValueError("two members are the same: they differ neither in seed nor in a setting")
+    return joined
 
 
 def join(experiments: Sequence[Experiment]) -> Experiment:
     """The experiment whose members these are, in order.
 
     Raises:
-      ValueError: if two differ in what members cannot differ in, or in nothing.
+      ValueError: if two differ in what members cannot differ in.
     """
     first = experiments[0]
     differing = [name for name, value in shared(first).items() if not _all_equal(experiments, name)]
@@ -72,9 +76,6 @@ def join(experiments: Sequence[Experiment]) -> Experiment:
         for name in _numbers(first.algo)
         if any(values[name] != held[0][name] for values in held)
     }
-    members = list(zip(seeds, *varied.values(), strict=True))
-    if len(set(members)) < len(members):
-        raise ValueError("two members are the same: they differ neither in seed nor in a setting")
     return dataclasses.replace(first, agent=agents[0], seeds=seeds, varied=varied)
 
 

@@ -225,6 +225,18 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
 
 
+def heeds(algo: str, name: str, given: Mapping[str, Any]) -> bool:
+    """Whether a method has a setting, beside the other settings that are given."""
+    config, topology = ALGORITHMS[algo]
+    own_topology = given.get("actor_topology") or given.get("critic_topology")
+    if topology == "dense" and name in {field.name for field in settings_of(SparseConfig)}:
+        return False
+    if topology == "static" and name in _OF_ADAPTATIONS and not own_topology:
+        return False
+    configs = (LoopConfig, BraxConfig, config)
+    return any(name == field.name for each in configs for field in settings_of(each))
+
+
 def _check_back_end(given: Mapping[str, Any], env_preset: str, backend: str) -> None:
     """No setting of one back-end is given with another."""
     of_brax = [field.name for field in settings_of(BraxConfig) if field.name in given]

@@ -63,6 +63,9 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     flags.DEFINE_integer("episodes", 100, "how many, of each seed", 1, **add)
     flags.DEFINE_integer("seed", None, "one seed of the run; default: all", 0, **add)
+    flags.DEFINE_integer(
+        "member", None, "one member's number, where members share a seed, as in a sweep", 0, **add
+    )
     flags.DEFINE_bool(
         "best", False, "the best policy by the run's evaluations, not the last", **add
     )
@@ -83,14 +86,16 @@ def run(directory: Path, values: flags.FlagValues) -> None:
       ValueError: if there is no such policy or environment, or no video can be made here.
       VideoError: if the video failed.
     """
-    policies = load(directory, values.seed, values.best)
+    policies = load(directory, values.seed, values.best, values.member)
     check_environment(policies[0])
     if values.video:
         check_drawing(policies[0].experiment, Path(values.video))
     which = "best" if values.best else "last"
     print(f"{directory}: {which} policies, {values.episodes} episodes each")
+    number = f"{'member':>6} " if policies[0].experiment.is_numbered else ""
     print(
-        f"{'seed':>5} {'step':>9} {'mean':>9} {'std':>9}" + "".join(f" {q:>9}" for q in QUANTILES)
+        f"{number}{'seed':>5} {'step':>9} {'mean':>9} {'std':>9}"
+        + "".join(f" {q:>9}" for q in QUANTILES)
     )
     for policy in policies:
         print(describe(policy, play(policy, values.episodes)), flush=True)
@@ -100,13 +105,17 @@ def run(directory: Path, values: flags.FlagValues) -> None:
         print(f"{values.video}: an episode of {length} steps, return {total:.1f}")
 
 
-def load(directory: Path, seed: int | None, best: bool) -> "list[Policy]":
-    """A run's policies, of one seed or of all. Raises ValueError: there are no such ones."""
+def load(
+    directory: Path, seed: int | None, best: bool, member: int | None = None
+) -> "list[Policy]":
+    """A run's policies, of one member or of all. Raises ValueError: there are no such ones."""
     from dsrl_jax.training.policy import load_policy, read_experiment
 
     try:
-        seeds = read_experiment(directory)[0].seeds if seed is None else (seed,)
-        return [load_policy(directory, seed=seed, best=best) for seed in seeds]
+        if seed is not None or member is not None:
+            return [load_policy(directory, seed=seed, member=member, best=best)]
+        members = range(len(read_experiment(directory)[0].seeds))
+        return [load_policy(directory, member=number, best=best) for number in members]
     except OSError as error:
         raise UsageError(f"{directory} cannot be read: {error}") from error
 
@@ -146,12 +155,13 @@ def play(policy: "Policy", episodes: int) -> "np.ndarray":
 
 
 def describe(policy: "Policy", returns: "np.ndarray") -> str:
-    """A row: seed, step, mean, deviation, quantiles."""
+    """A row: member where rows have its number, seed, step, mean, deviation, quantiles."""
     import numpy as np
 
     numbers = [returns.mean(), returns.std(), *np.quantile(returns, list(QUANTILES.values()))]
     cells = "".join(f" {number:>9.1f}" for number in numbers)
-    return f"{policy.seed:>5} {policy.env_step:>9,}{cells}"
+    number = f"{policy.member:>6} " if policy.experiment.is_numbered else ""
+    return f"{number}{policy.seed:>5} {policy.env_step:>9,}{cells}"
 
 
 def _make(policy: "Policy", render_mode: str | None = None) -> Any:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import textwrap
+from collections.abc import Sequence
 from typing import Any, get_args, get_origin
 
 from absl import flags
@@ -177,6 +178,29 @@ def given_settings(values: flags.FlagValues) -> dict[str, Any]:
         for name, field in _settings().items()
         if values[name].present
     }
+
+
+def given_lists(values: flags.FlagValues) -> dict[str, tuple[Any, ...]]:
+    """As `given_settings`, of lists: 0.1,0.2; or 64,64;256,256 where a value has commas itself.
+
+    Raises:
+      UsageError: for a value that is not of its setting's type, or that is named twice.
+    """
+    found = {}
+    for name, field in _settings().items():
+        if values[name].present:
+            comma = ";" if get_origin(field.type) is tuple else ","
+            words = str(values[name].value).split(comma)
+            found[name] = tuple(parse_value(name, field.type, word) for word in words)
+            check_different(name, found[name])
+    return found
+
+
+def check_different(name: str, found: Sequence[Any]) -> None:
+    """Raises UsageError for a list that names a value twice."""
+    twice = [value for place, value in enumerate(found) if value in found[:place]]
+    if twice:
+        raise UsageError(f"--{name} names {format_value(twice[0])} twice")
 
 
 def parse_value(name: str, kind: Any, text: str) -> Any:

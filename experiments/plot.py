@@ -86,10 +86,11 @@ def read_curves(directory: Path) -> list[Curve]:
         raise UsageError(f"{directory} has no evaluations yet")
     found = defaultdict(list)
     for row in rows:
-        found[int(row["seed"])].append((int(row["env_step"]), float(row["return_mean"])))
+        whose = (row.get("member"), int(row["seed"]))  # Members of a sweep may share a seed.
+        found[whose].append((int(row["env_step"]), float(row["return_mean"])))
     return [
         Curve(config["env"], config["algo"], config["preset"], seed, *np.array(points, float).T)
-        for seed, points in found.items()
+        for (_, seed), points in found.items()
     ]
 
 

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 
@@ -21,6 +21,15 @@ from experiments.run_directory import RunDirectory
 from experiments.stopping import StopRequest
 
 Row = dict[str, Any]
+
+
+class Shown(Protocol):
+    """What shows rows."""
+
+    def show(self, row: Row) -> None:
+        """Takes in one row of a loop."""
+
+
 # What may end a run and is no mistake in this program; of JAX's errors a lack of memory alone.
 FAILURES = (
     NotFiniteError,
@@ -55,7 +64,10 @@ def train(
             rows = training.run(
                 experiment, directory, tables=files.tables, stop=request.is_made, devices=devices
             )
-            last = _write_rows(experiment, spaces, files, rows)
+            dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
+            progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
+            with contextlib.closing(progress):
+                last = write_rows(files, progress, rows)
         if last["kind"] == "stopped":
             step = f"stopped at step {last['env_step']:,} of {experiment.loop.steps:,} and saved"
             print(f"{step}; the same command continues", file=sys.stderr)
@@ -64,10 +76,7 @@ def train(
         print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
         pictures.draw(directory)
     except FAILURES as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and not _is_lack_of_memory(error):
-            raise
-        print(f"error: {_explain(error, directory)}", file=sys.stderr)
-        return 1
+        return tell_failure(error, directory)
     return 0
 
 
@@ -86,6 +95,14 @@ def follow(experiment: Experiment, directory: Path, devices: int | None) -> int:
     return request.status if last["kind"] == "stopped" else 0
 
 
+def tell_failure(error: Exception, directory: Path) -> int:
+    """Says in one line why a run failed; returns the exit status. Raises what is a mistake here."""
+    if isinstance(error, jax.errors.JaxRuntimeError) and not _is_lack_of_memory(error):
+        raise error
+    print(f"error: {_explain(error, directory)}", file=sys.stderr)
+    return 1
+
+
 def _explain(error: Exception, directory: Path) -> str:
     """A failure in one line: what happened, and what can be done."""
     if isinstance(error, RestoreError):
@@ -101,14 +118,10 @@ def _is_lack_of_memory(error: Exception) -> bool:
     return isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
 
 
-def _write_rows(
-    experiment: Experiment, spaces: Spaces, files: RunDirectory, rows: Generator[Row, None, None]
-) -> Row:
+def write_rows(files: RunDirectory, progress: Shown, rows: Generator[Row, None, None]) -> Row:
     """Writes and shows every row of the training; returns the last one."""
-    dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
-    progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
     row: Row = {}
-    with contextlib.closing(files), contextlib.closing(progress), contextlib.closing(rows):
+    with contextlib.closing(files), contextlib.closing(rows):
         for row in rows:
             files.write(row)
             progress.show(row)

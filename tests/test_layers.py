@@ -60,6 +60,7 @@ WITHOUT_JAX = [
     "experiments.presets",
     "experiments.report.command",
     "experiments.run",
+    "experiments.sweep",
 ]
 
 

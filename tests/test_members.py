@@ -32,9 +32,9 @@ def test_members_that_differ_in_seeds_alone_are_a_plain_run():
     assert join([one(seed=0), one(seed=1)]) == resolve(ENV, "ds_td3", seeds=(0, 1))
 
 
-def test_members_must_differ():
+def test_members_of_a_call_must_differ():
     with pytest.raises(ValueError, match="two members are the same"):
-        join([one(), one()])
+        resolve_members(ENV, "ds_td3", seeds=(0, 0), settings={"tau": [0.1, 0.1]})
 
 
 @pytest.mark.parametrize(

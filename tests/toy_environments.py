@@ -111,6 +111,22 @@ class HugeReward(Faulty):
         return observation, 1e38, *flags
 
 
+class NanEpisode(PointMass):
+    """A point mass whose third step pays what is no number, in episodes of a few seeds.
+
+    Which these are follows from the episode's seed alone, as all that a run repeats has to.
+    """
+
+    def reset(self, *, seed=None, options=None):
+        self.breaks, self.steps = seed is not None and seed % 20 == 0, 0
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action):
+        self.steps += 1
+        observation, reward, *flags = super().step(action)
+        return observation, np.nan if self.breaks and self.steps == 3 else reward, *flags
+
+
 class DyingWorker(PointMass):
     """A point mass that asks a process of its own about each step; that dies at the 30th."""
 
@@ -175,6 +191,7 @@ for _environment in (
     NanObservation,
     InfiniteReward,
     HugeReward,
+    NanEpisode,
     DyingWorker,
     DiscreteAction,
     MatrixAction,

@@ -29,7 +29,7 @@ class Policy:
 
     spaces: sizes and bounds of the environment that it was trained in
     experiment: what it was trained by
-    seed: of the member that it is of
+    seed, member: of the member that it is of
     env_step: when it was as it is
     """
 
@@ -38,6 +38,7 @@ class Policy:
     seed: int
     env_step: int
     act: Callable[[Any], jax.Array] = dataclasses.field(repr=False)
+    member: int = 0
 
     def __call__(self, observation: Any) -> Any:
         """The actions [..., n_action] of observations [..., n_observation], float32.
@@ -66,7 +67,13 @@ class _Acting(NamedTuple):
     actor: _Actor
 
 
-def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> Policy:
+def load_policy(
+    run_dir: str | Path,
+    *,
+    seed: int | None = None,
+    member: int | None = None,
+    best: bool = False,
+) -> Policy:
     """The policy of a run, by its last checkpoint; the run may still go on.
 
     Reads numbers and JSON alone: nothing in a stranger's directory is executed, and no environment
@@ -74,18 +81,19 @@ def load_policy(run_dir: str | Path, *, seed: int | None = None, best: bool = Fa
 
     Args:
       seed: which member; may be left out where there is one.
+      member: its number, from 0, where members share a seed, as in a sweep's batches.
       best: the policy of the highest mean return of all evaluations until then, in place of the
         last one.
     Raises:
       ValueError: if there is no such run, member or whole checkpoint, or no evaluation to tell
         the best by.
     """
-    held = read_actor(run_dir, seed=seed, best=best)
-    experiment = held.experiment
-    agent = AGENTS[type(experiment.agent)](held.spaces)
+    held = read_actor(run_dir, seed=seed, member=member, best=best)
+    config = held.experiment.agent_of(held.member)
+    agent = AGENTS[type(config)](held.spaces)
     state = _Acting(_Actor(held.params))
-    act = jax.jit(partial(agent.act, experiment.agent, state))
-    return Policy(held.spaces, experiment, held.seed, held.env_step, act)
+    act = jax.jit(partial(agent.act, config, state))
+    return Policy(held.spaces, held.experiment, held.seed, held.env_step, act, held.member)
 
 
 class HeldActor(NamedTuple):
@@ -94,27 +102,34 @@ class HeldActor(NamedTuple):
     spaces: Spaces
     experiment: Experiment
     seed: int
+    member: int
     env_step: int
     params: Any  # NumPy arrays
 
 
-def read_actor(run_dir: str | Path, *, seed: int | None = None, best: bool = False) -> HeldActor:
+def read_actor(
+    run_dir: str | Path,
+    *,
+    seed: int | None = None,
+    member: int | None = None,
+    best: bool = False,
+) -> HeldActor:
     """The params of a run's actor; arguments and errors as in `load_policy`."""
     directory = Path(run_dir)
     experiment, spaces = read_experiment(directory)
-    seed = _choose_seed(experiment, seed)
+    member = _choose_member(experiment, seed, member)
+    seed = experiment.seeds[member]
     agent = AGENTS[type(experiment.agent)](spaces)
     program = compile_program(agent, config_of_members(experiment), spaces, experiment.seeds)
     shapes = jax.eval_shape(program.init).state.actor.params
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
-    member = experiment.seeds.index(seed)
     if best and saved.record["best_return"][member] == -np.inf:
         raise ValueError(f"seed {seed} has no best policy: {directory} holds no evaluation yet")
     which = "best" if best else "last"
     params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
     step = saved.record["best_step"][member] if best else saved.record["env_step"]
-    return HeldActor(spaces, experiment, seed, step, params)
+    return HeldActor(spaces, experiment, seed, member, step, params)
 
 
 def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
@@ -147,8 +162,8 @@ def compile_initial_policy(experiment: Experiment, spaces: Spaces) -> Callable[.
     held = read_actor(origin.directory)
     if initial_policy.describe(held, origin.directory) != origin:
         raise RestoreError(f"initial_policy {origin.directory} has changed: its run went on")
-    agent = AGENTS[type(held.experiment.agent)](spaces)
-    config, state = held.experiment.agent, _Acting(_Actor(held.params))
+    config, state = held.experiment.agent_of(held.member), _Acting(_Actor(held.params))
+    agent = AGENTS[type(config)](spaces)
     keys = make_keys(experiment.seeds).explore
 
     def one(key: jax.Array, env_step: jax.Array, observation: jax.Array) -> jax.Array:
@@ -157,11 +172,21 @@ def compile_initial_policy(experiment: Experiment, spaces: Spaces) -> Callable[.
     return jax.jit(partial(over_members(one, (0, None, 0), len(experiment.seeds)), keys))
 
 
-def _choose_seed(experiment: Experiment, seed: int | None) -> int:
+def _choose_member(experiment: Experiment, seed: int | None, member: int | None) -> int:
+    """The number of a member, by that or by its seed. Raises ValueError: there is none, or more."""
     seeds = experiment.seeds
+    if member is not None:
+        if not 0 <= member < len(seeds) or seed not in (None, seeds[member]):
+            allowed = f"from 0 to {len(seeds) - 1}, of the seed if one is given"
+            raise ValueError(f"member must be {allowed}, got {member}")
+        return member
     if seed is None and len(seeds) == 1:
-        return seeds[0]
+        return 0
     if seed not in seeds:
-        allowed = ", ".join(map(str, seeds))
+        allowed = ", ".join(map(str, dict.fromkeys(seeds)))
         raise ValueError(f"seed must be one of {allowed}, got {seed}")
-    return seed
+    found = [number for number, own in enumerate(seeds) if own == seed]
+    if len(found) > 1:
+        members = ", ".join(map(str, found))
+        raise ValueError(f"seed {seed} is that of the members {members}: name a member")
+    return found[0]

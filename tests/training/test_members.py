@@ -1,5 +1,6 @@
 """Members that differ in numbers, in the compiled programs of both back-ends."""
 
+import json
 import re
 
 import jax
@@ -12,8 +13,11 @@ from dsrl_jax.agents import sac, td3
 from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax
-from dsrl_jax.members import express, join
+from dsrl_jax.members import express, join, resolve_members
 from dsrl_jax.presets import resolve
+from dsrl_jax.training import train as training
+from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
 from dsrl_jax.training.device_program import compile_device_program
 from dsrl_jax.training.device_replay import make_ring
 from dsrl_jax.training.program import compile_program, config_of_members
@@ -183,3 +187,19 @@ def test_a_call_trains_members_and_tells_which():
     ]
     layer = [r for r in last if r.get("network") == "critic_1" and r["layer"] == "hidden_0"]
     assert layer[0]["churn"] == 0 < layer[1]["churn"]
+
+
+def test_members_that_share_a_seed_are_told_apart_by_their_number(tmp_path):
+    settings = {n: v for n, v in SETTINGS.items() if n != "episode_length"} | {"steps": 10}
+    environment = TOYS + "PointMass-v0"
+    lists = settings | {"tau": [0.1, 0.2], "eval_episodes": 1}
+    experiment = resolve_members(environment, "ds_td3", seeds=3, settings=lists)
+    rows = list(training.run(experiment, tmp_path))
+    described = describe(experiment) | {"format": FORMAT, "observation_size": 2}
+    described |= {"action_low": [-1.0], "action_high": [1.0]}
+    (tmp_path / "config.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="seed 3 is that of the members 0, 1: name a member"):
+        dsrl_jax.load_policy(tmp_path, seed=3)
+    policy = dsrl_jax.load_policy(tmp_path, member=1)
+    assert (policy.member, policy.seed, policy.env_step) == (1, 3, 10)
+    assert rows[-1]["kind"] == "timing" and policy(np.zeros(2)).shape == (1,)

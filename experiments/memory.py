@@ -1,0 +1,94 @@
+"""How many members fit into memory: what each is expected to take, and what is free."""
+
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+
+from dsrl_jax.agents.costs import expected_cost
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.presets import Experiment
+from experiments.summary import storage
+
+# Of what is free: the rest is for buffers that the compiler adds, and for other processes.
+_SHARE = 0.8
+# A gradient, and the state that a frozen member keeps: weights, two moments, a target, a mask.
+_BESIDE_A_WEIGHT = 4 + 4 * 4 + 1
+# A simulator with its model; each member has one, and one for each evaluation episode.
+_ENVIRONMENT = 2e6
+
+
+class Needed(NamedTuple):
+    """Expected bytes of one member while it trains, on the host and on the device."""
+
+    host: float
+    device: float
+
+
+class Free(NamedTuple):
+    """Bytes; None where the system does not tell."""
+
+    host: float | None
+    device: float | None
+
+
+def needed(experiment: Experiment, spaces: Spaces) -> Needed:
+    """What one member of an experiment takes. On a CPU both are the same memory: host."""
+    cost = expected_cost(spaces, experiment.agent_of(0), 1)
+    members = len(experiment.seeds)
+    networks = cost.dense_weights * _BESIDE_A_WEIGHT
+    stored = storage(experiment, spaces, cost)[0] / members
+    if experiment.brax:
+        found = Needed(0, stored + networks)
+    else:
+        # What `storage` counts is the replay, which is the host's, and the networks.
+        replay = stored - storage(experiment, spaces, cost._replace(dense_weights=0))[0] / members
+        environments = _ENVIRONMENT * (1 + experiment.loop.eval_episodes)
+        found = Needed(stored - replay + environments, replay + networks)
+    if jax.default_backend() == "cpu":
+        return Needed(sum(found), 0)
+    return found
+
+
+def free() -> Free:
+    """What is free now."""
+    statistics = jax.devices()[0].memory_stats() or {}
+    held = statistics.get("bytes_in_use", 0)
+    limit = statistics.get("bytes_limit")
+    return Free(_free_on_host(), None if limit is None else limit - held)
+
+
+def most_members(each: Needed, there: Free) -> int | None:
+    """How many members fit, at least one; None where nothing is known."""
+    pairs = [(part, room) for part, room in zip(each, there, strict=True) if part and room]
+    fitting = [int(_SHARE * room / part) for part, room in pairs if room is not None]
+    return max(min(fitting), 1) if fitting else None
+
+
+def describe(each: Needed, there: Free) -> str:
+    """The estimate in words."""
+    told = []
+    for name, part, room in zip(("host", "device"), each, there, strict=True):
+        if part:
+            of = "" if room is None else f" of {room / 1e6:,.0f} MB free"
+            told.append(f"about {part / 1e6:,.1f} MB a member on the {name}{of}")
+    return ", ".join(told)
+
+
+def _free_on_host() -> float | None:
+    """On Linux, what the system and this process's group of processes leave."""
+    if not sys.platform.startswith("linux"):
+        return None
+    found = []
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable"):
+            found.append(1024.0 * int(line.split()[1]))
+    group = Path("/sys/fs/cgroup")
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            found.append(float(limit) - float((group / "memory.current").read_text()))
+    except (OSError, ValueError):  # No such group: the system's memory alone counts.
+        pass
+    return max(min(found), 0.0) if found else None

@@ -1,0 +1,63 @@
+"""The picture of a sweep: the curves of its best settings, and every setting's interval."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.flags import format_value
+
+if TYPE_CHECKING:
+    from experiments.sweep_report import Ranked
+
+# Curves of more settings than this cannot be told apart, nor intervals of more be read.
+_CURVES, _INTERVALS = 8, 40
+
+
+def draw(ranking: "list[Ranked]", output: Path) -> None:
+    """Draws a ranking, as PNG: every member a thin line, a setting's mean a thick one."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    shown = ranking[:_INTERVALS]
+    height = max(4.0, 1.5 + 0.3 * len(shown))
+    figure, (curves, areas) = pyplot.subplots(1, 2, figsize=(12, height), dpi=110)
+    for place, each in enumerate(ranking[:_CURVES]):
+        _draw_curves(curves, each, f"C{place}")
+    curves.set_xlabel("environment steps")
+    curves.set_ylabel("return")
+    curves.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+    if curves.get_legend_handles_labels()[0]:  # Every member may be frozen.
+        curves.legend(loc="lower right", frameon=False, fontsize="small")
+    for place, each in enumerate(shown):
+        color = f"C{place}" if place < _CURVES else "0.5"
+        own = [one.learning_curve_area for one in each.outcomes]
+        areas.plot(own, [place] * len(own), ".", color=color, alpha=0.4)
+        areas.plot([each.low, each.high], [place, place], color=color)
+        areas.plot([each.lca], [place], "o", color=color)
+    areas.set_yticks(range(len(shown)), [_label(each) for each in shown], fontsize="small")
+    areas.invert_yaxis()
+    areas.set_xlabel("learning curve area: seeds, mean and 95 % interval")
+    figure.tight_layout()
+    figure.savefig(output)
+    pyplot.close(figure)
+
+
+def _draw_curves(axis: Any, each: "Ranked", color: str) -> None:
+    found = [np.array(one.curve, float).T for one in each.outcomes]
+    for steps, returns in found:
+        axis.plot(steps, returns, color=color, alpha=0.3, linewidth=0.8)
+    whole = [
+        curve for curve, one in zip(found, each.outcomes, strict=True) if one.frozen_at is None
+    ]
+    if whole:
+        mean = np.mean([returns for _, returns in whole], axis=0)
+        axis.plot(whole[0][0], mean, color=color, label=_label(each))
+
+
+def _label(each: "Ranked") -> str:
+    values = [f"{name} {format_value(value)}" for name, value in each.values.items()]
+    frozen = f" ({each.frozen} frozen)" if each.frozen else ""
+    return (", ".join(values) or "all seeds") + frozen

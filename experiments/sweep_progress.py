@@ -1,0 +1,99 @@
+"""How far a sweep is: one bar on a terminal, a line for each evaluation elsewhere."""
+
+import math
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+
+class SweepProgress:
+    """Shows the rows of one batch after the other; counts the steps of all members.
+
+    Args:
+      batches: members and steps of each.
+    """
+
+    def __init__(self, batches: list[tuple[int, int]]):
+        self.batches = batches
+        self.total = sum(members * steps for members, steps in batches)
+        self.number = 0  # of the running batch, from 1
+        self.before = 0  # steps of the batches that are done
+        self.first: int | None = None  # steps that were done when this process began
+        self.started = time.perf_counter()
+        self.returns: list[float] = []
+        self.bar: tqdm | None = None
+
+    def skip(self) -> None:
+        """Counts a batch that is done."""
+        self._begin()
+
+    def begin(self) -> None:
+        """The next batch runs."""
+        self._begin()
+        if self.bar is None and sys.stderr.isatty():
+            self.bar = tqdm(total=self.total, unit="step", dynamic_ncols=True)
+
+    def show(self, row: dict[str, Any]) -> None:
+        """Takes in one row of a loop."""
+        members, _ = self.batches[self.number - 1]
+        if row["kind"] == "note":
+            self._say(f"warning: batch {self.number}: {row['text']}")
+        elif row["kind"] == "start":
+            if self.first is None:
+                self.first = self.before + members * row["env_step"]
+            self._advance(row["env_step"])
+        elif row["kind"] == "training" and self.bar is not None:
+            self._advance(row["env_step"])
+        elif row["kind"] == "evaluation":
+            self.returns.append(row["return_mean"])
+            if len(self.returns) == members:
+                self._tell_evaluation(row["env_step"])
+                self.returns = []
+
+    def close(self) -> None:
+        """Leaves the bar as it is and frees the line."""
+        if self.bar is not None:
+            self.bar.close()
+
+    def _begin(self) -> None:
+        if self.number:
+            members, steps = self.batches[self.number - 1]
+            self.before += members * steps
+        self.number += 1
+
+    def _tell_evaluation(self, env_step: int) -> None:
+        finite = [value for value in self.returns if math.isfinite(value)]
+        facts = {"batch": f"{self.number} of {len(self.batches)}"}
+        if finite:
+            facts |= {"return": f"{sum(finite) / len(finite):.1f}", "best": f"{max(finite):.1f}"}
+        if len(finite) < len(self.returns):
+            facts["frozen"] = str(len(self.returns) - len(finite))
+        if self.bar is not None:
+            self.bar.set_postfix(facts, refresh=False)
+            self._advance(env_step)
+            return
+        members, steps = self.batches[self.number - 1]
+        done = self.before + members * env_step
+        where = f"step {env_step:,} of {steps:,}, {done / self.total:.0%} of the sweep"
+        told = [f"batch {facts.pop('batch')}", where, *self._minutes(done)]
+        self._say(", ".join(told + [f"{name} {value}" for name, value in facts.items()]))
+
+    def _minutes(self, done: int) -> list[str]:
+        new = done - (self.first or 0)
+        if new <= 0:
+            return []
+        minutes = (self.total - done) * (time.perf_counter() - self.started) / new / 60
+        return [f"{minutes:.1f} minutes left"]
+
+    def _advance(self, env_step: int) -> None:
+        if self.bar is not None:
+            members, _ = self.batches[self.number - 1]
+            self.bar.update(self.before + members * env_step - self.bar.n)
+
+    def _say(self, line: str) -> None:
+        if self.bar is not None:
+            self.bar.write(line, file=sys.stderr)
+        else:
+            print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,166 @@
+"""What a sweep is made of, before anything is trained; and what is made of its results."""
+
+import math
+
+import numpy as np
+import pytest
+
+from dsrl_jax.members import DENSE_LAMBDA
+from experiments import flags, sweep_report
+from experiments.sweep_plan import (
+    Question,
+    default_directory,
+    group,
+    joined,
+    make_batches,
+    plan_members,
+    split_evenly,
+    tell_groups,
+)
+from experiments.sweep_report import Outcome, interval, rank
+
+
+def question(*, algo=("ds_td3",), preset=("paper",), seeds=(0, 1), **lists):
+    named = {"algo": tuple(algo), "preset": tuple(preset)}
+    return Question("Hopper-v5", "v5", "gymnasium", tuple(seeds), {**named, **lists})
+
+
+def test_members_are_the_product_and_seeds_come_last():
+    members = plan_members(question(drop_fraction=(0.02, 0.1), tau=(0.01,), sparsity=(0.5, 0.8)))
+    assert [(m.seed, *m.values.values()) for m in members] == [
+        (seed, fraction, sparsity)
+        for fraction in (0.02, 0.1)
+        for sparsity in (0.5, 0.8)
+        for seed in (0, 1)
+    ]
+    assert list(members[0].values) == ["drop_fraction", "sparsity"]  # tau is no axis
+    assert {member.experiment.agent.tau for member in members} == {0.01}
+    assert len(group(members)) == 1
+    assert joined(members).varied.keys() == {"drop_fraction", "sparsity"}
+
+
+def test_the_three_methods_are_members_of_one_program():
+    algos = ("td3", "static_td3", "ds_td3")
+    members = plan_members(
+        question(algo=algos, drop_fraction=(0.02, 0.1), adaptation_period=(500,), seeds=(3,))
+    )
+    # Neither dense nor static networks have a drop fraction.
+    assert [tuple(member.values.values()) for member in members] == [
+        ("td3",),
+        ("static_td3",),
+        ("ds_td3", 0.02),
+        ("ds_td3", 0.1),
+    ]
+    assert len(group(members)) == 1
+    experiment = joined(members)
+    assert experiment.algo == "ds_td3" and experiment.freezes
+    assert experiment.varied["drop_fraction"] == (0.0, 0.0, 0.02, 0.1)
+    assert experiment.varied["lambda1"] == (DENSE_LAMBDA, 7.0, 7.0, 7.0)
+
+
+def test_what_is_no_number_makes_groups():
+    members = plan_members(question(hidden_sizes=((8, 8), (16,)), steps=(100,), tau=(0.1, 0.2)))
+    groups = group(members)
+    assert [len(one) for one in groups] == [4, 4]
+    assert tell_groups(groups) == ["hidden_sizes 8,8", "hidden_sizes 16"]
+    groups = group(plan_members(question(algo=("ds_td3", "ds_sac"), start_steps=(10, 20))))
+    assert [told.split(", ")[:3:2] for told in tell_groups(groups)] == [
+        [f"algo {algo}", f"start_steps {steps}"]
+        for algo in ("ds_td3", "ds_sac")
+        for steps in (10, 20)
+    ]
+
+
+def test_methods_that_are_not_exactly_members_are_groups_of_their_own():
+    members = plan_members(question(algo=("td3", "ds_td3"), preset=("paper", "official")))
+    assert [len(one) for one in group(members)] == [4, 2, 2]
+
+
+def test_what_no_method_has_is_refused():
+    with pytest.raises(ValueError, match="drop_fraction is a setting of adaptations, static_td3"):
+        plan_members(question(algo=("static_td3",), drop_fraction=(0.1, 0.2)))
+    with pytest.raises(ValueError, match="at most 10,000 members, got 20,000"):
+        plan_members(question(tau=tuple(np.linspace(0.1, 0.9, 10_000).tolist())))
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "sizes"), [(8, 8, [8]), (9, 8, [4, 5]), (10, 3, [2, 2, 3, 3]), (2, 1, [1, 1])]
+)
+def test_batches_are_nearly_equal(count, most, sizes):
+    assert split_evenly(count, most) == sizes
+
+
+def test_every_member_is_in_one_batch():
+    groups = group(plan_members(question(hidden_sizes=((8,), (9,)), tau=(0.1, 0.2, 0.3))))
+    batches = make_batches(groups, [[4, 2], [6]])
+    assert [len(batch) for batch in batches] == [4, 2, 6]
+    assert [m for batch in batches for m in batch] == [m for one in groups for m in one]
+
+
+def test_the_directory_is_the_questions():
+    first = default_directory(question(tau=(0.1, 0.2)))
+    assert first == default_directory(question(tau=(0.1, 0.2), steps=(200,)))
+    assert first != default_directory(question(tau=(0.1, 0.3)))
+    assert first.name.startswith("hopper-v5-ds_td3-sweep-")
+
+
+@pytest.mark.parametrize(
+    ("argument", "found"),
+    [
+        ("--tau=0.1,0.2", {"tau": (0.1, 0.2)}),
+        ("--hidden_sizes=64,64;32", {"hidden_sizes": ((64, 64), (32,))}),
+        ("--sparsity=none,0.5", {"sparsity": (None, 0.5)}),
+        ("--learn_temperature=true,false", {"learn_temperature": (True, False)}),
+        ("--steps=1e6", {"steps": (1_000_000,)}),
+    ],
+)
+def test_flags_are_lists(argument, found):
+    values = flags.make_flags()
+    flags.parse(values, [argument])
+    assert flags.given_lists(values) == found
+
+
+def test_a_value_named_twice_is_refused():
+    values = flags.make_flags()
+    flags.parse(values, ["--tau=0.1,0.2,0.10"])
+    with pytest.raises(flags.UsageError, match="--tau names 0.1 twice"):
+        flags.given_lists(values)
+
+
+def outcome(tau, area, frozen_at=None):
+    member = plan_members(question(tau=(tau, 2 * tau)))[0]
+    return Outcome(member, 1, 0, frozen_at, 1.0, 1.0, area, 5, [(0, 1.0)])
+
+
+def test_settings_are_ranked_by_their_mean_and_frozen_ones_come_last():
+    areas = {0.1: [1.0, 2.0, 3.0], 0.2: [4.0, 4.0], 0.3: [9.0], 0.4: []}
+    outcomes = [outcome(tau, area) for tau, own in areas.items() for area in own]
+    outcomes += [outcome(0.3, math.nan, frozen_at=7), outcome(0.4, math.nan, frozen_at=9)]
+    ranked = rank(outcomes)
+    assert [each.values["tau"] for each in ranked] == [0.2, 0.1, 0.3, 0.4]
+    assert [(each.lca, each.frozen) for each in ranked[:3]] == [(4, 0), (2, 0), (9, 1)]
+    assert math.isnan(ranked[3].lca) and math.isnan(ranked[2].low)
+    assert ranked[0].low == ranked[0].high == 4
+
+
+def test_the_interval_is_the_bootstraps():
+    """Of resampled means of two values 3 in 4 are not both the lower: 2.5 % of them are one end."""
+    assert interval([0.0, 1.0]) == (0.0, 1.0)
+    values = np.random.default_rng(1).normal(size=400).tolist()
+    low, high = interval(values)
+    assert low < np.mean(values) < high
+    # The mean of so many has a normal distribution of deviation s / sqrt(n).
+    assert high - low == pytest.approx(2 * 1.96 * np.std(values) / 20, rel=0.05)
+    assert interval(values) == (low, high)
+    assert all(map(math.isnan, interval([1.0])))
+
+
+def test_a_table_has_every_axis_and_rank():
+    rows = [
+        {"rank": place, "tau": "0.1", "lca": value, "final": 1.0, "connections": 5.0}
+        for place, value in enumerate((2.0, math.nan), start=1)
+    ]
+    lines = sweep_report._table(rows)
+    assert lines[0].split() == ["rank", "tau", "lca", "final", "connections"]
+    assert lines[1].split() == ["1", "0.1", "2.0000", "1.0", "5"]
+    assert lines[2].split()[2] == "nan" and len(set(map(len, lines))) == 1
