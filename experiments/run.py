@@ -166,15 +166,10 @@ def prepare(values: flags.FlagValues, *, is_first: bool = True) -> Plan:
 
 def _choose_devices(values: flags.FlagValues, experiment: Experiment) -> int:
     """How many devices share the members. Raises ValueError."""
-    from dsrl_jax.training.devices import choose_placement
+    from dsrl_jax.training.train import count_devices
 
     devices = parse_value("devices", int, values.devices) if values.devices else None
-    if not experiment.brax:
-        if devices not in (None, 1):
-            raise UsageError(f"--devices is of backend brax, got backend {experiment.backend}")
-        return 1
-    mesh = choose_placement(len(experiment.seeds), devices).mesh
-    return mesh.size if mesh else 1
+    return count_devices(experiment, devices)
 
 
 def _simulator(experiment: Experiment) -> tuple[str, ...]:

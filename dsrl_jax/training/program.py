@@ -43,6 +43,7 @@ class Program(NamedTuple):
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
     policy: (state) -> the parameters that act, as NumPy arrays of their own
+    placement: of the members over several devices, if they are
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
       LayerTopology}}, see `inspection.py`
     """
@@ -55,6 +56,7 @@ class Program(NamedTuple):
     masks: Callable[[State], Any]
     inspect: Callable[..., Any]
     policy: Callable[[State], Any]
+    placement: Placement | None = None
 
 
 def compile_program(
@@ -89,6 +91,7 @@ def compile_program(
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (None, 0, 0, 0, 0), config),
         policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
+        placement=placement,
     )
 
 
