@@ -31,9 +31,9 @@ def whole(tmp_path_factory):
         return list(start(directory)), directory
 
 
-def start(directory=None, devices=DEVICES, **options):
+def start(directory=None, devices=DEVICES, seeds=SEEDS, **options):
     experiment = resolve(
-        TOY + "PointMass", "ds_td3", backend="brax", seeds=SEEDS, settings=SETTINGS
+        TOY + "PointMass", "ds_td3", backend="brax", seeds=seeds, settings=SETTINGS
     )
     return training.run(experiment, directory, devices=devices, **options)
 
@@ -51,6 +51,11 @@ def assert_close(rows, others):
 
 def test_rows_are_those_of_one_device(whole):
     assert_close(whole[0], start(devices=1))
+
+
+def test_a_member_of_its_own_device_is_as_alone(whole):
+    alone = told(start(devices=1, seeds=(2,)))
+    assert told(row for row in whole[0] if row.get("seed") == 2) == alone
 
 
 def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog):
