@@ -58,8 +58,8 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "devices",
         None,
-        "with backend brax: how many share the seeds, each a part of equal size; default: as many "
-        "of those there are as can",
+        "how many share the seeds, each a part of equal size; default: with backend brax as many "
+        "of those there are as can, else 1",
         **add,
     )
     flags.DEFINE_string(

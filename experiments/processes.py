@@ -8,6 +8,9 @@ import os
 from experiments.flags import UsageError
 
 AUTO = "auto"
+# What a process is, once it has looked at its command: it cannot run, nothing is left to do, or it
+# can train.
+REFUSED, DONE, READY = range(3)
 
 
 def join(how: str) -> None:
@@ -43,9 +46,12 @@ def _read(how: str) -> dict[str, str | int]:
     return {"coordinator_address": address, "num_processes": count, "process_id": index}
 
 
-def all_ready(is_ready: bool) -> bool:
-    """Whether every process is; each calls it once, so that none waits for one that has ended."""
+def agree(state: int) -> int:
+    """The least of what the processes are: REFUSED, DONE or READY.
+
+    Each calls it once before it trains or ends, so that none waits for one that has ended.
+    """
     import numpy as np
     from jax.experimental import multihost_utils
 
-    return bool(np.all(multihost_utils.process_allgather(np.array(is_ready))))
+    return int(np.min(multihost_utils.process_allgather(np.int32(state))))

@@ -89,14 +89,19 @@ def run_together(values: flags.FlagValues, arguments: list[str], held: contextli
         plan = prepare(values, is_first=is_first)
         plan = hold(plan, values, held) if is_first else plan
     except ValueError:
-        processes.all_ready(False)
+        processes.agree(processes.REFUSED)
         raise
-    goes_on = not (is_first and (values.dry_run or plan.is_finished))
-    if processes.all_ready(goes_on) and not is_first:
-        from experiments import trainer
+    is_done = is_first and (values.dry_run or plan.is_finished)
+    state = processes.agree(processes.DONE if is_done else processes.READY)
+    if state == processes.REFUSED:
+        raise UsageError("another process cannot run, and says why")
+    if is_first:
+        return carry_out(plan, values, arguments)
+    if state == processes.DONE:
+        return 0
+    from experiments import trainer
 
-        return trainer.follow(plan.experiment, plan.directory, plan.devices)
-    return carry_out(plan, values, arguments) if is_first else 0
+    return trainer.follow(plan.experiment, plan.directory, plan.devices)
 
 
 def hold(plan: "Plan", values: flags.FlagValues, held: contextlib.ExitStack) -> "Plan":
@@ -169,15 +174,10 @@ def prepare(values: flags.FlagValues, *, is_first: bool = True) -> Plan:
 
 def _choose_devices(values: flags.FlagValues, experiment: Experiment) -> int:
     """How many devices share the members. Raises ValueError."""
-    from dsrl_jax.training.devices import choose_placement
+    from dsrl_jax.training.train import count_devices
 
     devices = parse_value("devices", int, values.devices) if values.devices else None
-    if not experiment.brax:
-        if devices not in (None, 1):
-            raise UsageError(f"--devices is of backend brax, got backend {experiment.backend}")
-        return 1
-    mesh = choose_placement(len(experiment.seeds), devices).mesh
-    return mesh.size if mesh else 1
+    return count_devices(experiment, devices)
 
 
 def _simulator(experiment: Experiment) -> tuple[str, ...]:

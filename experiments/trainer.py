@@ -1,5 +1,6 @@
 """Trains by a plan: writes and shows rows as they come, and ends with a table and pictures."""
 
+import collections
 import contextlib
 import sys
 from collections.abc import Generator
@@ -89,7 +90,7 @@ def follow(experiment: Experiment, directory: Path, devices: int | None) -> int:
     try:
         with StopRequest() as request:
             rows = training.run(experiment, directory, stop=request.is_made, devices=devices)
-            *_, last = rows
+            (last,) = collections.deque(rows, maxlen=1)
     except FAILURES:
         return 1
     return request.status if last["kind"] == "stopped" else 0

@@ -1,8 +1,9 @@
 """Members over several devices, of one process or of several: each device trains its own alone.
 
 An array of members lies in parts along its first axis. What is compiled runs on every device for
-its part, and asks no other device for anything: a branch that one device takes, costs the others
-nothing, and numbers are those of fewer members on one device, but for the order of sums.
+its part, and asks no other device for anything: a branch that one device takes costs the others
+nothing. Numbers are those of as few members on one device, to the bit, and those of all members on
+one to rounding.
 
 Where several processes train one run, all of them call the same functions of this file in the same
 order; what `fetch` gives is the same on each.
@@ -38,8 +39,8 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
     Args:
       devices: how many; None: as many of those there are as share the members evenly.
     Raises:
-      ValueError: if there are not so many, or they cannot share evenly; several processes take all
-        of their devices, or none would have to wait for the others.
+      ValueError: if there are not so many, or they cannot share evenly, or several processes leave
+        one out: each of them has to have members.
     """
     found = jax.devices()
     if devices is None and jax.process_count() == 1:
@@ -48,7 +49,7 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
     if not 1 <= devices <= len(found):
         raise ValueError(f"devices must be from 1 to {len(found)}, which there are, got {devices}")
     if jax.process_count() > 1 and devices != len(found):
-        raise ValueError(f"devices of several processes must be all {len(found)}, got {devices}")
+        raise ValueError(f"several processes use all {len(found)} devices, got devices {devices}")
     if members % devices:
         raise ValueError(
             f"{members} seeds cannot be shared evenly among {devices} devices: "

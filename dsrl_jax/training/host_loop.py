@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dsrl_jax.training.checkpoint import Saved
+from dsrl_jax.training.devices import place
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
@@ -54,7 +55,8 @@ def train(setup: Setup) -> Iterator[Row]:
         if env_step % loop.log_period == 0 or is_last:
             _check_losses(setup, carry)
             yield from training_rows(setup, carry, progress)
-            carry = carry._replace(sums=jax.tree.map(np.zeros_like, carry.sums))
+            zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
+            carry = carry._replace(sums=_place(setup, zeros))
             progress.logged = env_step
         if is_evaluated:
             _check_losses(setup, carry)
@@ -119,7 +121,13 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     notes = list(saved.notes)
     if not np.array_equal(progress.observation, state["observation"]):
         notes.append("the environment does not repeat its episodes: this run is no exact resume")
-    return state["carry"], progress, remembered, notes
+    return _place(setup, state["carry"]), progress, remembered, notes
+
+
+def _place(setup: Setup, tree: Any) -> Any:
+    """Arrays of members where the compiled functions expect them; on one device anywhere."""
+    placement = setup.program.placement
+    return place(placement, tree) if placement and placement.mesh else tree
 
 
 def _play_again(setup: Setup, progress: Progress) -> None:

@@ -49,6 +49,7 @@ class Program(NamedTuple):
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
     policy: (state) -> the parameters that act, as NumPy arrays of their own
+    placement: of the members over several devices, if they are
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
       LayerTopology}}, see `inspection.py`
     """
@@ -61,6 +62,7 @@ class Program(NamedTuple):
     masks: Callable[[State], Any]
     inspect: Callable[..., Any]
     policy: Callable[[State], Any]
+    placement: Placement | None = None
 
 
 def compile_program(
@@ -111,6 +113,7 @@ def compile_program(
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
         policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
+        placement=placement,
     )
 
 

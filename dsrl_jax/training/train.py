@@ -105,16 +105,14 @@ def run(
         others' tells no more than that it saves.
       tables: files to which the reader appends rows, see `Checkpoints`.
       stop: asked after every step whether the run shall save and end.
-      devices: that share the members of a run on Brax evenly; None: as many as can.
+      devices: that share the members evenly; None: on Brax as many as can, else one.
     Raises:
       ValueError: if the environment cannot be made, a sparsity cannot be met, or members cannot be
         shared so.
     """
+    placement = _place_members(experiment, devices)
     if experiment.brax:
-        placement = choose_placement(len(experiment.seeds), devices)
         return _run_on_device(experiment, experiment.brax, placement, directory, tables, stop)
-    if devices not in (None, 1):
-        raise ValueError(f"several devices are of backend brax, got devices {devices}")
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
@@ -126,7 +124,7 @@ def run(
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
     config = config_of_members(experiment)
-    program = compile_program(agent, config, spaces, seeds, freezes=experiment.freezes)
+    program = compile_program(agent, config, spaces, seeds, placement, experiment.freezes)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
@@ -152,6 +150,18 @@ def run(
     )
     held = [*training, *itertools.chain(*evaluation), *([checkpoints] if checkpoints else [])]
     return _closing(rows, held)
+
+
+def count_devices(experiment: Experiment, devices: int | None) -> int:
+    """How many devices share the members; argument and error as of `run`."""
+    mesh = _place_members(experiment, devices).mesh
+    return mesh.size if mesh else 1
+
+
+def _place_members(experiment: Experiment, devices: int | None) -> Placement:
+    if not experiment.brax and devices is None:
+        devices = 1  # A call to several devices at each step has to pay.
+    return choose_placement(len(experiment.seeds), devices)
 
 
 def _run_on_device(

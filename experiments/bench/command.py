@@ -44,7 +44,7 @@ BENCHMARKS = {
         },
     ),
     "members": Benchmark(
-        "seed-updates a second of TD3 and DS-TD3 for several members in one program",
+        "seed-updates a second and memory of several members in one program; cost of adapting",
         {"repetitions": 3, "updates": 100, "members": None, "hidden_sizes": "256,256"},
     ),
     "scale": Benchmark(
@@ -132,7 +132,7 @@ HELP = {
     "envs": "of experiments.run, one or more",
     "algo": ", ".join(ALGORITHMS),
     "algos": "one or more of " + ", ".join(ALGORITHMS),
-    "members": "how many, one or more; default: 1,2,5,10, on a GPU 1,5,20,100",
+    "members": "how many, one or more; default: 1,2,4,8, on a GPU doubled until one does not fit",
     "episodes": "in an evaluation",
     "random_steps": "before the first update",
     "stored": "transitions in the replay, one or more",
@@ -143,8 +143,8 @@ HELP = {
 }
 
 WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
-MEMBERS = {"cpu": "1,2,5,10"}
-MEMBERS_ELSEWHERE = "1,5,20,100"
+MEMBERS = {"cpu": "1,2,4,8"}
+MEMBERS_ELSEWHERE = ",".join(str(2**power) for power in range(13))
 
 
 def main(arguments: list[str]) -> int:

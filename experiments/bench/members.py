@@ -1,36 +1,99 @@
-"""Seed-updates a second of one compiled program that trains 1, 2, 5, … members at once."""
+"""What several members in one compiled program cost: rates, memory, and adaptations."""
 
-from experiments.bench.measure import Report, in_turn, median, rates, ratio, spread, table
-from experiments.bench.workload import scan_side
+import jax
+
+from experiments.bench.measure import (
+    Report,
+    Side,
+    in_turn,
+    median,
+    rates,
+    ratio,
+    show,
+    spread,
+    table,
+)
+from experiments.bench.workload import Memory, scan_of_members, scan_side
 
 DENSE, SPARSE = "td3", "ds_td3"
+# Updates between two adaptations: the paper's, which the measured updates have one of, and so many
+# that they have none.
+PERIOD, NEVER = 1_000, 10**9
+
+Place = tuple[str, int]  # method and members
 
 
 def run(
     repetitions: int, updates: int, members: tuple[int, ...], hidden_sizes: tuple[int, ...]
 ) -> Report:
-    """Measures dense and DS-TD3 in turn, at each number of members."""
-    sides = {
-        (algo, size): scan_side(algo, updates, hidden_sizes, size)
-        for size in members
-        for algo in (DENSE, SPARSE)
-    }
-    seconds = in_turn(sides, repetitions)
-    found = {(algo, size): rates(seconds[algo, size], updates * size) for algo, size in sides}
-    results = {
-        f"{algo}_members_{size}_per_second": median(values)
-        for (algo, size), values in found.items()
-    }
-    rows = []
+    """Measures dense and DS-TD3 in turn, at each number of members that fits into the memory."""
+    sides: dict[Place, Side] = {}
+    memories: dict[Place, Memory] = {}
     for size in members:
-        of_dense = ratio(found[SPARSE, size], found[DENSE, size])
-        results[f"{SPARSE}_over_{DENSE}_members_{size}"] = of_dense
-        for algo in (DENSE, SPARSE):
-            of_first = ratio(found[algo, size], found[algo, members[0]])
-            last = f"{of_dense:.2f}" if algo == SPARSE else ""
-            cells = [algo, str(size), *spread(found[algo, size]), f"{of_first:.2f}", last]
-            rows.append(cells)
+        try:
+            found = {
+                (algo, size): scan_of_members(algo, updates, hidden_sizes, size)
+                for algo in (DENSE, SPARSE)
+            }
+        except jax.errors.JaxRuntimeError as error:
+            if not sides or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            break
+        sides |= {place: side for place, (side, _) in found.items()}
+        memories |= {place: memory for place, (_, memory) in found.items()}
+    seconds = in_turn(sides, repetitions)
+    measured = {place: rates(taken, updates * place[1]) for place, taken in seconds.items()}
+    together = members[min(1, len(members) - 1)]
+    periods = {
+        period: scan_side(SPARSE, PERIOD, hidden_sizes, together, period)
+        for period in (PERIOD, NEVER)
+    }
+    taken = {period: rates(s, 1 / PERIOD) for period, s in in_turn(periods, repetitions).items()}
+    return _join(tell(measured, memories), tell_periods(taken, together))
+
+
+def tell(found: dict[Place, list[float]], memories: dict[Place, Memory]) -> Report:
+    """The report of seed-updates a second, and of memory."""
+    first = next(iter(found))[1]
+    results: dict[str, float] = {}
+    rows = []
+    for (algo, size), values in found.items():
+        memory = memories[algo, size]
+        each = {name: count / size for name, count in memory._asdict().items()}
+        results[f"{algo}_members_{size}_per_second"] = median(values)
+        results |= {f"{algo}_members_{size}_{name}_bytes": count for name, count in each.items()}
+        cells = [algo, str(size), *spread(values), f"{ratio(values, found[algo, first]):.2f}", ""]
+        if algo == SPARSE:
+            of_dense = ratio(values, found[DENSE, size])
+            results[f"{SPARSE}_over_{DENSE}_members_{size}"] = of_dense
+            cells[-1] = f"{of_dense:.2f}"
+        rows.append([*cells, *(show(count / 1e6) for count in each.values())])
     head = ["method", "members", "seed-updates/s", "lowest", "highest"]
-    head += [f"of {members[0]} member{'s' * (members[0] > 1)}", "of dense"]
+    head += [f"of {first} member{'s' * (first > 1)}", "of dense", "state MB", "scratch MB, each"]
     samples = {f"{algo}_members_{size}_per_second": v for (algo, size), v in found.items()}
     return Report((table(head, rows),), results, samples)
+
+
+def tell_periods(seconds: dict[int, list[float]], members: int) -> Report:
+    """The report of what an update of all members takes, by the adaptation's period.
+
+    Args:
+      seconds: by the period, those of an update, repeated.
+    """
+    of_never = ratio(seconds[PERIOD], seconds[NEVER])
+    rows = [
+        [f"{period:,}", *spread([1e3 * each for each in taken])]
+        for period, taken in seconds.items()
+    ]
+    rows[0].append(f"{of_never:.3f}")
+    head = [f"{SPARSE}, {members} members, period", "ms an update", "lowest", "highest"]
+    head.append(f"of {NEVER:,}")
+    results = {f"period_{PERIOD}_over_{NEVER}": of_never}
+    samples = {f"period_{period}_seconds": taken for period, taken in seconds.items()}
+    return Report((table(head, [[*row, ""][:5] for row in rows]),), results, samples)
+
+
+def _join(*reports: Report) -> Report:
+    results = {name: value for report in reports for name, value in report.results.items()}
+    samples = {name: values for report in reports for name, values in report.samples.items()}
+    return Report(tuple(t for report in reports for t in report.tables), results, samples)

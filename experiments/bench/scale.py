@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +16,7 @@ from dsrl_jax.envs import catalog
 from dsrl_jax.presets import resolve
 from dsrl_jax.training.replay import Replay
 from experiments.bench.measure import Report, Side, in_turn, median, rates, ratio, show, table
-from experiments.bench.workload import ENV, SPACES, random_batch
+from experiments.bench.workload import ENV, SPACES, Memory, random_batch
 
 # Updates in one measurement at this width; at others as many as take about as long.
 WIDTH, FEWEST = 256, 4
@@ -24,13 +24,6 @@ WIDTH, FEWEST = 256, 4
 TRANSITIONS = 1_000_000
 
 Place = tuple[int, float | None]  # width and sparsity; None is dense
-
-
-class Memory(NamedTuple):
-    """Bytes of one member."""
-
-    state: int  # networks, masks, targets and moments, as they are stored
-    scratch: int  # beside it, while an update runs
 
 
 def run(

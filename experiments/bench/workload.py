@@ -1,6 +1,6 @@
 """What is measured: updates in one compiled scan, with HalfCheetah's sizes and paper settings."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +17,48 @@ ENV = "HalfCheetah-v5"
 SPACES = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
 
 
-def agent_config(algo: str, hidden_sizes: tuple[int, ...]) -> AgentConfig:
-    """The paper's settings, but for the networks' sizes."""
-    return resolve(ENV, algo, settings={"hidden_sizes": hidden_sizes}).agent
+class Memory(NamedTuple):
+    """Bytes of what is trained."""
+
+    state: int  # networks, masks, targets and moments, as they are stored
+    scratch: int  # beside it, while an update runs
 
 
-def scan_side(algo: str, updates: int, hidden_sizes: tuple[int, ...], members: int = 1) -> Side:
+def agent_config(
+    algo: str, hidden_sizes: tuple[int, ...], period: int | None = None
+) -> AgentConfig:
+    """The paper's settings, but for the networks' sizes, and updates between two adaptations."""
+    settings: dict[str, Any] = {"hidden_sizes": hidden_sizes}
+    if period:
+        settings["adaptation_period"] = period
+    return resolve(ENV, algo, settings=settings).agent
+
+
+def scan_side(
+    algo: str,
+    updates: int,
+    hidden_sizes: tuple[int, ...],
+    members: int = 1,
+    period: int | None = None,
+) -> Side:
     """A side that makes `updates` updates of all members in one call, always the same ones.
 
     They begin one adaptation and `updates` updates after the start: from then on targets have
     connections to lose (Algorithm 3). With the period's length, 1000 by default, one adaptation
     is among those measured; with a part of it, none.
     """
-    config = agent_config(algo, hidden_sizes)
+    return scan_of_members(algo, updates, hidden_sizes, members, period)[0]
+
+
+def scan_of_members(
+    algo: str,
+    updates: int,
+    hidden_sizes: tuple[int, ...],
+    members: int,
+    period: int | None = None,
+) -> tuple[Side, Memory]:
+    """The side that `scan_side` tells of, and the memory of all members."""
+    config = agent_config(algo, hidden_sizes, period)
     agent = AGENTS[type(config)](SPACES)
     batch, key = (
         random_batch(members, config.batch_size),
@@ -50,9 +79,15 @@ def scan_side(algo: str, updates: int, hidden_sizes: tuple[int, ...], members: i
         return jax.lax.scan(body, state, first + jnp.arange(updates))[0]
 
     traced = jax.tree.map(jnp.asarray, config)
-    period = config.sparse.adaptation_period
-    state = jax.block_until_ready(scan(traced, init(key, traced), period))
-    return timed(lambda: jax.block_until_ready(scan(traced, state, period + updates)))
+    first = config.sparse.adaptation_period
+    state = init(key, traced)
+    compiled = scan.lower(traced, state, jnp.int32(first)).compile()
+    analysis: Any = compiled.memory_analysis()
+    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    state = jax.block_until_ready(compiled(traced, state, jnp.int32(first)))
+    following = jnp.int32(first + updates)
+    side = timed(lambda: jax.block_until_ready(compiled(traced, state, following)))
+    return side, Memory(size, analysis.temp_size_in_bytes)
 
 
 def random_batch(*shape: int) -> Transition:

@@ -181,6 +181,30 @@ def test_time_is_counted_for_the_innermost_part():
     assert found["critic_loss"] == 3.5 and sum(found.values()) == 3.5
 
 
+def test_what_is_told_of_members():
+    """Made-up rates and bytes; memory is told for each member."""
+    from experiments.bench import members
+    from experiments.bench.workload import Memory
+
+    rates = {("td3", 1): [100.0], ("ds_td3", 1): [80.0]}
+    rates |= {("td3", 4): [200.0], ("ds_td3", 4): [120.0]}
+    memories = {place: Memory(3000 * place[1], 1000 * place[1]) for place in rates}
+    report = members.tell(rates, memories)
+    assert report.results["ds_td3_over_td3_members_4"] == 0.6
+    assert report.results["ds_td3_members_4_state_bytes"] == 3000
+    assert report.results["td3_members_4_scratch_bytes"] == 1000
+    assert "of 1 member" in report.tables[0] and "1.50" in report.tables[0]
+
+
+def test_what_is_told_of_adaptations():
+    from experiments.bench import members
+
+    seconds = {members.PERIOD: [0.0021, 0.0021], members.NEVER: [0.002, 0.002]}
+    report = members.tell_periods(seconds, 2)
+    assert report.results["period_1000_over_1000000000"] == pytest.approx(1.05)
+    assert "1.050" in report.tables[0] and "2 members" in report.tables[0]
+
+
 def test_what_was_reached_stands_beside_its_aim():
     from experiments.bench import document
 

@@ -27,7 +27,7 @@ RUNS = {
 }
 ON_DEVICE = ["--backend=brax", "--brax_backend=spring", "--env=inverted_pendulum", "--num_envs=2"]
 if importlib.util.find_spec("brax"):
-    RUNS["ds_td3 on Brax's inverted_pendulum, two seeds"] = [
+    RUNS["ds_td3 on Brax inverted_pendulum, two seeds"] = [
         *ON_DEVICE,
         "--algo=ds_td3",
         "--seeds=0:2",
@@ -36,6 +36,7 @@ if importlib.util.find_spec("brax"):
     ]
 # Of the kills, those while a process starts; and how long the others leave one to train, at most.
 EARLY, LONGEST = 0.15, 6.0  # seconds
+NOT_YET = ("", "starting", "restoring", "compiling")
 
 
 class Toll:
@@ -82,7 +83,7 @@ def _kill_once(place, arguments, draw, startup, toll):
     if draw.random() < EARLY:
         time.sleep(draw.uniform(0, startup))
     else:
-        while process.poll() is None and phase_of(place) in ("", "starting", "restoring"):
+        while process.poll() is None and phase_of(place) in NOT_YET:
             time.sleep(0.002)
         time.sleep(draw.uniform(0, LONGEST))
     process.kill()

@@ -15,7 +15,16 @@ import sys
 import threading
 import time
 
-PHASES = ("starting", "restoring", "stepping", "evaluating", "saving", "drawing", "ended")
+PHASES = (
+    "starting",
+    "restoring",
+    "compiling",
+    "stepping",
+    "evaluating",
+    "saving",
+    "drawing",
+    "ended",
+)
 
 
 class Trace:
@@ -42,13 +51,18 @@ class Trace:
             self.timer.daemon = True
             self.timer.start()
 
-    def marks(self, function, phase, *, leaves=True):
-        """The function, as a phase of its own; without `leaves` it goes on after the call."""
+    def marks(self, function, phase, *, leaves=True, first=None):
+        """The function, as a phase of its own; without `leaves` it goes on after the call.
+
+        Args:
+          first: the phase of its first call, if another.
+        """
+        phases = itertools.chain([first or phase], itertools.repeat(phase))
 
         @functools.wraps(function)
         def marked(*arguments, **named):
             before = self.phase
-            self.enter(phase)
+            self.enter(next(phases))
             try:
                 return function(*arguments, **named)
             finally:
@@ -71,9 +85,11 @@ def main(path, *arguments):
     from experiments import pictures, run
 
     host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
-    device_loop._advance = trace.marks(device_loop._advance, "stepping", leaves=False)
-    for loop in (host_loop, device_loop):
-        loop._evaluate = trace.marks(loop._evaluate, "evaluating")
+    host_loop._evaluate = trace.marks(host_loop._evaluate, "evaluating")
+    # A simulator takes longer to compile than the whole run.
+    first = "compiling"
+    device_loop._advance = trace.marks(device_loop._advance, "stepping", leaves=False, first=first)
+    device_loop._evaluate = trace.marks(device_loop._evaluate, "evaluating", first=first)
     Checkpoints.save = trace.marks(Checkpoints.save, "saving")
     Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
     pictures.draw = trace.marks(pictures.draw, "drawing")

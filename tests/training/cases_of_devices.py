@@ -9,7 +9,7 @@ import pytest
 from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
 from dsrl_jax.training.devices import Placement, choose_placement, place, spread
-from tests.training.runs import told
+from tests.training.runs import TOYS, told
 from tests.training.test_device_loop import SETTINGS, TOY, compiled_functions
 
 DEVICES, SEEDS = 4, (0, 1, 2, 3)
@@ -31,24 +31,42 @@ def whole(tmp_path_factory):
         return list(start(directory)), directory
 
 
-def start(directory=None, devices=DEVICES, **options):
+def start(directory=None, devices=DEVICES, seeds=SEEDS, **options):
     experiment = resolve(
-        TOY + "PointMass", "ds_td3", backend="brax", seeds=SEEDS, settings=SETTINGS
+        TOY + "PointMass", "ds_td3", backend="brax", seeds=seeds, settings=SETTINGS
     )
     return training.run(experiment, directory, devices=devices, **options)
 
 
-def test_rows_are_those_of_one_device(whole):
+def assert_close(rows, others):
     kinds = ("training", "evaluation", "topology")
-    rows, alone = (
-        [row for row in of if row["kind"] in kinds] for of in (whole[0], start(devices=1))
-    )
-    for ours, theirs in zip(rows, alone, strict=True):
+    rows, others = ([row for row in each if row["kind"] in kinds] for each in (rows, others))
+    for ours, theirs in zip(rows, others, strict=True):
         for key, value in theirs.items():
             if isinstance(value, float | list):
                 np.testing.assert_allclose(ours[key], value, rtol=1e-3, err_msg=key)
             else:
                 assert ours[key] == value
+
+
+def test_rows_are_those_of_one_device(whole):
+    assert_close(whole[0], start(devices=1))
+
+
+def test_a_member_of_its_own_device_is_as_alone(whole):
+    alone = told(start(devices=1, seeds=(2,)))
+    assert told(row for row in whole[0] if row.get("seed") == 2) == alone
+
+
+def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog):
+    settings = {key: SETTINGS[key] for key in SETTINGS if key not in ("num_envs", "episode_length")}
+    experiment = resolve(TOYS + "PointMass-v0", "ds_td3", seeds=SEEDS, settings=settings)
+    stops = itertools.count(1)
+    rows = list(training.run(experiment, tmp_path, devices=2, stop=lambda: next(stops) == 40))
+    with compiled_functions(caplog) as count:
+        rows += list(training.run(experiment, tmp_path, devices=2))
+    assert count["_step"] == 1
+    assert_close(rows, training.run(experiment, devices=1))
 
 
 def test_a_stopped_run_continues_to_the_same_bytes(whole, tmp_path, caplog):

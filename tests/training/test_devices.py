@@ -43,21 +43,22 @@ def begin(place, *arguments, devices=1):
     )
 
 
-def end(*processes):
+def end(*processes, status=0):
     """What each of them said."""
     said = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0] * len(said), "\n".join(said)
+    assert [process.returncode for process in processes] == [status] * len(said), "\n".join(said)
     return said
 
 
-def together(places, *arguments):
+def together(places, *arguments, status=0):
     """One run by a process in each place; what they said."""
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
     how = [f"--distributed={address},{len(places)},{number}" for number in range(len(places))]
     run = ("experiments.run", *COMMAND, *arguments)
-    return end(*(begin(place, *run, each) for place, each in zip(places, how, strict=True)))
+    begun = [begin(place, *run, each) for place, each in zip(places, how, strict=True)]
+    return end(*begun, status=status)
 
 
 def test_four_devices_in_one_process():
@@ -75,6 +76,8 @@ def test_two_processes_train_one_run_and_continue_it(tmp_path):
     assert not list(second.iterdir())
     for name in SAME:
         assert (first / "run" / name).read_bytes() == (alone / "run" / name).read_bytes()
-    # What cannot be is refused by all, and none waits for another.
     said = together([first, second], "--steps=90")
     assert "is finished" in said[0] and "step" not in said[1]
+    # What the first one refuses, none waits for.
+    said = together([first, second], "--steps=60", status=2)
+    assert "can be raised, not lowered" in said[0] and "another process cannot run" in said[1]
