@@ -13,8 +13,8 @@ from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Metrics, Spaces, State, Transition
 from dsrl_jax.presets import Experiment
-from dsrl_jax.settings import override
-from dsrl_jax.sparse import count_connections
+from dsrl_jax.settings import flatten, override
+from dsrl_jax.sparse import count_connections, run_if
 
 
 class Keys(NamedTuple):
@@ -67,8 +67,8 @@ def compile_program(
 
     Args:
       config: numbers in which members differ are arrays [members], see `config_of_members`.
-      freezes: whether a member stays as it was before the first update with a loss that is not
-        finite.
+      freezes: whether a member with a loss that is not finite is cleared, all its weights 0, and is
+        not trained any more.
     """
     keys = make_keys(seeds)
     config = jax.tree.map(jnp.asarray, config)
@@ -183,8 +183,10 @@ def train(
     """One update of each member by its own batch, and what is told of it later.
 
     Args:
-      freezes: whether members with a `bad_update` stay as they are.
+      freezes: whether the weights of members with a `bad_update` stay as they are, or 0.
     """
+    if freezes:
+        config, batch = _still(carry.bad_update != 0, config, batch)
     state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
@@ -192,7 +194,7 @@ def train(
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
     if freezes:
-        state = jax.tree.map(partial(_unless, bad_update != 0), carry.state, state)
+        state = run_if(~finite.all(), partial(_clear, ~finite), state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
 
@@ -204,9 +206,28 @@ def mark_frozen(
     return jnp.where(members & (bad_update == 0), -1, bad_update)
 
 
-def _unless(frozen: Array, held: Array, new: Array) -> Array:
-    """`new` [members, …], but `held` of the members that are frozen."""
-    return jnp.where(frozen.reshape(-1, *[1] * (new.ndim - 1)), held, new)
+def _still(frozen: Array, config: Any, batch: Transition) -> tuple[Any, Transition]:
+    """Settings and transitions with which an update leaves the weights of frozen members alone.
+
+    Scalars alone: a select of old or new states would make every update of all a third dearer.
+    """
+    numbers = ("learning_rate", "tau", "drop_fraction")
+    held = {name: value for name, value in flatten(config).items() if name in numbers}
+    stopped = {name: jnp.where(frozen, 0, value) for name, value in held.items()}
+    return override(config, stopped), jax.tree.map(partial(_zero_if, frozen), batch)
+
+
+def _clear(members: Array, state: State) -> State:
+    """The state with 0 for every float of some members: what is not finite would spoil searches."""
+
+    def clear(leaf: Array) -> Array:
+        return _zero_if(members, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(clear, state)
+
+
+def _zero_if(members: Array, leaf: Array) -> Array:
+    return jnp.where(members.reshape(-1, *[1] * (leaf.ndim - 1)), jnp.zeros_like(leaf), leaf)
 
 
 def _inspect(
@@ -241,12 +262,17 @@ def over_members(
 
     def alone(*arguments: Any) -> Any:
         first = [
-            jax.tree.map(lambda leaf: leaf[0], argument) if axis == 0 else argument
+            argument if axis is None else _first(argument, everywhere=axis == 0)
             for argument, axis in zip(arguments, in_axes, strict=True)
         ]
         return jax.tree.map(lambda leaf: leaf[None], function(*first))
 
     return alone
+
+
+def _first(tree: Any, everywhere: bool) -> Any:
+    """The first member's; of a config not everywhere: what members share has no axis of them."""
+    return jax.tree.map(lambda leaf: leaf[0] if everywhere or jnp.ndim(leaf) else leaf, tree)
 
 
 def _connections(state: State) -> dict[str, Array]:
