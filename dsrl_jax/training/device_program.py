@@ -19,16 +19,8 @@ from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.devices import Placement, place, spread
 from dsrl_jax.training.evaluation import SEED_OFFSET
-from dsrl_jax.training.program import (
-    Carry,
-    axes_of,
-    make_keys,
-    mark_frozen,
-    over_members,
-    place_config,
-    train,
-    unpack,
-)
+from dsrl_jax.training.member_axis import axes_of, over_members, place_config
+from dsrl_jax.training.program import Carry, make_keys, mark_frozen, train, unpack
 
 
 class Keys(NamedTuple):

@@ -1,8 +1,7 @@
-"""Members whose numbers are not finite stay as they are, and the others go on.
+"""Members whose numbers are not finite are not trained any more, and the others go on.
 
-Where a run is not to end for them: `finite.py` has what ends one. A frozen member's environment
-is not stepped and its updates are not taken; when it was frozen follows from its numbers alone, so
-that a run that was stopped goes on exactly.
+Where a run is not to end for them: `finite.py` has what ends one. When a member was frozen follows
+from its numbers alone, so that a run that was stopped goes on exactly.
 """
 
 import numpy as np

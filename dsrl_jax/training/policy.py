@@ -15,12 +15,8 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training import description, initial_policy
 from dsrl_jax.training.checkpoint import RestoreError, read_last
-from dsrl_jax.training.program import (
-    compile_program,
-    config_of_members,
-    make_keys,
-    over_members,
-)
+from dsrl_jax.training.member_axis import config_of_members, over_members
+from dsrl_jax.training.program import compile_program, make_keys
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,10 +13,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, State, Transition
-from dsrl_jax.presets import Experiment
-from dsrl_jax.settings import override
-from dsrl_jax.sparse import count_connections
+from dsrl_jax.settings import flatten, override
+from dsrl_jax.sparse import count_connections, run_if
 from dsrl_jax.training.devices import Placement, fetch, place, spread
+from dsrl_jax.training.member_axis import axes_of, over_members, place_config
 
 
 class Keys(NamedTuple):
@@ -78,8 +78,8 @@ def compile_program(
     Args:
       config: numbers in which members differ are arrays [members], see `config_of_members`.
       placement: of the members over devices; None: all on one.
-      freezes: whether a member stays as it was before the first update with a loss that is not
-        finite.
+      freezes: whether a member with a loss that is not finite is cleared, all its weights 0, and is
+        not trained any more.
     """
     placement = placement or Placement(len(seeds))
     find_due = partial(agent.find_due, config)
@@ -120,29 +120,6 @@ def compile_program(
 def make_keys(seeds: tuple[int, ...]) -> Keys:
     """Each member's keys, which follow from its seed."""
     return Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
-
-
-def config_of_members(experiment: Experiment) -> Any:
-    """The agent's settings with an array [members] for each number in which members differ."""
-    if len(experiment.seeds) == 1:
-        return experiment.agent_of(0)
-    varied = {name: np.array(values, float) for name, values in experiment.varied.items()}
-    return override(experiment.agent, varied)
-
-
-def axes_of(config: Any) -> Any:
-    """What `over_members` maps of a config: the numbers in which members differ."""
-    numbers, tree = jax.tree.flatten(config)
-    if not any(jnp.ndim(number) for number in numbers):
-        return None
-    return jax.tree.unflatten(tree, [0 if jnp.ndim(number) else None for number in numbers])
-
-
-def place_config(placement: Placement, config: Any) -> Any:
-    """Numbers in which members differ lie with their members, the others everywhere."""
-    return jax.tree.map(
-        lambda number: place(placement, jnp.asarray(number), shared=not jnp.ndim(number)), config
-    )
 
 
 class _Members(NamedTuple):
@@ -222,8 +199,10 @@ def train(
 
     Args:
       due: of this update, as `Agent.update` takes it.
-      freezes: whether members with a `bad_update` stay as they are.
+      freezes: whether the weights of members with a `bad_update` stay as they are, or 0.
     """
+    if freezes:
+        config, batch = _still(carry.bad_update != 0, config, batch)
     one = partial(agent.update, due=due)
     state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
@@ -232,7 +211,7 @@ def train(
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
     if freezes:
-        state = jax.tree.map(partial(_unless, bad_update != 0), carry.state, state)
+        state = run_if(~finite.all(), partial(_clear, ~finite), state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
 
@@ -245,9 +224,28 @@ def mark_frozen(
     return jnp.where(members & (bad_update == 0), -1, bad_update)
 
 
-def _unless(frozen: Array, held: Array, new: Array) -> Array:
-    """`new` [members, …], but `held` of the members that are frozen."""
-    return jnp.where(frozen.reshape(-1, *[1] * (new.ndim - 1)), held, new)
+def _still(frozen: Array, config: Any, batch: Transition) -> tuple[Any, Transition]:
+    """Settings and transitions with which an update leaves the weights of frozen members alone.
+
+    Scalars alone: a select of old or new states would make every update of all a third dearer.
+    """
+    numbers = ("learning_rate", "tau", "drop_fraction")
+    held = {name: value for name, value in flatten(config).items() if name in numbers}
+    stopped = {name: jnp.where(frozen, 0, value) for name, value in held.items()}
+    return override(config, stopped), jax.tree.map(partial(_zero_if, frozen), batch)
+
+
+def _clear(members: Array, state: State) -> State:
+    """The state with 0 for every float of some members: what is not finite would spoil searches."""
+
+    def clear(leaf: Array) -> Array:
+        return _zero_if(members, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
+
+    return jax.tree.map(clear, state)
+
+
+def _zero_if(members: Array, leaf: Array) -> Array:
+    return jnp.where(members.reshape(-1, *[1] * (leaf.ndim - 1)), jnp.zeros_like(leaf), leaf)
 
 
 def _inspect(
@@ -267,34 +265,6 @@ def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Tra
         terminated=packed[..., n + k + 1],
         next_observation=packed[..., n + k + 2 :],
     )
-
-
-def over_members(
-    function: Callable[..., Any], in_axes: tuple[Any, ...], members: int
-) -> Callable[..., Any]:
-    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU.
-
-    Args:
-      in_axes: for each argument 0, None, or what `axes_of` says of a config.
-    """
-    if members > 1:
-        return jax.vmap(function, in_axes)
-
-    def alone(*arguments: Any) -> Any:
-        first = map(_first, arguments, in_axes)
-        return jax.tree.map(lambda leaf: leaf[None], function(*first))
-
-    return alone
-
-
-def _first(argument: Any, axes: Any) -> Any:
-    """The first member's part of an argument of `over_members`."""
-    if axes is None:
-        return argument
-    if axes == 0:
-        return jax.tree.map(lambda leaf: leaf[0], argument)
-    numbers, tree = jax.tree.flatten(argument)
-    return jax.tree.unflatten(tree, [leaf[0] if jnp.ndim(leaf) else leaf for leaf in numbers])
 
 
 def _connections(state: State) -> dict[str, Array]:

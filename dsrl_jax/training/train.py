@@ -34,8 +34,9 @@ from dsrl_jax.training.devices import (
     spread,
 )
 from dsrl_jax.training.initial_policy import with_initial_policy
+from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.policy import compile_initial_policy
-from dsrl_jax.training.program import compile_program, config_of_members
+from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row

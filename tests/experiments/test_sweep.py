@@ -1,6 +1,8 @@
 """Whole sweeps from the command line; the compiled program is a stand-in in NumPy."""
 
 import csv
+import io
+import math
 import os
 import re
 import shutil
@@ -12,7 +14,7 @@ import pytest
 
 from dsrl_jax.training import train as training
 from dsrl_jax.training.policy import load_policy
-from experiments import memory, sweep
+from experiments import memory, run, sweep
 from experiments.sweep_progress import SweepProgress
 from tests.training.numpy_program import numpy_program
 
@@ -232,3 +234,35 @@ def test_a_members_policy_is_found_by_its_number(finished):
         load_policy(finished / "batch_1", member=3)
     with pytest.raises(ValueError, match="member must be"):
         load_policy(finished / "batch_1", seed=7, member=0)
+
+
+def test_a_plain_run_is_refused_where_a_batch_is(finished, capsys):
+    batch = finished / "batch_3"
+    plain = [*COMMAND, "--seeds=5,6,7", "--hidden_sizes=4", "--tau=0.1", f"--run_dir={batch}"]
+    assert run.main(plain) == 2
+    assert "freezes is True there and False here" in capsys.readouterr().err
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_there_is_one_bar_for_all_batches(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    progress = SweepProgress([(2, 100), (3, 100), (1, 50)])
+    progress.skip()
+    progress.begin()
+    progress.show({"kind": "start", "env_step": 50})
+    assert progress.bar.total == 550 and progress.bar.n == 200 + 150
+    for value in (1.0, math.nan, 4.0):
+        progress.show({"kind": "evaluation", "env_step": 100, "return_mean": value})
+    assert progress.bar.n == 500
+    assert progress.bar.postfix == "batch=2 of 3, return=2.5, best=4.0, frozen=1"
+    progress.show({"kind": "note", "env_step": 100, "text": "member 1 is frozen"})
+    progress.begin()
+    progress.show({"kind": "training", "env_step": 50})
+    assert progress.bar.n == 550
+    progress.close()
+    assert "warning: batch 2: member 1 is frozen" in terminal.getvalue()

@@ -12,7 +12,8 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.members import resolve_members
 from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoint import read_last
-from dsrl_jax.training.program import compile_program, config_of_members
+from dsrl_jax.training.member_axis import config_of_members
+from dsrl_jax.training.program import compile_program
 from tests.training.runs import TOYS, told
 
 SPACES = Spaces(2, (-1.0,), (1.0,))
@@ -86,8 +87,8 @@ def test_a_stopped_run_with_a_frozen_member_ends_as_one_that_was_not(backend, tm
 @pytest.mark.parametrize("fault", ["NanObservation", "InfiniteReward", "HugeReward"])
 def test_a_member_is_frozen_when_its_environment_breaks(fault, tmp_path):
     """That of seed 4 does; what it adds to the replay are steps that lead nowhere."""
-    rows = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(5, 4)), tmp_path))
-    plain = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(5, 6))))
+    rows = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 4)), tmp_path))
+    plain = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 8))))
     assert of(rows, 0) == of(plain, 0)
     assert all(row["frozen_at"] is None for row in plain if "member" in row)
     frozen = {row["frozen_at"] for row in rows if row.get("member") == 1 and row["env_step"] == 75}
@@ -97,8 +98,8 @@ def test_a_member_is_frozen_when_its_environment_breaks(fault, tmp_path):
     assert np.isfinite(replay).all()
 
 
-def test_a_frozen_state_stays_to_the_bit(tmp_path):
-    """From one checkpoint to the next, while the others train."""
+def test_a_frozen_member_is_cleared_and_stays_so(tmp_path):
+    """Its last policy is 0, its best one what it was; the others train on."""
     chosen = experiment(learning_rate=STEP_SIZES, steps=50)
     list(training.run(chosen, tmp_path))
     longer = dataclasses.replace(chosen, loop=dataclasses.replace(chosen.loop, steps=75))
@@ -107,8 +108,11 @@ def test_a_frozen_state_stays_to_the_bit(tmp_path):
     list(training.run(longer, tmp_path))
     after = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["last"]
     for before, now in zip(jax.tree.leaves(held), jax.tree.leaves(after), strict=True):
-        np.testing.assert_array_equal(before[2], now[2])
+        assert not before[2].any() and not now[2].any()
         assert np.isfinite(now).all() and (before[0] != now[0]).any()
+    best = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["best"]
+    first = like["best"]["hidden_0"]["kernel"][2]  # at step 0, before the first update
+    np.testing.assert_array_equal(best["hidden_0"]["kernel"][2], first)
 
 
 def first_policies(chosen):

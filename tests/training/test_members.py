@@ -20,7 +20,8 @@ from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
 from dsrl_jax.training.device_program import compile_device_program
 from dsrl_jax.training.device_replay import make_ring
-from dsrl_jax.training.program import compile_program, config_of_members
+from dsrl_jax.training.member_axis import config_of_members
+from dsrl_jax.training.program import compile_program
 from tests.agents.cases import as_float64, leaves
 from tests.branches import branch_conditions
 from tests.training.runs import TOYS

@@ -1,0 +1,63 @@
+"""The axis of members: functions over it, and settings in which members differ."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dsrl_jax.presets import Experiment
+from dsrl_jax.settings import override
+from dsrl_jax.training.devices import Placement, place
+
+
+def config_of_members(experiment: Experiment) -> Any:
+    """The agent's settings with an array [members] for each number in which members differ."""
+    if len(experiment.seeds) == 1:
+        return experiment.agent_of(0)
+    varied = {name: np.array(values, float) for name, values in experiment.varied.items()}
+    return override(experiment.agent, varied)
+
+
+def axes_of(config: Any) -> Any:
+    """What `over_members` maps of a config: the numbers in which members differ."""
+    numbers, tree = jax.tree.flatten(config)
+    if not any(jnp.ndim(number) for number in numbers):
+        return None
+    return jax.tree.unflatten(tree, [0 if jnp.ndim(number) else None for number in numbers])
+
+
+def place_config(placement: Placement, config: Any) -> Any:
+    """Numbers in which members differ lie with their members, the others everywhere."""
+    return jax.tree.map(
+        lambda number: place(placement, jnp.asarray(number), shared=not jnp.ndim(number)), config
+    )
+
+
+def over_members(
+    function: Callable[..., Any], in_axes: tuple[Any, ...], members: int
+) -> Callable[..., Any]:
+    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU.
+
+    Args:
+      in_axes: for each argument 0, None, or what `axes_of` says of a config.
+    """
+    if members > 1:
+        return jax.vmap(function, in_axes)
+
+    def alone(*arguments: Any) -> Any:
+        first = map(_first, arguments, in_axes)
+        return jax.tree.map(lambda leaf: leaf[None], function(*first))
+
+    return alone
+
+
+def _first(argument: Any, axes: Any) -> Any:
+    """The first member's part of an argument of `over_members`."""
+    if axes is None:
+        return argument
+    if axes == 0:
+        return jax.tree.map(lambda leaf: leaf[0], argument)
+    numbers, tree = jax.tree.flatten(argument)
+    return jax.tree.unflatten(tree, [leaf[0] if jnp.ndim(leaf) else leaf for leaf in numbers])
