@@ -64,9 +64,9 @@ def make_agent(experiment):
     return (td3 if isinstance(experiment.agent, TD3Config) else sac).make_agent(SPACES)
 
 
-def host_program(experiment):
+def host_program(experiment, freezes=False):
     config = config_of_members(experiment)
-    return compile_program(make_agent(experiment), config, SPACES, experiment.seeds)
+    return compile_program(make_agent(experiment), config, SPACES, experiment.seeds, freezes)
 
 
 def device_program(experiment):
@@ -146,10 +146,11 @@ def test_dense_static_and_dynamic_are_members_of_one_program(rng):
             assert_same(state, member, train_on_host(method, batches))
 
 
-def test_the_adaptation_is_a_branch_that_members_share():
+@pytest.mark.parametrize("freezes", [False, True])
+def test_the_adaptation_is_a_branch_that_members_share(freezes):
     """A branch on what differs between members would be a select, at every update."""
     experiment = together()
-    program = host_program(experiment)
+    program = host_program(experiment, freezes)
     carry = jax.eval_shape(program.init)
     packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
     observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
