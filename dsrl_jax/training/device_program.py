@@ -86,6 +86,7 @@ def compile_device_program(
     environment: Environment,
     loop: LoopConfig,
     brax: BraxConfig,
+    *,
     placement: Placement | None = None,
     freezes: bool = False,
 ) -> DeviceProgram:

@@ -70,6 +70,7 @@ def compile_program(
     config: Any,
     spaces: Spaces,
     seeds: tuple[int, ...],
+    *,
     placement: Placement | None = None,
     freezes: bool = False,
 ) -> Program:

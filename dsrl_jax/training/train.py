@@ -125,7 +125,8 @@ def run(
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
     config = config_of_members(experiment)
-    program = compile_program(agent, config, spaces, seeds, placement, experiment.freezes)
+    how: Any = {"placement": placement, "freezes": experiment.freezes}
+    program = compile_program(agent, config, spaces, seeds, **how)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
@@ -178,9 +179,9 @@ def _run_on_device(
     spaces = Spaces(*brax_tasks.read_sizes(environment))
     check_members(spaces, experiment)
     agent = AGENTS[type(config)](spaces)
-    program = compile_program(agent, config, spaces, seeds, placement, experiment.freezes)
-    given = (agent, config, spaces, seeds, environment, loop, brax)
-    device = compile_device_program(*given, placement, experiment.freezes)
+    how: Any = {"placement": placement, "freezes": experiment.freezes}
+    program = compile_program(agent, config, spaces, seeds, **how)
+    device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax, **how)
     capacity = min(loop.replay_size, loop.steps)
     make_rows = jax.jit(spread(placement, partial(make_ring, placement.each, capacity, spaces), ()))
     checkpoints = DeviceCheckpoints(None) if directory else None

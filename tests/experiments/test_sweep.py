@@ -37,7 +37,7 @@ BATCHES = ("batch_1", "batch_2", "batch_3", "batch_4")
 
 @pytest.fixture(scope="module", autouse=True)
 def stand_in():
-    def compile_program(agent, config, spaces, seeds, freezes):
+    def compile_program(agent, config, spaces, seeds, *, placement, freezes):
         assert freezes
         del agent, config
         return numpy_program(spaces, seeds)

@@ -97,5 +97,5 @@ def _kill_once(place, arguments, draw, startup, toll):
 
 def _compare(place, whole, toll):
     toll.finished += 1
-    toll.compared += len(promised(whole)) + 1  # and the checkpoint's arrays
+    toll.compared += len(promised(whole / RUN)) + 1  # and the checkpoint's arrays
     toll.differing += [f"{name} of {place / RUN}" for name in differing(place, whole)]

@@ -71,9 +71,9 @@ def ended(process, place):
     return Ended(status, phase_of(place), (place / "errors").read_text())
 
 
-def promised(place):
-    """The files of the run there that are the same after any kill."""
-    is_whole = not (place / RUN / FINALS).exists()
+def promised(directory):
+    """The files of a run directory that are the same after any kill."""
+    is_whole = not (directory / FINALS).exists()
     return [name for name in PROMISED if not (is_whole and name == FINALS)]
 
 
@@ -86,7 +86,7 @@ def differing_runs(ours, theirs):
     """The same of two run directories."""
     found = [
         name
-        for name in promised(other)
+        for name in promised(theirs)
         if (ours / name).read_bytes() != (theirs / name).read_bytes()
     ]
     trees = [last_arrays(directory) for directory in (ours, theirs)]

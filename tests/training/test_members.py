@@ -65,9 +65,11 @@ def make_agent(experiment):
     return (td3 if isinstance(experiment.agent, TD3Config) else sac).make_agent(SPACES)
 
 
-def host_program(experiment):
+def host_program(experiment, freezes=False):
     config = config_of_members(experiment)
-    return compile_program(make_agent(experiment), config, SPACES, experiment.seeds)
+    return compile_program(
+        make_agent(experiment), config, SPACES, experiment.seeds, freezes=freezes
+    )
 
 
 def device_program(experiment):
@@ -159,16 +161,17 @@ def test_the_adaptation_is_a_branch_that_members_share():
     assert len(re.findall(r"\(pred\[\], .*\) while\(", compiled)) >= 3
 
 
-def test_on_the_host_an_update_has_no_branch_at_all():
+@pytest.mark.parametrize("freezes", [False, True])
+def test_on_the_host_an_update_has_no_branch_but_that_which_freezes(freezes):
     """There its number is known before it is called; only an adaptation draws what grows."""
-    program = host_program(together())
+    program = host_program(together(), freezes)
     carry = jax.eval_shape(program.init)
     packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
     observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
 
     def draws(update):
         step = lambda *given: program.step(*given, np.int32(update), np.int32(0))  # noqa: E731
-        assert branch_conditions(step, carry, packed, observation) == []
+        assert branch_conditions(step, carry, packed, observation) == [()] * freezes
         return str(jax.make_jaxpr(step)(carry, packed, observation)).count("random_bits")
 
     period = together().agent.sparse.adaptation_period
