@@ -121,9 +121,11 @@ def test_a_stopped_sweep_ends_as_one_that_was_not(number, finished, tmp_path, mo
             os.kill(os.getpid(), number)
 
     directory = tmp_path / "cut"
+    before = signal.signal(number, signal.default_int_handler)  # whoever started the tests
     with monkeypatch.context() as patch:
         patch.setattr(SweepProgress, "show", show_and_stop)
         status = sweep.main([*COMMAND, *LISTS, f"--run_dir={directory}"])
+    assert signal.signal(number, before) is signal.default_int_handler
     assert status == 128 + number
     assert "stopped in batch 2 of 4, step 41, and saved" in capsys.readouterr().err
     assert not (directory / "ranking.csv").exists()
