@@ -1,6 +1,6 @@
-"""What tells methods apart, and their seeds together."""
+"""What tells methods apart, and puts the seeds of one together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -115,11 +115,6 @@ def group(runs: Iterable["Run"]) -> list[Group]:
         found.setdefault((run.method, run.length), []).append(run)
     groups = [Group(method, length, tuple(seeds)) for (method, length), seeds in found.items()]
     return sorted(groups, key=lambda group: (group.method.order, group.length))
-
-
-def find(groups: Sequence[Group], method: Method, length: int) -> Group | None:
-    """The group of a method with this length, where there is one."""
-    return next((each for each in groups if each[:2] == (method, length)), None)
 
 
 def freeze(value: Any) -> Any:
