@@ -157,6 +157,6 @@ def tell_needed(claim: Claim, finding: Finding) -> str:
         return f"{finding.needed} of each" if finding.needed else "none"
     if min(finding.first.seeds, finding.second.seeds) < 2:
         return "two of each to tell"
-    if claim.kind == "sooner" or finding.p_value != finding.p_value:
+    if claim.kind == "sooner" or math.isnan(finding.p_value):
         return "cannot be told"
     return f"over {MOST_SEEDS:,} of each"
