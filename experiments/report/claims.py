@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from experiments.presets import LAMBDAS, PERIODS, POLICY_STEPS
-from experiments.report.methods import TASKS, Changes
+from experiments.report.methods import TASKS, Changes, Method
 
 FINAL, AREA = "final", "learning_curve_area"
 
@@ -14,6 +14,11 @@ class Arm(NamedTuple):
     algo: str
     preset: str = "paper"
     changes: Changes = ()
+
+    def is_of(self, method: Method, task: str) -> bool:
+        """Whether a method on its environment is this one on a task; on Brax none is."""
+        names = (method.task, method.algo, method.preset, method.changes)
+        return names == (task, *self) and method.backend != "brax"
 
 
 class Claim(NamedTuple):

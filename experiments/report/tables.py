@@ -175,14 +175,7 @@ def _figure(
 
 
 def _of_the_papers_length(groups: Iterable[Group], task: str, arm: Arm) -> list[Group]:
-    return [
-        group
-        for group in groups
-        if group.reached == STEPS
-        and group.method.backend != "brax"
-        and (group.method.task, group.method.algo, group.method.preset, group.method.changes)
-        == (task, *arm)
-    ]
+    return [group for group in groups if group.reached == STEPS and arm.is_of(group.method, task)]
 
 
 def _ours(groups: Sequence[Group], measure: str, digits: int) -> Cell:
