@@ -43,8 +43,8 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "initial_policy",
         None,
-        "the run directory of a trained policy on the same environment: it acts in the first "
-        "start_steps steps, exploring as it was trained, in place of random actions (Figure 3)",
+        "the run directory of a trained policy on the same environment, not with backend brax: it "
+        "acts in the first start_steps steps, exploring as it was trained, not randomly (Figure 3)",
         **add,
     )
     flags.DEFINE_bool(
