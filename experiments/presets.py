@@ -28,7 +28,7 @@ PERIODS = (200, 500, 1000, 2000)
 # Figure 2b: λ1 and λ2 of a sparsity in percent, of which the paper names the share alone. Of
 # HalfCheetah's 214,784 weights 831 λ1 + 1536 λ2 + 2048 stay (eq. 1): 161,138, 106,169 with
 # Section 4.4's, and 42,740.
-LAMBDAS = {25: (14.0, 96.0), 50: (7.0, 64.0), 80: (12.0, 20.0)}
+SPARSITY_LAMBDAS = {25: (14.0, 96.0), 50: (7.0, 64.0), 80: (12.0, 20.0)}
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -66,7 +66,7 @@ def _schedule(period: int) -> Variant:
 
 
 def _sparsity(percent: int) -> Variant:
-    lambdas = dict(zip(("lambda1", "lambda2"), LAMBDAS[percent], strict=True))
+    lambdas = dict(zip(("lambda1", "lambda2"), SPARSITY_LAMBDAS[percent], strict=True))
     return Variant(f"DS-TD3, sparsity {percent} %", "ds_td3", "Figure 2b, eq. 1", settings=lambdas)
 
 
@@ -95,7 +95,7 @@ FIGURES = {
     "fig2b": Figure(
         "Figure 2b: sparsity levels",
         ANALYSED,
-        (_DENSE, *map(_sparsity, LAMBDAS)),
+        (_DENSE, *map(_sparsity, SPARSITY_LAMBDAS)),
     ),
     "fig3a": Figure(
         "Figure 3a: from samples of policies trained for 500,000 steps",

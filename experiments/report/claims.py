@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from experiments.presets import LAMBDAS, PERIODS, POLICY_STEPS
+from experiments.presets import PERIODS, POLICY_STEPS, SPARSITY_LAMBDAS
 from experiments.report.methods import TASKS, Changes, Method
 
 FINAL, AREA = "final", "learning_curve_area"
@@ -44,7 +44,7 @@ def schedule(period: int) -> Arm:
 
 def sparsity(percent: int) -> Arm:
     """DS-TD3 on HalfCheetah of a sparsity (Figure 2b)."""
-    lambda1, lambda2 = LAMBDAS[percent]
+    lambda1, lambda2 = SPARSITY_LAMBDAS[percent]
     return Arm("ds_td3", changes=(("lambda1", lambda1), ("lambda2", lambda2)))
 
 

@@ -30,7 +30,7 @@ Layers = Mapping[tuple[str, str], LayerHistory]
 _PAGE = "#010203"
 # Characters of a line.
 _TITLE_WIDTH, _LABEL_WIDTH = 48, 34
-# Beside more methods there is no room for their curves.
+# More methods than this cannot be told apart in one picture.
 MOST_TOGETHER = 8
 # Methods of one algorithm have one colour; their settings are told by dashes.
 _DASHES = ("-", "--", ":", "-.")
