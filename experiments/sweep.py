@@ -79,6 +79,7 @@ def run(arguments: list[str], held: contextlib.ExitStack) -> int:
     values = make_flags()
     for name in _OF_A_RUN:
         delattr(values, name)
+    values["dry_run"].help = "print members, groups, batches and memory, and stop"
     add: Any = {"flag_values": values, "module_name": "a sweep"}
     flags.DEFINE_string(
         "members_per_batch",
