@@ -8,7 +8,8 @@ BENCHMARKS ?= update loop members selection sparsify evaluation startup
 # Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
 REPORT ?=
 
-# Of `make faults`: table, commands, kills; --kills=20 and --seed=1 say how many and which.
+# Of `make faults`: table, commands, kills; --kills=20, --seed=1 and --only=Brax say how many and
+# which.
 FAULTS ?=
 
 BIN := .venv/bin

@@ -64,8 +64,10 @@ def join(experiments: Sequence[Experiment]) -> Experiment:
     Raises:
       ValueError: if two differ in what members cannot differ in.
     """
-    first = experiments[0]
-    differing = [name for name, value in shared(first).items() if not _all_equal(experiments, name)]
+    first, static = experiments[0], [shared(one) for one in experiments]
+    differing = [
+        name for name, value in static[0].items() if any(one.get(name) != value for one in static)
+    ]
     if differing:
         raise ValueError(f"members may differ in seeds and in numbers, not in {differing[0]}")
     agents = [one.agent_of(member) for one in experiments for member in range(len(one.seeds))]
@@ -135,7 +137,3 @@ def _numbers(algo: str) -> list[str]:
     if algo not in ALGORITHMS:
         return []
     return [field.name for field in settings_of(ALGORITHMS[algo].config) if is_number(field)]
-
-
-def _all_equal(experiments: Sequence[Experiment], name: str) -> bool:
-    return all(shared(one)[name] == shared(experiments[0])[name] for one in experiments)

@@ -43,8 +43,8 @@ def make_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "initial_policy",
         None,
-        "the run directory of a trained policy on the same environment: it acts in the first "
-        "start_steps steps, exploring as it was trained, in place of random actions (Figure 3)",
+        "the run directory of a trained policy on the same environment, not with backend brax: it "
+        "acts in the first start_steps steps, exploring as it was trained, not randomly (Figure 3)",
         **add,
     )
     flags.DEFINE_bool(
@@ -235,18 +235,16 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     try:
         if values.seeds and ":" in text:
             first, end = (int(part) for part in text.split(":"))
-            if end - first > MOST_SEEDS:
-                raise UsageError(f"--seeds must name at most {MOST_SEEDS:,} seeds, got {text!r}")
-            seeds = tuple(range(first, end))
+            seeds: Sequence[int] = range(first, end)
         else:
-            seeds = tuple(int(part) for part in text.split(","))
-    except UsageError:
-        raise
+            seeds = [int(part) for part in text.split(",")]
     except ValueError:
         raise UsageError(f"--seeds must be like 0:5 or 1,2,7, got {text!r}") from None
     if not seeds:
         raise UsageError(f"--seeds must name at least one seed, got {text!r}")
-    return seeds
+    if seeds[MOST_SEEDS:]:
+        raise UsageError(f"--seeds must name at most {MOST_SEEDS:,} seeds, got {text!r}")
+    return tuple(seeds)
 
 
 def format_value(value: Any) -> str:

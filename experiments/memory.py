@@ -13,7 +13,8 @@ from experiments.summary import storage
 
 # Of what is free: the rest is for buffers that the compiler adds, and for other processes.
 _SHARE = 0.8
-# A gradient, and the state that a frozen member keeps: weights, two moments, a target, a mask.
+# While an update runs, a gradient, and about its state once more (`bench scale`, scratch): weights,
+# two moments, a target, a mask.
 _BESIDE_A_WEIGHT = 4 + 4 * 4 + 1
 # A simulator with its model; each member has one, and one for each evaluation episode.
 _ENVIRONMENT = 2e6
@@ -77,7 +78,7 @@ def describe(each: Needed, there: Free) -> str:
 
 
 def _free_on_host() -> float | None:
-    """On Linux, what the system and this process's group of processes leave."""
+    """On Linux, what the system and this process's control group leave."""
     if not sys.platform.startswith("linux"):
         return None
     found = []

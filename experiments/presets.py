@@ -21,6 +21,14 @@ STEPS = LoopConfig.steps
 # Figure 3: "two dense policies" and "two sparse policies", one for each length, that all agents
 # share. Of which seed is not said; this is none of the agents'.
 POLICY_SEED = 5
+# Figures 3a and 3b: for how many steps they are trained (Section 4.6).
+POLICY_STEPS = (500_000, 700_000)
+# Figure 2a: e, the steps between two adaptations.
+PERIODS = (200, 500, 1000, 2000)
+# Figure 2b: λ1 and λ2 of a sparsity in percent, of which the paper names the share alone. Of
+# HalfCheetah's 214,784 weights 831 λ1 + 1536 λ2 + 2048 stay (eq. 1): 161,138, 106,169 with
+# Section 4.4's, and 42,740.
+SPARSITY_LAMBDAS = {25: (14.0, 96.0), 50: (7.0, 64.0), 80: (12.0, 20.0)}
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
@@ -52,19 +60,13 @@ _SPARSE = Variant("DS-TD3", "ds_td3", _SECTION)
 
 
 def _schedule(period: int) -> Variant:
-    """e, the steps between two adaptations."""
     return Variant(
         f"DS-TD3, e = {period}", "ds_td3", "Figure 2a", settings={"adaptation_period": period}
     )
 
 
-def _sparsity(percent: int, lambda1: float, lambda2: float) -> Variant:
-    """The lambdas of a sparsity, of which the paper names the share alone.
-
-    Of HalfCheetah's 214,784 weights 831 λ1 + 1536 λ2 + 2048 stay (eq. 1): 161,138 with (14, 96),
-    106,169 with Section 4.4's (7, 64), and 42,740 with (12, 20).
-    """
-    lambdas = {"lambda1": lambda1, "lambda2": lambda2}
+def _sparsity(percent: int) -> Variant:
+    lambdas = dict(zip(("lambda1", "lambda2"), SPARSITY_LAMBDAS[percent], strict=True))
     return Variant(f"DS-TD3, sparsity {percent} %", "ds_td3", "Figure 2b, eq. 1", settings=lambdas)
 
 
@@ -88,22 +90,22 @@ FIGURES = {
     "fig2a": Figure(
         "Figure 2a: adaptation schedules",
         ANALYSED,
-        (_schedule(200), _schedule(500), _schedule(1000), _schedule(2000), _DENSE),
+        (*map(_schedule, PERIODS), _DENSE),
     ),
     "fig2b": Figure(
         "Figure 2b: sparsity levels",
         ANALYSED,
-        (_DENSE, _sparsity(25, 14.0, 96.0), _sparsity(50, 7.0, 64.0), _sparsity(80, 12.0, 20.0)),
+        (_DENSE, *map(_sparsity, SPARSITY_LAMBDAS)),
     ),
     "fig3a": Figure(
         "Figure 3a: from samples of policies trained for 500,000 steps",
         ANALYSED,
-        (_from_policy(_DENSE, 500_000), _from_policy(_SPARSE, 500_000)),
+        (_from_policy(_DENSE, POLICY_STEPS[0]), _from_policy(_SPARSE, POLICY_STEPS[0])),
     ),
     "fig3b": Figure(
         "Figure 3b: from samples of policies trained for 700,000 steps",
         ANALYSED,
-        (_from_policy(_DENSE, 700_000), _from_policy(_SPARSE, 700_000)),
+        (_from_policy(_DENSE, POLICY_STEPS[1]), _from_policy(_SPARSE, POLICY_STEPS[1])),
     ),
     "fig4": Figure(
         "Figure 4, Tables 4 and 5: SAC and DS-SAC",

@@ -20,7 +20,7 @@ def join(how: str) -> None:
       how: "auto" where Slurm or MPI started them, or "ADDRESS:PORT,PROCESSES,PROCESS": where the
         first one listens, how many there are, and which one this is, from 0.
     Raises:
-      UsageError: if that says nothing, or they did not meet.
+      UsageError: if `how` cannot be read, or they did not meet.
     """
     arguments = {} if how == AUTO else _read(how)
     # Whatever else is told of the others would stand between the lines of the first one.

@@ -59,6 +59,9 @@ from experiments.sweep_plan import (
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes
 
+# Flags of a single run that a sweep does not heed: it refuses them as it does unknown ones.
+_OF_A_RUN = ("devices", "distributed", "initial_policy")
+
 
 def main(arguments: list[str]) -> int:
     """Runs a command line.
@@ -74,6 +77,9 @@ def main(arguments: list[str]) -> int:
 def run(arguments: list[str], held: contextlib.ExitStack) -> int:
     """Prepares what was asked for, and does it; the directory is held until the end."""
     values = make_flags()
+    for name in _OF_A_RUN:
+        delattr(values, name)
+    values["dry_run"].help = "print members, groups, batches and memory, and stop"
     add: Any = {"flag_values": values, "module_name": "a sweep"}
     flags.DEFINE_string(
         "members_per_batch",
@@ -259,6 +265,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
                     continue
                 progress.begin()
                 held = check_directory(own, experiment)
+                here |= {"devices": training.count_devices(experiment, None)}
                 if held and (changes := changed_conditions(here, [held, *read_starts(own)])):
                     print(f"warning: no exact resume, {'; '.join(changes)}", file=sys.stderr)
                 config = {"format": FORMAT, **describe(experiment), **plan.spaces._asdict()}

@@ -14,7 +14,7 @@ from scipy import stats
 from dsrl_jax.training.seals import write_whole
 from experiments.flags import format_value
 from experiments.metrics import score
-from experiments.summary import read_rows
+from experiments.run_directory import read_rows
 from experiments.sweep_directory import batch_directory
 from experiments.sweep_plan import Member, Question
 

@@ -67,7 +67,7 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
     try:
         policy = InitialPolicy(**origin) if origin else None
     except TypeError as error:
-        raise ValueError(f"initial_policy is none: {error}") from error
+        raise ValueError(f"initial_policy cannot be read: {error}") from error
     experiment = Experiment(
         **named,
         agent=agent,

@@ -47,7 +47,7 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
         devices = max(n for n in range(1, len(found) + 1) if members % n == 0)
     devices = len(found) if devices is None else devices
     if not 1 <= devices <= len(found):
-        raise ValueError(f"devices must be from 1 to {len(found)}, which there are, got {devices}")
+        raise ValueError(f"devices must be from 1 to the {len(found)} there are, got {devices}")
     if jax.process_count() > 1 and devices != len(found):
         raise ValueError(f"several processes use all {len(found)} devices, got devices {devices}")
     if members % devices:

@@ -145,11 +145,11 @@ def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
 def compile_initial_policy(experiment: Experiment, spaces: Spaces) -> Callable[..., jax.Array]:
     """The first steps' actions of an experiment that starts from a trained policy.
 
-    That explores as it did in its own training. Each member draws noise of its own, by the keys
-    that its own exploration takes later.
+    The policy explores as it did in its own training. Each member draws noise of its own, by the
+    keys that its own exploration takes later.
 
     Returns:
-      A function of observations [members, n] and the step; [members, actions].
+      (step, observations [members, n]) -> actions [members, k].
     Raises:
       RestoreError: if its directory no longer holds that policy.
     """

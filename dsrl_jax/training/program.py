@@ -48,10 +48,10 @@ class Program(NamedTuple):
       update does is known before it is called: each kind is a program without branches
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
-    policy: (state) -> the parameters that act, as NumPy arrays of their own
-    placement: of the members over several devices, if they are
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
       LayerTopology}}, see `inspection.py`
+    policy: (state) -> the parameters that act, as NumPy arrays of their own
+    placement: where the members are; None: all on one device
     """
 
     init: Callable[[], Carry]
@@ -200,7 +200,8 @@ def train(
 
     Args:
       due: of this update, as `Agent.update` takes it.
-      freezes: whether the weights of members with a `bad_update` stay as they are, or 0.
+      freezes: whether members that have a `bad_update` are left as they are, and those that get
+        one here are cleared, see `compile_program`.
     """
     if freezes:
         config, batch = _still(carry.bad_update != 0, config, batch)

@@ -29,8 +29,8 @@ class Setup(NamedTuple):
     stop: asked after every step whether the run shall save and end
     numbered: whether rows tell the member, see `Experiment.is_numbered`
     freezes: whether a member whose numbers are not finite is frozen, or ends the run
-    initial_action: (step, observations [members, n]) -> the actions of the first steps; none:
-      uniformly random
+    initial_action: (step, observations [members, n]) -> the actions of the first steps; None: they
+      are uniformly random
     """
 
     program: Program

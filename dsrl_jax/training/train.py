@@ -63,10 +63,10 @@ def train(
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
-      seeds: one member each, trained in lockstep; or one for all of them.
-      devices: see `run`.
+      seeds: one member each, trained in lockstep; or one that all members of lists share.
       initial_policy: the directory of a run on the same environment; its policy acts in the first
         start_steps steps, in place of random actions (Figure 3).
+      devices: see `run`.
       settings: any setting of `TD3Config` or `SACConfig`, and of `LoopConfig`, such as steps or
         drop_fraction; with the back-end brax any of `BraxConfig`, such as num_envs. A float of the
         agent's may be a list, one value for each member: rows then tell the `member`, from 0.
@@ -108,8 +108,8 @@ def run(
       stop: asked after every step whether the run shall save and end.
       devices: that share the members evenly; None: on Brax as many as can, else one.
     Raises:
-      ValueError: if the environment cannot be made, a sparsity cannot be met, or members cannot be
-        shared so.
+      ValueError: if the environment cannot be made, a sparsity cannot be met, or so many devices
+        cannot share the members.
     """
     placement = _place_members(experiment, devices)
     if experiment.brax:

@@ -48,8 +48,11 @@ def run(
         period: scan_side(SPARSE, PERIOD, hidden_sizes, together, period)
         for period in (PERIOD, NEVER)
     }
-    taken = {period: rates(s, 1 / PERIOD) for period, s in in_turn(periods, repetitions).items()}
-    return _join(tell(measured, memories), tell_periods(taken, together))
+    each = {
+        period: [taken / PERIOD for taken in found]
+        for period, found in in_turn(periods, repetitions).items()
+    }
+    return _join(tell(measured, memories), tell_periods(each, together))
 
 
 def tell(found: dict[Place, list[float]], memories: dict[Place, Memory]) -> Report:

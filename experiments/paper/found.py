@@ -162,8 +162,10 @@ def _read(directory: Path, is_collected: bool) -> Found | None:
         return None
     if not seeds or not all(isinstance(name, str) for name in named):
         return None
-    told = evaluated_step(directory, seeds) if is_collected else None
-    reached = reached_step(directory, seeds, steps) if told is None else told
+    if is_collected:
+        reached = evaluated_step(directory, seeds)
+    else:
+        reached = reached_step(directory, seeds, steps)
     return Found(directory, config, reached, is_collected)
 
 

@@ -1,5 +1,6 @@
 """Figures over all tasks, and of pairs of methods (Agarwal et al. 2021)."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -116,6 +117,6 @@ def _is_dense_of(dense: Arm, sparse: Arm) -> bool:
 
 
 def _tell(interval: Interval, digits: int = 3) -> str:
-    if interval.low != interval.low:
+    if math.isnan(interval.low):
         return "–"
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}"

@@ -46,8 +46,8 @@ def section(groups: Sequence[Group]) -> Section:
         "Each line is a test of its own: of a hundred claims without any difference five would be "
         f"decided by chance. Seeds still needed are for a power of {POWER:.0%}, were the measured "
         "means and deviations the true ones; few seeds know them badly. The paper's own p is of "
-        "its printed means and deviations, taken as over n. Shorter runs are judged at "
-        "their own length, which the paper does not speak of; sooner is not."
+        "its printed means and deviations, taken as over n. Higher and close are also judged of "
+        "shorter runs, at their own length, of which the paper says nothing; sooner is not."
     )
     rows = [row for claim, found in judged for row in _rows(claim, found)]
     header = (

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple
 
-from experiments.report.methods import TASKS, Changes
+from experiments.presets import PERIODS, POLICY_STEPS, SPARSITY_LAMBDAS
+from experiments.report.methods import TASKS, Changes, Method
 
 FINAL, AREA = "final", "learning_curve_area"
 
@@ -13,6 +14,11 @@ class Arm(NamedTuple):
     algo: str
     preset: str = "paper"
     changes: Changes = ()
+
+    def is_of(self, method: Method, task: str) -> bool:
+        """Whether a method on its environment is this one on a task; on Brax none is."""
+        names = (method.task, method.algo, method.preset, method.changes)
+        return names == (task, *self) and method.backend != "brax"
 
 
 class Claim(NamedTuple):
@@ -36,8 +42,9 @@ def schedule(period: int) -> Arm:
     return Arm("ds_td3", changes=(("adaptation_period", period),))
 
 
-def sparsity(lambda1: float, lambda2: float) -> Arm:
+def sparsity(percent: int) -> Arm:
     """DS-TD3 on HalfCheetah of a sparsity (Figure 2b)."""
+    lambda1, lambda2 = SPARSITY_LAMBDAS[percent]
     return Arm("ds_td3", changes=(("lambda1", lambda1), ("lambda2", lambda2)))
 
 
@@ -46,8 +53,7 @@ def started(algo: str, steps: int) -> Arm:
     return Arm(algo, changes=(("initial_policy", (algo, "paper", steps)),))
 
 
-# By eq. (1), 831 λ1 + 1536 λ2 + 2048 of HalfCheetah's 214,784 weights stay.
-SPARSITY_25, SPARSITY_80 = sparsity(14.0, 96.0), sparsity(12.0, 20.0)
+SPARSITY_25, SPARSITY_80 = sparsity(25), sparsity(80)
 
 # Figure 2: final return and LCA at HalfCheetah, read from the figure.
 FIGURE_2A = {
@@ -74,9 +80,9 @@ def _higher(
 def _on_half_cheetah() -> list[Claim]:
     """Section 4.6."""
     task = ("HalfCheetah",)
-    others = [schedule(period) for period in (200, 500, 2000)]
-    dense = [started("td3", steps) for steps in (500_000, 700_000)]
-    sparse = [started("ds_td3", steps) for steps in (500_000, 700_000)]
+    others = [schedule(period) for period in PERIODS if period != 1000]  # That is DYNAMIC.
+    dense = [started("td3", steps) for steps in POLICY_STEPS]
+    sparse = [started("ds_td3", steps) for steps in POLICY_STEPS]
     return [
         *(
             claim

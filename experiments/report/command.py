@@ -29,7 +29,7 @@ def main(arguments: list[str]) -> int:
             return 0
         interval = parse_value("interval", int, values.interval)
         if interval < 1:
-            raise UsageError(f"interval must be at least 1 second, got {interval}")
+            raise UsageError(f"--interval must be at least 1 second, got {interval}")
         if values.watch:
             if places:
                 raise UsageError(f"--watch is of one run directory, got {places[0]} too")

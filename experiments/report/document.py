@@ -1,5 +1,6 @@
 """A report as plain data, whatever it is written as."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,18 +55,17 @@ def missing(text: str = NOT_RUN) -> Cell:
 
 def number(value: float | None, digits: int = 0) -> str:
     """A number for people; a dash where it is not known."""
-    known = value is not None and value == value
-    return f"{value:,.{digits}f}" if known else "–"
+    return "–" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def spread(mean: float, deviation: float, digits: int = 0) -> str:
     """A mean and its deviation, where that is known."""
     shown = number(mean, digits)
-    return f"{shown} ± {number(deviation, digits)}" if deviation == deviation else shown
+    return shown if math.isnan(deviation) else f"{shown} ± {number(deviation, digits)}"
 
 
 def probability(value: float) -> str:
     """A p-value; a dash where there is none."""
-    if value != value:
+    if math.isnan(value):
         return "–"
-    return "< .001" if value < 0.001 else f"{value:.3f}".lstrip("0") if value < 1 else "1.000"
+    return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")

@@ -30,7 +30,7 @@ Layers = Mapping[tuple[str, str], LayerHistory]
 _PAGE = "#010203"
 # Characters of a line.
 _TITLE_WIDTH, _LABEL_WIDTH = 48, 34
-# Beside more methods there is no room for their curves.
+# More methods than this cannot be told apart in one picture.
 MOST_TOGETHER = 8
 # Methods of one algorithm have one colour; their settings are told by dashes.
 _DASHES = ("-", "--", ":", "-.")
@@ -66,10 +66,10 @@ def draw_curves(groups: Sequence[Group]) -> list[str]:
     limits = _limits(groups)
     pictures = []
     if 1 < len(groups) <= MOST_TOGETHER:
-        dashes = _dashes([group.method for group in groups])
+        dashes = _dashes([group.method.algo for group in groups])
         with _axes(f"{groups[0].method.where}: all methods") as (axis, written):
-            for group in groups:
-                _draw_mean(axis, group, dashes[group.method])
+            for group, dash in zip(groups, dashes, strict=True):
+                _draw_mean(axis, group, dash)
             _finish_curves(axis, limits)
         pictures.append(written[0])
     for group in groups:
@@ -146,11 +146,9 @@ def draw_profiles(arms: Sequence[Arm]) -> list[str]:
         together = [arm for arm in arms if arm.reached == reached]
         highest = max(float(np.max(runs)) for arm in together for runs in arm.scores.values())
         thresholds = np.linspace(0, 1.05 * max(highest, 1), 200)
-        seen: dict[str, int] = {}
+        dashes = _dashes([arm.algo for arm in together])
         with _axes(f"Performance profiles at {reached:,} steps") as (axis, written):
-            for arm in together:
-                dash = _DASHES[seen.setdefault(arm.algo, 0) % len(_DASHES)]
-                seen[arm.algo] += 1
+            for arm, dash in zip(together, dashes, strict=True):
                 shares = performance_profile(list(arm.scores.values()), thresholds)
                 style = {"color": COLORS[arm.algo], "linestyle": dash, "drawstyle": "steps-post"}
                 axis.plot(thresholds, shares, label=arm.label, **style)
@@ -239,14 +237,10 @@ def _add_legend(axis: Any) -> None:
         legend.set_in_layout(False)  # A wide one must not squeeze the axes.
 
 
-def _dashes(methods: Sequence[Method]) -> dict[Method, str]:
-    """One for each method of an algorithm."""
-    seen: dict[str, int] = {}
-    found = {}
-    for method in methods:
-        found[method] = _DASHES[seen.get(method.algo, 0) % len(_DASHES)]
-        seen[method.algo] = seen.get(method.algo, 0) + 1
-    return found
+def _dashes(algos: Sequence[str]) -> list[str]:
+    """One for each method, by its algorithm: another one for the next of the same algorithm."""
+    before = [algos[:place].count(algo) for place, algo in enumerate(algos)]
+    return [_DASHES[count % len(_DASHES)] for count in before]
 
 
 @contextlib.contextmanager

@@ -1,10 +1,11 @@
-"""What tells methods apart, and their seeds together."""
+"""What tells methods apart, and puts the seeds of one together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from dsrl_jax.presets import ALGORITHMS
 from experiments.plot import COLORS, LABELS
 from experiments.statistics import Sample, describe
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
 # The paper's order, Table 1.
 TASKS = ("HalfCheetah", "Walker2d", "Hopper", "Ant", "Humanoid")
-ALGORITHMS = ("td3", "static_td3", "ds_td3", "sac", "static_sac", "ds_sac")
 
 Changes = tuple[tuple[str, Any], ...]
 
@@ -39,7 +39,7 @@ class Method(NamedTuple):
     def order(self) -> tuple[Any, ...]:
         """Sorts methods as the paper's tables do."""
         place = TASKS.index(self.task) if self.task in TASKS else len(TASKS)
-        algo = ALGORITHMS.index(self.algo)
+        algo = list(ALGORITHMS).index(self.algo)
         changes = [
             (name, float(value) if isinstance(value, int | float) else 0.0, str(value))
             for name, value in self.changes
@@ -115,11 +115,6 @@ def group(runs: Iterable["Run"]) -> list[Group]:
         found.setdefault((run.method, run.length), []).append(run)
     groups = [Group(method, length, tuple(seeds)) for (method, length), seeds in found.items()]
     return sorted(groups, key=lambda group: (group.method.order, group.length))
-
-
-def find(groups: Sequence[Group], method: Method, length: int) -> Group | None:
-    """The group of a method with this length, where there is one."""
-    return next((each for each in groups if each[:2] == (method, length)), None)
 
 
 def freeze(value: Any) -> Any:

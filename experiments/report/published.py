@@ -1,11 +1,14 @@
 """What the paper printed: the cells of its tables, and the curve that shows a method."""
 
 from experiments.paper_curves import SEEDS, Curve, read_curves
+from experiments.presets import POLICY_STEPS
 from experiments.report.methods import TASKS, Method
 from experiments.statistics import Sample, from_population
 
 _FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
 _FIGURE_4 = ("sac", "ds_sac")
+# By the steps for which the policy is trained that fills the first buffer.
+FIGURES_3 = dict(zip(POLICY_STEPS, ("3a", "3b"), strict=True))
 
 # By table, task and algorithm: mean and deviation of the last evaluation over five seeds.
 RETURNS: dict[str, dict[str, dict[str, tuple[float, float]]]] = {
@@ -91,7 +94,7 @@ def figure_of(method: Method) -> str:
     if changes or method.backend == "brax" or method.task not in TASKS:
         return ""
     if policy:
-        return {500_000: "3a", 700_000: "3b"}.get(policy[2], "")
+        return FIGURES_3.get(policy[2], "")
     return "4" if "sac" in method.algo and method.preset != "figure1" else "1"
 
 

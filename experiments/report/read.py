@@ -162,7 +162,7 @@ def _of_member(config: dict[str, Any], experiment: Experiment, place: int) -> Ex
 
 
 def _method(config: dict[str, Any], experiment: Experiment) -> Method:
-    """What of a configuration tells methods apart: what differs from its preset, whatever else."""
+    """The method that a run is of: its names, and each setting that is not its preset's."""
     plain = resolve(
         experiment.env,
         experiment.algo,

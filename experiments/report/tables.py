@@ -142,7 +142,7 @@ _SOFT = {("sac", "1"), ("sac", "2")}
 def _figure_3() -> dict[str, tuple[Arm, float | None, float | None]]:
     """What Figure 3 shows, by the digitised curves."""
     found: dict[str, tuple[Arm, float | None, float | None]] = {}
-    for figure, steps in (("3a", 500_000), ("3b", 700_000)):
+    for steps, figure in published.FIGURES_3.items():
         for algo in ("td3", "ds_td3"):
             curve = read_curves().get((figure, "HalfCheetah", algo))
             final = curve.at(STEPS)[0] if curve else None
@@ -175,14 +175,7 @@ def _figure(
 
 
 def _of_the_papers_length(groups: Iterable[Group], task: str, arm: Arm) -> list[Group]:
-    return [
-        group
-        for group in groups
-        if group.reached == STEPS
-        and group.method.backend != "brax"
-        and (group.method.task, group.method.algo, group.method.preset, group.method.changes)
-        == (task, *arm)
-    ]
+    return [group for group in groups if group.reached == STEPS and arm.is_of(group.method, task)]
 
 
 def _ours(groups: Sequence[Group], measure: str, digits: int) -> Cell:

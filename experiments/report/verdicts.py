@@ -9,8 +9,8 @@ import numpy as np
 from experiments.metrics import steps_to_reach
 from experiments.paper_curves import STEPS
 from experiments.report import published
-from experiments.report.claims import AREA, Arm, Claim
-from experiments.report.methods import Group, Method
+from experiments.report.claims import AREA, Claim
+from experiments.report.methods import Group
 from experiments.statistics import (
     LEVEL,
     MOST_SEEDS,
@@ -50,11 +50,11 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
     """What there is on a claim: a finding for each environment and length; none without runs."""
     found = []
     for first in groups:
-        if not _is_of(first.method, claim.task, claim.first):
+        if not claim.first.is_of(first.method, claim.task):
             continue
         for second in groups:
             same = (first.method.where, first.length) == (second.method.where, second.length)
-            if same and _is_of(second.method, claim.task, claim.second):
+            if same and claim.second.is_of(second.method, claim.task):
                 found.append(_judge_pair(claim, first, second))
     if claim.kind == "sooner":  # Half of fewer steps is another claim.
         return [finding for finding in found if finding.is_of_the_papers_length]
@@ -76,11 +76,6 @@ def papers_own(claim: Claim) -> float:
     if claim.kind == "close":
         return closeness(first, second, MARGIN * abs(second.mean))
     return compare(first, second).p_value
-
-
-def _is_of(method: Method, task: str, arm: Arm) -> bool:
-    names = (method.task, method.algo, method.preset, method.changes)
-    return names == (task, *arm) and method.backend != "brax"
 
 
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
@@ -157,6 +152,6 @@ def tell_needed(claim: Claim, finding: Finding) -> str:
         return f"{finding.needed} of each" if finding.needed else "none"
     if min(finding.first.seeds, finding.second.seeds) < 2:
         return "two of each to tell"
-    if claim.kind == "sooner" or finding.p_value != finding.p_value:
+    if claim.kind == "sooner" or math.isnan(finding.p_value):
         return "cannot be told"
     return f"over {MOST_SEEDS:,} of each"

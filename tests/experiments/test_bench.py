@@ -205,6 +205,20 @@ def test_what_is_told_of_adaptations():
     assert "1.050" in report.tables[0] and "2 members" in report.tables[0]
 
 
+def test_an_adaptation_costs_what_was_timed(monkeypatch):
+    """1,000 updates took 2.1 seconds with an adaptation among them and 2 without."""
+    from experiments.bench import members
+    from experiments.bench.workload import Memory
+
+    taken = {members.PERIOD: 2.1, members.NEVER: 2.0}
+    scans = lambda *given: (lambda: 1.0, Memory(1, 1))  # noqa: E731
+    monkeypatch.setattr(members, "scan_of_members", scans)
+    monkeypatch.setattr(members, "scan_side", lambda *given: lambda: taken[given[-1]])
+    report = members.run(1, 100, (1, 2), (8,))
+    assert report.results["period_1000_over_1000000000"] == pytest.approx(1.05)
+    assert report.samples["period_1000_seconds"] == pytest.approx([0.0021])
+
+
 def test_what_was_reached_stands_beside_its_aim():
     from experiments.bench import document
 

@@ -101,5 +101,5 @@ def test_members_are_shared_evenly_or_refused():
     assert choose_placement(5) == choose_placement(8, 1)._replace(members=5) == Placement(5)
     with pytest.raises(ValueError, match="6 seeds cannot be shared evenly among 4 devices"):
         choose_placement(6, 4)
-    with pytest.raises(ValueError, match="from 1 to 4, which there are, got 5"):
+    with pytest.raises(ValueError, match="from 1 to the 4 there are, got 5"):
         choose_placement(5, 5)

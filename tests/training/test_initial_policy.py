@@ -171,7 +171,7 @@ def edit(**changes):
         (edit(env="Hopper-v5"), [], "is of env 'Hopper-v5', this run of"),
         (edit(observation_size=3), [], "is of observation_size 3, this run of 2"),
         (edit(seeds=[3, 4]), [], "holds 2 seeds, which have a policy each; name a run of one"),
-        (edit(initial_policy={"algo": "td3"}), [], "initial_policy is none"),
+        (edit(initial_policy={"algo": "td3"}), [], "initial_policy cannot be read"),
         (None, ["--start_steps=0"], "acts in the first start_steps steps, got start_steps 0"),
     ],
 )
