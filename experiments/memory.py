@@ -44,20 +44,21 @@ def needed(experiment: Experiment, spaces: Spaces) -> Needed:
         found = Needed(0, stored + networks)
     else:
         # What `storage` counts is the replay, which is the host's, and the networks.
-        replay = stored - storage(experiment, spaces, cost._replace(dense_weights=0))[0] / members
+        replay = storage(experiment, spaces, cost._replace(dense_weights=0))[0] / members
         environments = _ENVIRONMENT * (1 + experiment.loop.eval_episodes)
-        found = Needed(stored - replay + environments, replay + networks)
+        found = Needed(replay + environments, stored - replay + networks)
     if jax.default_backend() == "cpu":
         return Needed(sum(found), 0)
     return found
 
 
-def free() -> Free:
-    """What is free now."""
-    statistics = jax.devices()[0].memory_stats() or {}
-    held = statistics.get("bytes_in_use", 0)
-    limit = statistics.get("bytes_limit")
-    return Free(_free_on_host(), None if limit is None else limit - held)
+def free(experiment: Experiment) -> Free:
+    """What is free now, on all the devices together that would share the members."""
+    devices = jax.devices() if experiment.brax else jax.devices()[:1]
+    found = [device.memory_stats() or {} for device in devices]
+    known = all("bytes_limit" in each for each in found)
+    room = sum(each["bytes_limit"] - each["bytes_in_use"] for each in found) if known else None
+    return Free(_free_on_host(), room)
 
 
 def most_members(each: Needed, there: Free) -> int | None:

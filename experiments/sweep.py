@@ -206,7 +206,7 @@ def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, int
     from dsrl_jax.agents.types import Spaces
     from experiments import memory
 
-    there, found = memory.free(), []
+    there, found = memory.free(groups[0][0].experiment), []
     for members in groups:
         each = memory.needed(members[0].experiment, Spaces(*sizes))
         found.append((memory.describe(each, there), memory.most_members(each, there)))

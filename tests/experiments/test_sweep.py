@@ -213,7 +213,8 @@ def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     each = {}
 
-    def free():
+    def free(experiment):
+        del experiment
         return memory.Free(each.get("room"), None)
 
     def needed(experiment, spaces, needed=memory.needed):
