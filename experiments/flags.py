@@ -30,7 +30,19 @@ class UsageError(ValueError):
 def make_flags() -> flags.FlagValues:
     """All flags of a run, unparsed."""
     values = make_experiment_flags()
-    add: Any = {"flag_values": values, "module_name": "a run"}
+    add: dict[str, Any] = {"flag_values": values, "module_name": "a run"}
+    _define_what_is_run(add)
+    _define_where_it_computes(add)
+    flags.DEFINE_bool(
+        "dry_run",
+        False,
+        "print the resolved settings, densities, and expected memory and disk, and stop",
+        **add,
+    )
+    return values
+
+
+def _define_what_is_run(add: dict[str, Any]) -> None:
     flags.DEFINE_string("seed", None, "the seed of a single run; default 0", **add)
     flags.DEFINE_string("seeds", None, "several seeds, trained in lockstep: 0:5 or 1,2,7", **add)
     flags.DEFINE_string(
@@ -53,6 +65,9 @@ def make_flags() -> flags.FlagValues:
         "continue the run that the run directory holds, exactly; with --noresume it is refused",
         **add,
     )
+
+
+def _define_where_it_computes(add: dict[str, Any]) -> None:
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
     flags.DEFINE_string("threads", None, "CPU threads for the networks; default: all cores", **add)
     flags.DEFINE_string(
@@ -75,13 +90,6 @@ def make_flags() -> flags.FlagValues:
         "on a GPU: the same numbers in every run, for an exact resume; slower. A CPU's always are",
         **add,
     )
-    flags.DEFINE_bool(
-        "dry_run",
-        False,
-        "print the resolved settings, densities, and expected memory and disk, and stop",
-        **add,
-    )
-    return values
 
 
 def make_experiment_flags() -> flags.FlagValues:

@@ -17,7 +17,7 @@ from dsrl_jax.envs.episodes import Episodes
 from dsrl_jax.sparse import run_if
 from dsrl_jax.training import device_replay
 from dsrl_jax.training.config import BraxConfig, LoopConfig
-from dsrl_jax.training.devices import Placement, place, spread
+from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.evaluation import SEED_OFFSET
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
 from dsrl_jax.training.program import Carry, make_keys, mark_frozen, train, unpack
@@ -105,11 +105,8 @@ def compile_device_program(
     config = place_config(placement, config)
     axes = axes_of(config)
 
-    def compiled(
-        function: Callable[..., Any], in_axes: tuple[Any, ...], *bound: Any, **options: Any
-    ) -> Callable[..., Any]:
-        on_each = spread(placement, partial(function, run), in_axes)
-        return partial(jax.jit(on_each, **options), *bound)
+    def compiled(function: Callable[..., Any], *given: Any, **options: Any) -> Callable[..., Any]:
+        return compile_on(placement, partial(function, run), *given, **options)
 
     return DeviceProgram(
         placement,

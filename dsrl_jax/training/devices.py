@@ -85,6 +85,17 @@ def spread(
     )
 
 
+def compile_on(
+    placement: Placement,
+    function: Callable[..., Any],
+    in_axes: tuple[Any, ...],
+    *bound: Any,
+    **options: Any,
+) -> Callable[..., Any]:
+    """The same compiled; the first arguments are bound, `options` are those of `jax.jit`."""
+    return partial(jax.jit(spread(placement, function, in_axes), **options), *bound)
+
+
 def place(placement: Placement, tree: Any, *, shared: bool = False) -> Any:
     """The same arrays where `spread` takes and gives them: else a program is compiled once more.
 

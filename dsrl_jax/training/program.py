@@ -15,7 +15,7 @@ from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, State, Transition
 from dsrl_jax.settings import flatten, override
 from dsrl_jax.sparse import count_connections, run_if
-from dsrl_jax.training.devices import Placement, fetch, place, spread
+from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
 
 
@@ -89,11 +89,8 @@ def compile_program(
     axes = axes_of(config)
     members = _Members(agent, spaces, placement.each, freezes)
 
-    def compiled(
-        function: Callable[..., Any], in_axes: tuple[Any, ...], *bound: Any, **options: Any
-    ) -> Callable[..., Any]:
-        on_each = spread(placement, partial(function, members), in_axes)
-        return partial(jax.jit(on_each, **options), *bound)
+    def compiled(function: Callable[..., Any], *given: Any, **options: Any) -> Callable[..., Any]:
+        return compile_on(placement, partial(function, members), *given, **options)
 
     @functools.cache
     def step_when(due: Due) -> Callable[..., tuple[Carry, Array]]:

@@ -114,6 +114,16 @@ def run(
     placement = _place_members(experiment, devices)
     if experiment.brax:
         return _run_on_device(experiment, experiment.brax, placement, directory, tables, stop)
+    return _run_on_host(experiment, placement, directory, tables, stop)
+
+
+def _run_on_host(
+    experiment: Experiment,
+    placement: Placement,
+    directory: Path | None,
+    tables: tuple[Path, ...],
+    stop: Callable[[], bool],
+) -> Generator[Row, None, None]:
     seeds, loop = experiment.seeds, experiment.loop
     environment = (experiment.env, experiment.env_preset, experiment.backend)
     spaces = Spaces(*catalog.look_up_sizes(*environment))
