@@ -21,8 +21,8 @@ from dsrl_jax.agents.networks import (
     stretch,
     xavier_uniform,
 )
-from dsrl_jax.agents.sparsity import find_due, init_nets, make_sparsity, train_net
-from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, Transition
+from dsrl_jax.agents.sparsity import find_adaptation, init_nets, make_sparsity, train_net
+from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, Transition
 from dsrl_jax.sparse import SparseNet, Target
 from dsrl_jax.sparse.masks import Params
 
@@ -55,7 +55,7 @@ def make_agent(spaces: Spaces) -> Agent:
         explore=partial(explore, spaces),
         act=partial(act, spaces),
         update=partial(update, spaces),
-        find_due=find_due,
+        find_adaptation=find_adaptation,
         metrics=("critic_loss", "q_mean", "actor_loss", "entropy", "temperature"),
     )
 
@@ -99,19 +99,20 @@ def update(
     state: SACState,
     batch: Transition,
     step: Int[Array, ""],
-    due: Due | None = None,
+    adaptation: Adaptation | None = None,
 ) -> tuple[SACState, Metrics]:
     """One update: Algorithm 4, lines 13 to 22.
 
     Args:
       key: the member's key; what is drawn follows from it and `step` alone.
       step: counts updates from 1; shared by all members, not batched.
-      due: what `find_due` says of the step; given as Python's booleans it leaves no branches.
+      adaptation: what `find_adaptation` says of the step; given as Python's booleans it leaves no
+        branch.
     Returns:
       The state, and `critic_loss`, `q_mean`, `actor_loss`, `entropy` (of the policy, estimated on
       the batch, nats) and `temperature`, the α of this update.
     """
-    due = find_due(config, step) if due is None else due
+    adaptation = find_adaptation(config, step) if adaptation is None else adaptation
     keys = jax.random.split(jax.random.fold_in(key, step), 4)
     key_next, key_action, key_critic, key_actor = keys
 
@@ -120,18 +121,21 @@ def update(
         state.critic.params, config, target, batch
     )
     critic = train_net(  # lines 13 to 16
-        key_critic, config, "critic", state.critic, gradients, due
+        key_critic, config, "critic", state.critic, gradients, adaptation
     )
 
     alpha = jnp.exp(state.temperature.log)
     (policy_loss, entropy), gradients = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor.params, key_action, spaces, config, critic.params, alpha, batch
     )
-    actor = train_net(key_actor, config, "actor", state.actor, gradients, due)  # lines 17 to 20
+    actor = train_net(  # lines 17 to 20
+        key_actor, config, "actor", state.actor, gradients, adaptation
+    )
     temperature = _train_temperature(config, state.temperature, entropy, spaces)
 
+    is_due = step % config.target_period == 0
     target_critic = sparse.average_target(  # lines 21, 22
-        due.targets, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
+        is_due, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
     )
     metrics = {
         "critic_loss": loss,

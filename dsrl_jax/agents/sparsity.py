@@ -1,7 +1,7 @@
 """What the agents' updates have in common: how their nets are sparse, stepped and adapted."""
 
 from functools import partial
-from typing import Literal
+from typing import Literal, get_args
 
 import jax
 import optax
@@ -12,7 +12,7 @@ from dsrl_jax.agents.config import AgentConfig
 from dsrl_jax.agents.densities import CRITICS, is_sparse_layer, network_layers
 from dsrl_jax.agents.networks import MLP, init_critics, init_network
 from dsrl_jax.agents.sparse_config import adapts, network_topology
-from dsrl_jax.agents.types import Due, Spaces
+from dsrl_jax.agents.types import Adaptation, Spaces
 from dsrl_jax.sparse import SparseNet, Sparsity
 from dsrl_jax.sparse.masks import Params
 
@@ -91,7 +91,7 @@ def train_net(
     network: Network,
     net: SparseNet,
     gradients: Params,
-    due: Due,
+    adaptation: Adaptation,
 ) -> SparseNet:
     """An optimizer step, and an adaptation where it is due and the network adapts.
 
@@ -101,26 +101,27 @@ def train_net(
     sparsity = make_sparsity(config, network)
     by_momentum = sparsity.rules.grow_by == "momentum"
     return sparse.step_and_adapt(
-        due.adapts if adapts(config.sparse, network) else False,
+        adaptation.due if adapts(config.sparse, network) else False,
         key,
         net,
         gradients,
         config.sparse.drop_fraction,
         make_optimizer(config),
         sparsity,
-        grow=due.grows,
+        grow=adaptation.grows,
         momentum=_first_moment if by_momentum else None,
     )
 
 
-def find_due(config: AgentConfig, step: int | Int[Array, ""]) -> Due:
-    """What the update of this number does; updates count from 1."""
+def find_adaptation(config: AgentConfig, step: int | Int[Array, ""]) -> Adaptation:
+    """Whether the update of this number adapts; updates count from 1."""
+    if not any(adapts(config.sparse, network) for network in get_args(Network)):
+        return Adaptation(due=False, grows=False)
     period, last = config.sparse.adaptation_period, config.sparse.last_adaptation
-    adapts = step % period == config.sparse.adaptation_offset
-    grows: bool | Array = True
-    if last:
-        adapts, grows = adapts & (step - period <= last), step <= last
-    return Due(adapts, grows, step % config.policy_delay == 0, step % config.target_period == 0)
+    due = step % period == config.sparse.adaptation_offset
+    if not last:
+        return Adaptation(due, grows=True)
+    return Adaptation(due & (step - period <= last), step <= last)
 
 
 def _first_moment(opt_state: optax.OptState) -> Params:

@@ -20,8 +20,8 @@ from dsrl_jax.agents.networks import (
     q_values,
     stretch,
 )
-from dsrl_jax.agents.sparsity import find_due, init_nets, make_sparsity, train_net
-from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, Transition
+from dsrl_jax.agents.sparsity import find_adaptation, init_nets, make_sparsity, train_net
+from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, Transition
 from dsrl_jax.sparse import SparseNet, Target, run_if
 from dsrl_jax.sparse.masks import Params
 
@@ -42,7 +42,7 @@ def make_agent(spaces: Spaces) -> Agent:
         explore=partial(explore, spaces),
         act=partial(act, spaces),
         update=partial(update, spaces),
-        find_due=find_due,
+        find_adaptation=find_adaptation,
         metrics=("critic_loss", "q_mean", "actor_loss"),
     )
 
@@ -86,19 +86,20 @@ def update(
     state: TD3State,
     batch: Transition,
     step: Int[Array, ""],
-    due: Due | None = None,
+    adaptation: Adaptation | None = None,
 ) -> tuple[TD3State, Metrics]:
     """One update: Algorithm 1, lines 11 to 28.
 
     Args:
       key: the member's key; what is drawn follows from it and `step` alone.
       step: counts updates from 1; shared by all members, not batched.
-      due: what `find_due` says of the step; given as Python's booleans it leaves no branches.
+      adaptation: what `find_adaptation` says of the step; given as Python's booleans it leaves no
+        branch.
     Returns:
       The state, and `critic_loss`, `q_mean`, and `actor_loss`: d times the loss at every d-th
       update and 0 at the others, so that its mean over updates is the mean loss.
     """
-    due = find_due(config, step) if due is None else due
+    adaptation = find_adaptation(config, step) if adaptation is None else adaptation
     key_noise, key_critic, key_actor = jax.random.split(jax.random.fold_in(key, step), 3)
 
     target = td_target(key_noise, spaces, config, state, batch)  # lines 11, 12
@@ -106,20 +107,22 @@ def update(
         state.critic.params, config, target, batch
     )
     critic = train_net(  # lines 13 to 16
-        key_critic, config, "critic", state.critic, gradients, due
+        key_critic, config, "critic", state.critic, gradients, adaptation
     )
 
     def train_actor(last: tuple[SparseNet, Array]) -> tuple[SparseNet, Array]:
         loss, gradients = jax.value_and_grad(actor_loss)(
             last[0].params, spaces, config, critic.params, batch
         )
-        actor = train_net(key_actor, config, "actor", last[0], gradients, due)  # lines 18 to 22
+        actor = train_net(  # lines 18 to 22
+            key_actor, config, "actor", last[0], gradients, adaptation
+        )
         return actor, config.policy_delay * loss
 
     actor, policy_loss = run_if(  # line 17
-        due.actor, train_actor, (state.actor, jnp.zeros_like(loss))
+        step % config.policy_delay == 0, train_actor, (state.actor, jnp.zeros_like(loss))
     )
-    average = partial(sparse.average_target, due.targets, tau=config.tau)
+    average = partial(sparse.average_target, step % config.target_period == 0, tau=config.tau)
     target_critic = average(  # lines 24, 26
         state.target_critic, critic, sparsity=make_sparsity(config, "critic")
     )

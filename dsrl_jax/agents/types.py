@@ -38,22 +38,18 @@ class Transition(NamedTuple):
     next_observation: Float[Array, "batch observation"]
 
 
-class Due(NamedTuple):
-    """What an update does beside the critics' step.
+class Adaptation(NamedTuple):
+    """Whether an update adapts the topologies.
 
     Booleans of Python's where its number is one, which leave no branch in what is compiled; else
     arrays of shape (), not batched.
 
-    adapts: whether topologies adapt
-    grows: whether an adaptation grows what it drops
-    actor: whether the actor is trained
-    targets: whether targets follow
+    due: whether it does
+    grows: whether what it drops grows elsewhere
     """
 
-    adapts: bool | Bool[Array, ""]
+    due: bool | Bool[Array, ""]
     grows: bool | Bool[Array, ""]
-    actor: bool | Bool[Array, ""]
-    targets: bool | Bool[Array, ""]
 
 
 class Agent(NamedTuple):
@@ -62,9 +58,9 @@ class Agent(NamedTuple):
     init: (key, config) -> state
     explore: (key, config, state, observation) -> action, with noise
     act: (config, state, observation) -> action, deterministic
-    update: (key, config, state, batch, step, due=None) -> (state, metrics); `step` counts from 1,
-      is shared by all members and not batched; `due`: where the caller knows what it does
-    find_due: (config, step) -> Due
+    update: (key, config, state, batch, step, adaptation=None) -> (state, metrics); `step` counts
+      from 1, is shared by all members and not batched; `adaptation`: where the caller knows it
+    find_adaptation: (config, step) -> Adaptation
     metrics: the names of what `update` reports
     """
 
@@ -72,7 +68,7 @@ class Agent(NamedTuple):
     explore: Callable[..., Array]
     act: Callable[..., Array]
     update: Callable[..., tuple[State, Metrics]]
-    find_due: Callable[..., Due]
+    find_adaptation: Callable[..., Adaptation]
     metrics: tuple[str, ...]
 
 

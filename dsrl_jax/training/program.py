@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.inspection import all_masks, inspect
 from dsrl_jax.agents.sparsity import is_any_kernel
-from dsrl_jax.agents.types import Agent, Due, Metrics, Spaces, State, Transition
+from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, State, Transition
 from dsrl_jax.settings import flatten, override
 from dsrl_jax.sparse import count_connections, run_if
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
@@ -44,8 +44,8 @@ class Program(NamedTuple):
     act: (state, observations [members, …, n]) -> deterministic actions
     explore: (state, observations [members, n], env_step) -> the actions of that step
     step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
-      one update, and what to do at `env_step`; the carry that was given is consumed. What an
-      update does is known before it is called: each kind is a program without branches
+      one update, and what to do at `env_step`; the carry that was given is consumed. Updates
+      that adapt are a program of their own: the others need not be called with its buffers
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
@@ -83,7 +83,7 @@ def compile_program(
         not trained any more.
     """
     placement = placement or Placement(len(seeds))
-    find_due = partial(agent.find_due, config)
+    find_adaptation = partial(agent.find_adaptation, config)
     keys = place(placement, make_keys(seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
@@ -93,14 +93,14 @@ def compile_program(
         return compile_on(placement, partial(function, members), *given, **options)
 
     @functools.cache
-    def step_when(due: Due) -> Callable[..., tuple[Carry, Array]]:
+    def step_when(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
         in_axes = (0, axes, 0, 0, 0, None, None)
-        return compiled(partial(_step, due), in_axes, keys, config, donate_argnums=2)
+        return compiled(partial(_step, adaptation), in_axes, keys, config, donate_argnums=2)
 
     def step(
         carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
     ) -> tuple[Carry, Array]:
-        return step_when(find_due(int(update)))(carry, packed, observation, update, env_step)
+        return step_when(find_adaptation(int(update)))(carry, packed, observation, update, env_step)
 
     return Program(
         init=compiled(_init, (0, axes), keys, config),
@@ -155,7 +155,7 @@ def _explore(
 
 
 def _step(
-    due: Due,
+    adaptation: Adaptation,
     members: _Members,
     keys: Keys,
     config: Any,
@@ -174,7 +174,7 @@ def _step(
         carry,
         batch,
         update,
-        due,
+        adaptation,
         freezes=members.freezes,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)
@@ -189,20 +189,20 @@ def train(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
-    due: Due | None = None,
+    adaptation: Adaptation | None = None,
     *,
     freezes: bool = False,
 ) -> Carry:
     """One update of each member by its own batch, and what is told of it later.
 
     Args:
-      due: of this update, as `Agent.update` takes it.
+      adaptation: of this update, as `Agent.update` takes it.
       freezes: whether members that have a `bad_update` are left as they are, and those that get
         one here are cleared, see `compile_program`.
     """
     if freezes:
         config, batch = _still(carry.bad_update != 0, config, batch)
-    one = partial(agent.update, due=due)
+    one = partial(agent.update, adaptation=adaptation)
     state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 from dsrl_jax import sparse
-from dsrl_jax.agents.sparsity import find_due, make_optimizer, make_sparsity, train_net
+from dsrl_jax.agents.sparsity import find_adaptation, make_optimizer, make_sparsity, train_net
 from dsrl_jax.sparse import SparseNet
 from tests import reference
 from tests.agents.cases import (
@@ -178,10 +178,10 @@ def test_rigl_by_hand():
     params, optimizer = layer(kernel), make_optimizer(config)
     net = SparseNet(params, layer(mask), optimizer.init(params))
     train = partial(train_net, jax.random.key(0), config, "critic", net, layer(gradient))
-    adapted = train(find_due(config, config.sparse.adaptation_period))
+    adapted = train(find_adaptation(config, config.sparse.adaptation_period))
     assert_same(adapted.masks, layer(wanted))
     assert_same(adapted.params, layer(jnp.array([[0.9, 0.0], [0, 0], [-0.8, 0], [0, 0]])))
-    assert_same(train(find_due(config, 1)).masks, layer(mask))
+    assert_same(train(find_adaptation(config, 1)).masks, layer(mask))
 
 
 # --- One network does not see the other's topology -----------------------------------------------

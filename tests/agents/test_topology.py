@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents.sparsity import find_due
+from dsrl_jax.agents.sparsity import find_adaptation
 from tests import reference
 from tests.agents.cases import (
     ACTOR_PERIOD,
@@ -86,7 +86,7 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
         adaptation_offset=offset,
         last_adaptation=last_adaptation,
     )
-    due, grow, *_ = jax.vmap(partial(find_due, config))(np.arange(1, 61))
+    due, grow = jax.vmap(partial(find_adaptation, config))(np.arange(1, 61))
     names = {(False, False): "no", (True, True): "drop_and_grow", (True, False): "drop"}
     found = [names[bool(d), bool(d and g)] for d, g in zip(due, grow, strict=True)]
     expected = [
@@ -96,7 +96,7 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
 
 
 def test_a_last_adaptation_of_0_is_none():
-    due, grow, *_ = find_due(small_config(last_adaptation=0), 500 * PERIOD)
+    due, grow = find_adaptation(small_config(last_adaptation=0), 500 * PERIOD)
     assert due and grow is True
 
 

@@ -65,7 +65,7 @@ def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog)
     rows = list(training.run(experiment, tmp_path, devices=2, stop=lambda: next(stops) == 40))
     with compiled_functions(caplog) as count:
         rows += list(training.run(experiment, tmp_path, devices=2))
-    assert count["_step"] == 3  # without the actor's turn, with it, and with an adaptation
+    assert count["_step"] == 2  # without an adaptation, and with one
     assert_close(rows, training.run(experiment, devices=1))
 
 

@@ -162,7 +162,7 @@ def test_the_adaptation_is_a_branch_that_members_share():
 
 
 @pytest.mark.parametrize("freezes", [False, True])
-def test_on_the_host_an_update_has_no_branch_but_that_which_freezes(freezes):
+def test_on_the_host_an_update_has_no_branch_that_adapts(freezes):
     """There its number is known before it is called; only an adaptation draws what grows."""
     program = host_program(together(), freezes)
     carry = jax.eval_shape(program.init)
@@ -171,7 +171,8 @@ def test_on_the_host_an_update_has_no_branch_but_that_which_freezes(freezes):
 
     def draws(update):
         step = lambda *given: program.step(*given, np.int32(update), np.int32(0))  # noqa: E731
-        assert branch_conditions(step, carry, packed, observation) == [()] * freezes
+        others = 1 + 3 + 2  # the actor's turn; targets: each sparse layer, and the rest of each net
+        assert branch_conditions(step, carry, packed, observation) == [()] * (others + freezes)
         return str(jax.make_jaxpr(step)(carry, packed, observation)).count("random_bits")
 
     period = together().agent.sparse.adaptation_period
