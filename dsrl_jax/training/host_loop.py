@@ -44,15 +44,21 @@ def train(setup: Setup) -> Iterator[Row]:
         rows, remembered = _evaluate(setup, carry, progress, remembered)
         carry = tell_carry(carry, progress)
         yield from rows
-        _choose_action(setup, carry, progress)
+        _choose_action(setup, setup.program.compact(carry), progress)
+    stepped = setup.program.compact(carry)
     for env_step in range(progress.env_step + 1, loop.steps + 1):
         progress.env_step, frozen = env_step, progress.frozen
-        carry = _step(setup, carry, progress)
+        stepped = _step(setup, stepped, progress)
         yield from tell_frozen(seeds, progress, frozen)
         is_last = env_step == loop.steps
         stops = not is_last and setup.stop()
         is_evaluated = env_step % loop.eval_period == 0 or is_last
-        if env_step % loop.log_period == 0 or is_last:
+        is_logged = env_step % loop.log_period == 0 or is_last
+        is_saved = env_step % loop.checkpoint_period == 0 or is_last or stops
+        if not (is_logged or is_evaluated or is_saved):
+            continue
+        carry = setup.program.expand(stepped)
+        if is_logged:
             _check_losses(setup, carry)
             yield from training_rows(setup, carry, progress)
             zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
@@ -64,7 +70,7 @@ def train(setup: Setup) -> Iterator[Row]:
                 rows, remembered = _evaluate(setup, carry, progress, remembered)
             carry = tell_carry(carry, progress)
             yield from rows
-        if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
+        if setup.checkpoints and is_saved:
             _check_losses(setup, carry)
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
@@ -76,6 +82,7 @@ def train(setup: Setup) -> Iterator[Row]:
         if stops:
             yield {"kind": "stopped", "env_step": env_step}
             return
+        stepped = setup.program.compact(carry)
 
 
 def _evaluate(
@@ -146,7 +153,11 @@ def _play_again(setup: Setup, progress: Progress) -> None:
 
 
 def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
-    """One step of every environment, one update, and the actions of the next step."""
+    """One step of every environment, one update, and the actions of the next step.
+
+    Args:
+      carry: with a compact state, as `Program.step` takes and gives it.
+    """
     env_step, replay = progress.env_step, setup.replay
     update = setup.loop.updates_at(env_step)
     transition = _step_environments(setup, progress)
@@ -206,10 +217,14 @@ def _choose_action(setup: Setup, carry: Carry, progress: Progress) -> None:
     """The actions of the next step where no update gives them.
 
     They are random, or an initial policy's, and then by the policy.
+
+    Args:
+      carry: with a compact state.
     """
     env_step = progress.env_step + 1
     if env_step > setup.loop.start_steps:
-        action = setup.program.explore(carry.state, progress.observation, np.int32(env_step))
+        state = setup.program.expand(carry).state
+        action = setup.program.explore(state, progress.observation, np.int32(env_step))
         progress.action = np.array(action)
         return
     if setup.initial_action:

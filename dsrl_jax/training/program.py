@@ -15,6 +15,7 @@ from dsrl_jax.agents.sparsity import is_any_kernel
 from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, State, Transition
 from dsrl_jax.settings import flatten, override
 from dsrl_jax.sparse import count_connections, run_if
+from dsrl_jax.training.compact import compact, expand
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
 
@@ -44,8 +45,11 @@ class Program(NamedTuple):
     act: (state, observations [members, …, n]) -> deterministic actions
     explore: (state, observations [members, n], env_step) -> the actions of that step
     step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
-      one update, and what to do at `env_step`; the carry that was given is consumed. Updates
-      that adapt are a program of their own: the others need not be called with its buffers
+      one update, and what to do at `env_step`; it takes and gives a carry with a `Compact` state,
+      and consumes the one that it was given. Updates that adapt are a program of their own: the
+      others need not be called with its buffers
+    compact: (carry) -> the same with a `Compact` state
+    expand: the way back
     connections: (state) -> {network: int32 [members]}
     masks: (state) -> the masks by network, as NumPy arrays of their own
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
@@ -58,6 +62,8 @@ class Program(NamedTuple):
     act: Callable[..., Array]
     explore: Callable[..., Array]
     step: Callable[..., tuple[Carry, Array]]
+    compact: Callable[[Carry], Carry]
+    expand: Callable[[Carry], Carry]
     connections: Callable[[State], dict[str, Array]]
     masks: Callable[[State], Any]
     inspect: Callable[..., Any]
@@ -92,10 +98,14 @@ def compile_program(
     def compiled(function: Callable[..., Any], *given: Any, **options: Any) -> Callable[..., Any]:
         return compile_on(placement, partial(function, members), *given, **options)
 
+    init = compiled(_init, (0, axes), keys, config)
+    state = jax.eval_shape(init).state
+
     @functools.cache
     def step_when(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
         in_axes = (0, axes, 0, 0, 0, None, None)
-        return compiled(partial(_step, adaptation), in_axes, keys, config, donate_argnums=2)
+        step = partial(_step, adaptation, state)
+        return compiled(step, in_axes, keys, config, donate_argnums=2)
 
     def step(
         carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
@@ -103,10 +113,12 @@ def compile_program(
         return step_when(find_adaptation(int(update)))(carry, packed, observation, update, env_step)
 
     return Program(
-        init=compiled(_init, (0, axes), keys, config),
+        init=init,
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
         step=step,
+        compact=compiled(partial(_compact, state), (0,)),
+        expand=compiled(partial(_expand, state), (0,)),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
@@ -154,8 +166,19 @@ def _explore(
     return over(keys.explore, config, state, observation)
 
 
+def _compact(like: State, members: _Members, carry: Carry) -> Carry:
+    del members  # The same for any.
+    return carry._replace(state=compact(like, carry.state))
+
+
+def _expand(like: State, members: _Members, carry: Carry) -> Carry:
+    del members
+    return carry._replace(state=expand(like, carry.state))
+
+
 def _step(
     adaptation: Adaptation,
+    like: State,
     members: _Members,
     keys: Keys,
     config: Any,
@@ -171,14 +194,14 @@ def _step(
         members.size,
         keys.update,
         config,
-        carry,
+        _expand(like, members, carry),
         batch,
         update,
         adaptation,
         freezes=members.freezes,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)
-    return carry, action
+    return _compact(like, members, carry), action
 
 
 def train(

@@ -141,12 +141,12 @@ def _state(experiment: Experiment, spaces: Spaces) -> Callable[[], Saved]:
     draw = np.random.default_rng(0)
     batch = draw.normal(size=replay.empty_batch(experiment.agent.batch_size).shape)
     progress = Progress.begin(1, spaces.observation_size, spaces.action_size)
-    carry = program.init()
+    carry = program.compact(program.init())
     for update in range(1, 5):
         carry, _ = program.step(
             carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
         )
-    jax.block_until_ready(carry)
+    carry = jax.block_until_ready(program.expand(carry))
     return partial(to_saved, program, carry, progress, begin(program, carry))
 
 

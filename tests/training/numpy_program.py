@@ -56,7 +56,18 @@ def numpy_program(spaces, seeds, recorder=None):
         return np.array(state)
 
     # An array's copy is its policy and its masks alike.
-    return Program(init, act, explore, step, connections, masks, _inspect, policy=masks)
+    same = {"compact": lambda carry: carry, "expand": lambda carry: carry}
+    return Program(
+        init,
+        act,
+        explore,
+        step,
+        **same,
+        connections=connections,
+        masks=masks,
+        inspect=_inspect,
+        policy=masks,
+    )
 
 
 def _bounded(spaces, values):

@@ -84,12 +84,12 @@ def device_program(experiment):
 def train_on_host(experiment, batches):
     """The state after an update on each batch, [updates, batch, columns], the same for all."""
     program, members = host_program(experiment), len(experiment.seeds)
-    carry = as_float64(program.init())
+    carry = program.compact(as_float64(program.init()))
     observation = np.zeros((members, 2), np.float32)
     for update, batch in enumerate(batches, start=1):
         packed = np.stack([batch] * members)
         carry, _ = program.step(carry, packed, observation, np.int32(update), np.int32(update))
-    return carry.state
+    return program.expand(carry).state
 
 
 def train_on_device(experiment, batches):
@@ -165,7 +165,7 @@ def test_the_adaptation_is_a_branch_that_members_share():
 def test_on_the_host_an_update_has_no_branch_that_adapts(freezes):
     """There its number is known before it is called; only an adaptation draws what grows."""
     program = host_program(together(), freezes)
-    carry = jax.eval_shape(program.init)
+    carry = jax.eval_shape(program.compact, jax.eval_shape(program.init))
     packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
     observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
 
