@@ -64,10 +64,11 @@ def make_flags() -> flags.FlagValues:
     add["module_name"] = "this machine"
     flags.DEFINE_string("jobs", None, "runs at once; default: cores by threads, 1 on a GPU", **add)
     flags.DEFINE_string("time_limit", None, "until all runs are saved and over, in seconds", **add)
-    flags.DEFINE_string(
-        "device", "cpu", "cpu, gpu or tpu; with the last two, new seeds share one program", **add
+    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu", **add)
+    flags.DEFINE_bool(
+        "together", None, "new seeds of a variant share one program; default: not on a CPU", **add
     )
-    flags.DEFINE_string("threads", "1", "CPU threads of each run", **add)
+    flags.DEFINE_string("threads", None, "CPU threads of each run; default: 1 on a CPU", **add)
     flags.DEFINE_bool("deterministic", False, "on a GPU: an exact resume; slower", **add)
     flags.DEFINE_string("runs", "runs", "the folder of the run directories", **add)
     flags.DEFINE_string("results", "results", "the folder of collected runs", **add)
@@ -140,19 +141,21 @@ def prepare(values: flags.FlagValues, names: list[str]) -> Plan:
     figures = choose_figures(names or ["all"])
     check_choice("--device", values.device, PLATFORMS)
     check_choice("--backend", values.backend, BACKENDS)
-    threads = _count("threads", values.threads)
     is_cpu = values.device == "cpu"
-    jobs = max(1, cores() // threads) if is_cpu else 1
+    threads = _count("threads", values.threads) if values.threads else 1 if is_cpu else None
+    jobs = max(1, cores() // threads) if is_cpu and threads else 1
     limit = parse_value("time_limit", float, values.time_limit) if values.time_limit else None
     if limit is not None and not 0 < limit < float("inf"):
         raise UsageError(f"--time_limit must be positive, in seconds, got {values.time_limit}")
-    given = {"device": values.device} if not is_cpu else {"threads": threads}
+    given = {} if is_cpu else {"device": values.device}
+    given |= {"threads": str(threads)} if threads else {}
     given |= {"deterministic": "true"} if values.deterministic else {}
+    together = not is_cpu if values.together is None else values.together
     runs = Path(values.runs)
     return Plan(
         figures,
         _choose(values),
-        Machine(runs, tuple(f"--{name}={value}" for name, value in given.items()), not is_cpu),
+        Machine(runs, tuple(f"--{name}={value}" for name, value in given.items()), together),
         _count("jobs", values.jobs) if values.jobs else jobs,
         limit,
         Path(values.results),

@@ -18,7 +18,7 @@ class Machine(NamedTuple):
 
     runs: where their directories are
     flags: of experiments.run, the same for all
-    together: whether seeds of one variant are members of one program, as is best on a GPU
+    together: whether new seeds of one variant are members of one program
     """
 
     runs: Path

@@ -104,3 +104,22 @@ def test_runs_are_collected_by_name(tmp_path, capsys, monkeypatch):
     assert command.main(["collect", "runs/a", "--results=kept"]) == 0
     assert "runs/a: kept/halfcheetah/ds_td3-s0-300000" in capsys.readouterr().out
     assert len(list((tmp_path / "kept").rglob("*.csv"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags", "together"),
+    [
+        ([], ["--threads=1"], False),
+        (["--together"], ["--threads=1"], True),
+        (["--threads=2"], ["--threads=2"], False),
+        (["--device=gpu"], ["--device=gpu"], True),
+        (["--device=gpu", "--notogether"], ["--device=gpu"], False),
+        (["--device=gpu", "--threads=4"], ["--device=gpu", "--threads=4"], True),
+        (["--device=tpu", "--deterministic"], ["--device=tpu", "--deterministic=true"], True),
+    ],
+)
+def test_what_a_machine_is_told_reaches_its_runs(arguments, flags, together):
+    values = command.make_flags()
+    names = command.parse(values, ["fig1", *arguments], stray=True)
+    machine = command.prepare(values, names).machine
+    assert (list(machine.flags), machine.together) == (flags, together)
