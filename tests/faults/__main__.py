@@ -6,6 +6,7 @@ Prints what came of each, the table as docs/faults.md has it, and ends with 1 if
 import argparse
 import os
 import random
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ def main():
     parser.add_argument("--only", default="", help="commands whose names have this: Brax, Ant, …")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     options = parser.parse_args()
+    # A shell starts what is in the background with Ctrl-C ignored, and so would all runs be.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     good = True
     with tempfile.TemporaryDirectory() as directory:
         # Programs are compiled once: a kill has to meet a run, not XLA.
