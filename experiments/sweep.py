@@ -151,8 +151,8 @@ def prepare(values: flags.FlagValues) -> Plan:
     estimates = _estimate(groups, spaces)
     if sizes is None:
         sizes = [
-            split_evenly(len(members), asked or most or len(members))
-            for members, (_, most) in zip(groups, estimates, strict=True)
+            split_evenly(len(members), asked) if asked else fitting
+            for members, (_, fitting) in zip(groups, estimates, strict=True)
         ]
     batches = make_batches(groups, sizes)
     check_held(directory, question, batches, values)
@@ -201,15 +201,17 @@ def _check_sparsities(groups: list[list[Member]], sizes: "Sizes") -> None:
             check_sparsity(Spaces(*sizes), agent)
 
 
-def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, int | None]]:
-    """For each group the memory in words, and how many members fit."""
+def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, list[int]]]:
+    """For each group the memory in words, and the sizes of batches that are expected to fit."""
     from dsrl_jax.agents.types import Spaces
     from experiments import memory
 
     there, found = memory.free(groups[0][0].experiment), []
     for members in groups:
-        each = memory.needed(members[0].experiment, Spaces(*sizes))
-        found.append((memory.describe(each, there), memory.most_members(each, there)))
+        each, count = memory.needed(members[0].experiment, Spaces(*sizes)), len(members)
+        most = memory.most_members(each, there)
+        fitting = split_evenly(count, most, there.devices) if most else [count]
+        found.append((memory.describe(each, there), fitting))
     return found
 
 

@@ -211,22 +211,17 @@ def test_a_dry_run_tells_and_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    each = {}
+    monkeypatch.setattr(memory, "needed", lambda experiment, spaces: memory.Needed(10e6, 0))
+    arguments = [*COMMAND, "--seeds=0:10", "--hidden_sizes=8", "--dry_run"]
+    # Of 60 MB 0.8 are taken: 4 members fit.
+    for room, batches in [(60e6, "3 batches of up to 4"), (125e6, "one batch of up to 10")]:
+        monkeypatch.setattr(memory, "free", lambda experiment, room=room: memory.Free(room, None))
+        assert sweep.main(arguments) == 0
+        estimate = f"about 10.0 MB a member on the host of {room / 1e6:.0f} MB free"
+        assert f"10 members in {batches}; {estimate}" in capsys.readouterr().out
 
-    def free(experiment):
-        del experiment
-        return memory.Free(each.get("room"), None)
 
-    def needed(experiment, spaces, needed=memory.needed):
-        each["room"] = 6 * needed(experiment, spaces).host  # of which 0.8 are taken: 4 fit
-        return needed(experiment, spaces)
-
-    each["room"] = 1e9
-    monkeypatch.setattr(memory, "needed", needed)
-    monkeypatch.setattr(memory, "free", free)
-    arguments = [*COMMAND, "--seeds=0:10", "--hidden_sizes=8"]
-    assert sweep.main([*arguments, "--dry_run"]) == 0
-    assert "MB free" in capsys.readouterr().out
+def test_as_many_fit_as_the_memory_that_is_known_holds():
     assert memory.most_members(memory.Needed(10, 0), memory.Free(60, None)) == 4
     assert memory.most_members(memory.Needed(10, 10), memory.Free(60, 30)) == 2
     assert memory.most_members(memory.Needed(10, 0), memory.Free(1, None)) == 1

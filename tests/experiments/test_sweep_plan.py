@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from dsrl_jax.members import DENSE_LAMBDA
+from dsrl_jax.members import DENSE_LAMBDA, count_sharing
 from experiments import flags, sweep_report
 from experiments.sweep_plan import (
     Question,
@@ -88,6 +88,22 @@ def test_what_no_method_has_is_refused():
 )
 def test_batches_are_nearly_equal(count, most, sizes):
     assert split_evenly(count, most) == sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "most", "devices", "sizes"),
+    [
+        (16, 16, 4, [16]),
+        (15, 20, 4, [15]),  # 5 on each of 3
+        (15, 16, 4, [3, 4, 4, 4]),
+        (13, 64, 4, [13]),  # one of them has room for all
+        (7, 2, 4, [1, 2, 2, 2]),
+    ],
+)
+def test_on_several_devices_each_has_room_for_its_part(count, most, devices, sizes):
+    assert split_evenly(count, most, devices) == sizes
+    on_each = [size // count_sharing(size, devices) for size in sizes]
+    assert max(on_each) <= max(most // devices, 1)
 
 
 def test_every_member_is_in_one_batch():
