@@ -26,6 +26,7 @@ from experiments.command import start
 from experiments.flags import (
     UsageError,
     check_different,
+    format_value,
     given_lists,
     help_text,
     make_flags,
@@ -154,6 +155,12 @@ def prepare(values: flags.FlagValues) -> Plan:
             split_evenly(len(members), asked) if asked else fitting
             for members, (_, fitting) in zip(groups, estimates, strict=True)
         ]
+    there, here = [sum(own) for own in sizes], [len(members) for members in groups]
+    if there != here:
+        raise UsageError(
+            f"{directory} holds this sweep in groups of {format_value(tuple(there))} members, here "
+            f"they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
+        )
     batches = make_batches(groups, sizes)
     check_held(directory, question, batches, values)
     told = _tell(question, directory, groups, sizes, [text for text, _ in estimates])
@@ -262,10 +269,9 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         with StopRequest() as request, contextlib.closing(progress):
             for number, experiment in enumerate(experiments, start=1):
                 own = batch_directory(directory, number)
-                if is_finished(own, experiment):
-                    progress.skip()
-                    continue
                 progress.begin()
+                if is_finished(own, experiment):
+                    continue
                 held = check_directory(own, experiment)
                 here |= {"devices": training.count_devices(experiment, None)}
                 if held and (changes := changed_conditions(here, [held, *read_starts(own)])):

@@ -147,6 +147,7 @@ def test_a_stopped_sweep_ends_as_one_that_was_not(number, finished, tmp_path, mo
         (["--members_per_batch=2"], "in batches of up to 3 members, got members_per_batch 2"),
         (["--noresume"], "leave out --noresume"),
         (["--steps=50"], "can be raised, not lowered"),
+        (["--steps=75,100"], "in groups of 6,6 members, here they are of 6,6,6,6: choose"),
     ],
 )
 def test_another_sweep_is_refused(arguments, message, finished, capsys):
@@ -253,10 +254,10 @@ def test_there_is_one_bar_for_all_batches(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     progress = SweepProgress([(2, 100), (3, 100), (1, 50)])
-    progress.skip()
+    progress.begin()  # Done already.
     progress.begin()
     progress.show({"kind": "start", "env_step": 50})
-    assert progress.bar.total == 550 and progress.bar.n == 200 + 150
+    assert progress.bar.total == 550 and progress.bar.n == progress.bar.initial == 200 + 150
     for value in (1.0, math.nan, 4.0):
         progress.show({"kind": "evaluation", "env_step": 100, "return_mean": value})
     assert progress.bar.n == 500
