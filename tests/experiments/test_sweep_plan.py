@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrl_jax.members import DENSE_LAMBDA, count_sharing
-from experiments import flags, sweep_report
+from experiments import flags, sweep_plot, sweep_report
 from experiments.sweep_plan import (
     Question,
     default_directory,
@@ -157,6 +157,17 @@ def test_settings_are_ranked_by_their_mean_and_frozen_ones_come_last():
     assert [(each.lca, each.frozen) for each in ranked[:3]] == [(4, 0), (2, 0), (9, 1)]
     assert math.isnan(ranked[3].lca) and math.isnan(ranked[2].low)
     assert ranked[0].low == ranked[0].high == 4
+
+
+def test_a_mean_curve_is_of_the_steps_that_all_seeds_have():
+    """A batch that ended before --steps were raised has an evaluation there that others lack."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    curves = [(0, 1.0), (25, 2.0), (30, 9.0), (50, 5.0)], [(0, 3.0), (25, 4.0), (50, 7.0)]
+    (one,) = rank([outcome(0.1, 1.0)._replace(curve=list(curve)) for curve in curves])
+    _, axis = pyplot.subplots()
+    sweep_plot._draw_curves(axis, one, "C0")
+    np.testing.assert_array_equal(axis.lines[-1].get_xydata(), [(0, 2.0), (25, 3.0), (50, 6.0)])
+    pyplot.close()
 
 
 def test_the_interval_is_the_bootstraps():
