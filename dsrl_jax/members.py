@@ -94,6 +94,11 @@ def shared(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def count_sharing(members: int, devices: int) -> int:
+    """Of so many devices the most that can share members evenly."""
+    return max(n for n in range(1, devices + 1) if members % n == 0)
+
+
 def widest_algorithm(algos: Iterable[str]) -> str:
     """Of algorithms with one agent, that whose program can train them all."""
     return max(algos, key=lambda algo: TOPOLOGIES.index(ALGORITHMS[algo].topology))

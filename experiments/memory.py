@@ -28,10 +28,15 @@ class Needed(NamedTuple):
 
 
 class Free(NamedTuple):
-    """Bytes; None where the system does not tell."""
+    """Bytes; None where the system does not tell.
+
+    device: of all the devices together that may share members; each has an equal part
+    devices: how many these are; 1 on a CPU, whose devices have the host's memory
+    """
 
     host: float | None
     device: float | None
+    devices: int = 1
 
 
 def needed(experiment: Experiment, spaces: Spaces) -> Needed:
@@ -53,17 +58,21 @@ def needed(experiment: Experiment, spaces: Spaces) -> Needed:
 
 
 def free(experiment: Experiment) -> Free:
-    """What is free now, on all the devices together that would share the members."""
+    """What is free now; of each device as much as of the fullest one."""
+    if jax.default_backend() == "cpu":
+        return Free(_free_on_host(), None)
     devices = jax.devices() if experiment.brax else jax.devices()[:1]
     found = [device.memory_stats() or {} for device in devices]
     known = all("bytes_limit" in each for each in found)
-    room = sum(each["bytes_limit"] - each["bytes_in_use"] for each in found) if known else None
-    return Free(_free_on_host(), room)
+    least = min(each["bytes_limit"] - each["bytes_in_use"] for each in found) if known else None
+    room = None if least is None else least * len(devices)
+    return Free(_free_on_host(), room, len(devices))
 
 
 def most_members(each: Needed, there: Free) -> int | None:
     """How many members fit, at least one; None where nothing is known."""
-    pairs = [(part, room) for part, room in zip(each, there, strict=True) if part and room]
+    rooms = (there.host, there.device)
+    pairs = [(part, room) for part, room in zip(each, rooms, strict=True) if part and room]
     fitting = [int(_SHARE * room / part) for part, room in pairs if room is not None]
     return max(min(fitting), 1) if fitting else None
 
@@ -71,7 +80,9 @@ def most_members(each: Needed, there: Free) -> int | None:
 def describe(each: Needed, there: Free) -> str:
     """The estimate in words."""
     told = []
-    for name, part, room in zip(("host", "device"), each, there, strict=True):
+    device = "device" if there.devices == 1 else f"{there.devices} devices"
+    rooms = (("host", there.host), (device, there.device))
+    for (name, room), part in zip(rooms, each, strict=True):
         if part:
             of = "" if room is None else f" of {room / 1e6:,.0f} MB free"
             told.append(f"about {part / 1e6:,.1f} MB a member on the {name}{of}")

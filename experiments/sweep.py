@@ -26,6 +26,7 @@ from experiments.command import start
 from experiments.flags import (
     UsageError,
     check_different,
+    format_value,
     given_lists,
     help_text,
     make_flags,
@@ -151,9 +152,15 @@ def prepare(values: flags.FlagValues) -> Plan:
     estimates = _estimate(groups, spaces)
     if sizes is None:
         sizes = [
-            split_evenly(len(members), asked or most or len(members))
-            for members, (_, most) in zip(groups, estimates, strict=True)
+            split_evenly(len(members), asked) if asked else fitting
+            for members, (_, fitting) in zip(groups, estimates, strict=True)
         ]
+    there, here = [sum(own) for own in sizes], [len(members) for members in groups]
+    if there != here:
+        raise UsageError(
+            f"{directory} holds this sweep in groups of {format_value(tuple(there))} members, here "
+            f"they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
+        )
     batches = make_batches(groups, sizes)
     check_held(directory, question, batches, values)
     told = _tell(question, directory, groups, sizes, [text for text, _ in estimates])
@@ -201,15 +208,17 @@ def _check_sparsities(groups: list[list[Member]], sizes: "Sizes") -> None:
             check_sparsity(Spaces(*sizes), agent)
 
 
-def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, int | None]]:
-    """For each group the memory in words, and how many members fit."""
+def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, list[int]]]:
+    """For each group the memory in words, and the sizes of batches that are expected to fit."""
     from dsrl_jax.agents.types import Spaces
     from experiments import memory
 
     there, found = memory.free(groups[0][0].experiment), []
     for members in groups:
-        each = memory.needed(members[0].experiment, Spaces(*sizes))
-        found.append((memory.describe(each, there), memory.most_members(each, there)))
+        each, count = memory.needed(members[0].experiment, Spaces(*sizes)), len(members)
+        most = memory.most_members(each, there)
+        fitting = split_evenly(count, most, there.devices) if most else [count]
+        found.append((memory.describe(each, there), fitting))
     return found
 
 
@@ -260,10 +269,9 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         with StopRequest() as request, contextlib.closing(progress):
             for number, experiment in enumerate(experiments, start=1):
                 own = batch_directory(directory, number)
-                if is_finished(own, experiment):
-                    progress.skip()
-                    continue
                 progress.begin()
+                if is_finished(own, experiment):
+                    continue
                 held = check_directory(own, experiment)
                 here |= {"devices": training.count_devices(experiment, None)}
                 if held and (changes := changed_conditions(here, [held, *read_starts(own)])):

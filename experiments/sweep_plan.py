@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.members import express, join, shared, widest_algorithm
+from dsrl_jax.members import count_sharing, express, join, shared, widest_algorithm
 from dsrl_jax.presets import ALGORITHMS, Experiment, heeds, resolve
 from dsrl_jax.settings import flatten, is_number, settings_of
 from experiments.flags import UsageError, format_value
@@ -143,10 +143,23 @@ def _settings(experiment: Experiment) -> dict[str, str]:
     return words | {name: format_value(value) for name, value in settings.items()}
 
 
-def split_evenly(count: int, most: int) -> list[int]:
-    """The sizes of as few batches of at most `most` as there can be, nearly equal."""
-    batches = -(-count // most)
-    return [(count + place) // batches for place in range(batches)]
+def split_evenly(count: int, most: int, devices: int = 1) -> list[int]:
+    """The sizes of as few batches of at most `most` as there can be, nearly equal.
+
+    Args:
+      devices: on which there is room for `most`, for as many on each; those that cannot share a
+        batch evenly are of no use to it.
+    """
+    on_each = max(most // devices, 1)
+
+    def fits(size: int) -> bool:
+        return size <= on_each * count_sharing(size, devices)
+
+    for batches in range(-(-count // most), count):
+        sizes = [(count + place) // batches for place in range(batches)]
+        if all(map(fits, sizes)):
+            return sizes
+    return [1] * count
 
 
 def make_batches(

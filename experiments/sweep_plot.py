@@ -46,15 +46,14 @@ def draw(ranking: "list[Ranked]", output: Path) -> None:
 
 
 def _draw_curves(axis: Any, each: "Ranked", color: str) -> None:
-    found = [np.array(one.curve, float).T for one in each.outcomes]
-    for steps, returns in found:
-        axis.plot(steps, returns, color=color, alpha=0.3, linewidth=0.8)
-    whole = [
-        curve for curve, one in zip(found, each.outcomes, strict=True) if one.frozen_at is None
-    ]
+    for one in each.outcomes:
+        axis.plot(*zip(*one.curve, strict=True), color=color, alpha=0.3, linewidth=0.8)
+    whole = [dict(one.curve) for one in each.outcomes if one.frozen_at is None]
     if whole:
-        mean = np.mean([returns for _, returns in whole], axis=0)
-        axis.plot(whole[0][0], mean, color=color, label=_label(each))
+        # Where --steps were raised, a batch that had ended before has one evaluation more.
+        steps = sorted(set.intersection(*map(set, whole)))
+        mean = np.mean([[curve[step] for step in steps] for curve in whole], axis=0)
+        axis.plot(steps, mean, color=color, label=_label(each))
 
 
 def _label(each: "Ranked") -> str:

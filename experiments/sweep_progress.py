@@ -25,15 +25,12 @@ class SweepProgress:
         self.returns: list[float] = []
         self.bar: tqdm | None = None
 
-    def skip(self) -> None:
-        """Counts a batch that is done."""
-        self._begin()
-
     def begin(self) -> None:
-        """The next batch runs."""
-        self._begin()
-        if self.bar is None and sys.stderr.isatty():
-            self.bar = tqdm(total=self.total, unit="step", dynamic_ncols=True)
+        """The next batch runs, or is done already and shows nothing."""
+        if self.number:
+            members, steps = self.batches[self.number - 1]
+            self.before += members * steps
+        self.number += 1
 
     def show(self, row: dict[str, Any]) -> None:
         """Takes in one row of a loop."""
@@ -42,7 +39,7 @@ class SweepProgress:
             self._say(f"warning: batch {self.number}: {row['text']}")
         elif row["kind"] == "start":
             if self.first is None:
-                self.first = self.before + members * row["env_step"]
+                self._start(self.before + members * row["env_step"])
             self._advance(row["env_step"])
         elif row["kind"] == "training" and self.bar is not None:
             self._advance(row["env_step"])
@@ -57,11 +54,10 @@ class SweepProgress:
         if self.bar is not None:
             self.bar.close()
 
-    def _begin(self) -> None:
-        if self.number:
-            members, steps = self.batches[self.number - 1]
-            self.before += members * steps
-        self.number += 1
+    def _start(self, done: int) -> None:
+        self.first = done
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
 
     def _tell_evaluation(self, env_step: int) -> None:
         finite = [value for value in self.returns if math.isfinite(value)]

@@ -18,6 +18,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dsrl_jax.members import count_sharing
+
 AXIS = "members"
 
 
@@ -44,7 +46,7 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
     """
     found = jax.devices()
     if devices is None and jax.process_count() == 1:
-        devices = max(n for n in range(1, len(found) + 1) if members % n == 0)
+        devices = count_sharing(members, len(found))
     devices = len(found) if devices is None else devices
     if not 1 <= devices <= len(found):
         raise ValueError(f"devices must be from 1 to the {len(found)} there are, got {devices}")

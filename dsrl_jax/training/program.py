@@ -110,7 +110,10 @@ def compile_program(
     def step(
         carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
     ) -> tuple[Carry, Array]:
-        return step_when(find_adaptation(int(update)))(carry, packed, observation, update, env_step)
+        found = find_adaptation(int(update))
+        # Where nothing adapts, whether it would grow makes no program of its own.
+        this = step_when(found._replace(grows=found.due and found.grows))
+        return this(carry, packed, observation, update, env_step)
 
     return Program(
         init=init,

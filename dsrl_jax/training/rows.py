@@ -1,5 +1,6 @@
 """The rows that a loop yields: plain numbers, units in their names, one row for each member."""
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -118,7 +119,7 @@ def tell_training(
     episodes: np.ndarray,
     last_return: np.ndarray,
 ) -> list[Row]:
-    """One row for each member; all arrays are [members].
+    """One row for each member; all arrays are [members]. NaN for returns and means of a frozen one.
 
     Args:
       updates: how many the sums are over.
@@ -131,11 +132,11 @@ def tell_training(
             "kind": "training",
             **moment.position(member),
             "episodes": int(episodes[member]),
-            "episode_return": float(last_return[member]),
+            "episode_return": float(last_return[member]) if moment.trains(member) else math.nan,
             **{
                 name: float(total[member]) / updates
                 if updates > 0 and moment.trains(member)
-                else float("nan")
+                else math.nan
                 for name, total in sums.items()
             },
             **{f"{name}_connections": int(n[member]) for name, n in connections.items()},

@@ -147,6 +147,7 @@ def test_a_stopped_sweep_ends_as_one_that_was_not(number, finished, tmp_path, mo
         (["--members_per_batch=2"], "in batches of up to 3 members, got members_per_batch 2"),
         (["--noresume"], "leave out --noresume"),
         (["--steps=50"], "can be raised, not lowered"),
+        (["--steps=75,100"], "in groups of 6,6 members, here they are of 6,6,6,6: choose"),
     ],
 )
 def test_another_sweep_is_refused(arguments, message, finished, capsys):
@@ -211,22 +212,17 @@ def test_a_dry_run_tells_and_leaves_nothing(tmp_path, monkeypatch, capsys):
 
 def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    each = {}
+    monkeypatch.setattr(memory, "needed", lambda experiment, spaces: memory.Needed(10e6, 0))
+    arguments = [*COMMAND, "--seeds=0:10", "--hidden_sizes=8", "--dry_run"]
+    # Of 60 MB 0.8 are taken: 4 members fit.
+    for room, batches in [(60e6, "3 batches of up to 4"), (125e6, "one batch of up to 10")]:
+        monkeypatch.setattr(memory, "free", lambda experiment, room=room: memory.Free(room, None))
+        assert sweep.main(arguments) == 0
+        estimate = f"about 10.0 MB a member on the host of {room / 1e6:.0f} MB free"
+        assert f"10 members in {batches}; {estimate}" in capsys.readouterr().out
 
-    def free(experiment):
-        del experiment
-        return memory.Free(each.get("room"), None)
 
-    def needed(experiment, spaces, needed=memory.needed):
-        each["room"] = 6 * needed(experiment, spaces).host  # of which 0.8 are taken: 4 fit
-        return needed(experiment, spaces)
-
-    each["room"] = 1e9
-    monkeypatch.setattr(memory, "needed", needed)
-    monkeypatch.setattr(memory, "free", free)
-    arguments = [*COMMAND, "--seeds=0:10", "--hidden_sizes=8"]
-    assert sweep.main([*arguments, "--dry_run"]) == 0
-    assert "MB free" in capsys.readouterr().out
+def test_as_many_fit_as_the_memory_that_is_known_holds():
     assert memory.most_members(memory.Needed(10, 0), memory.Free(60, None)) == 4
     assert memory.most_members(memory.Needed(10, 10), memory.Free(60, 30)) == 2
     assert memory.most_members(memory.Needed(10, 0), memory.Free(1, None)) == 1
@@ -258,10 +254,10 @@ def test_there_is_one_bar_for_all_batches(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     progress = SweepProgress([(2, 100), (3, 100), (1, 50)])
-    progress.skip()
+    progress.begin()  # Done already.
     progress.begin()
     progress.show({"kind": "start", "env_step": 50})
-    assert progress.bar.total == 550 and progress.bar.n == 200 + 150
+    assert progress.bar.total == 550 and progress.bar.n == progress.bar.initial == 200 + 150
     for value in (1.0, math.nan, 4.0):
         progress.show({"kind": "evaluation", "env_step": 100, "return_mean": value})
     assert progress.bar.n == 500

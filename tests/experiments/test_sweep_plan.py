@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from dsrl_jax.members import DENSE_LAMBDA
-from experiments import flags, sweep_report
+from dsrl_jax.members import DENSE_LAMBDA, count_sharing
+from experiments import flags, sweep_plot, sweep_report
 from experiments.sweep_plan import (
     Question,
     default_directory,
@@ -90,6 +90,22 @@ def test_batches_are_nearly_equal(count, most, sizes):
     assert split_evenly(count, most) == sizes
 
 
+@pytest.mark.parametrize(
+    ("count", "most", "devices", "sizes"),
+    [
+        (16, 16, 4, [16]),
+        (15, 20, 4, [15]),  # 5 on each of 3
+        (15, 16, 4, [3, 4, 4, 4]),
+        (13, 64, 4, [13]),  # one of them has room for all
+        (7, 2, 4, [1, 2, 2, 2]),
+    ],
+)
+def test_on_several_devices_each_has_room_for_its_part(count, most, devices, sizes):
+    assert split_evenly(count, most, devices) == sizes
+    on_each = [size // count_sharing(size, devices) for size in sizes]
+    assert max(on_each) <= max(most // devices, 1)
+
+
 def test_every_member_is_in_one_batch():
     groups = group(plan_members(question(hidden_sizes=((8,), (9,)), tau=(0.1, 0.2, 0.3))))
     batches = make_batches(groups, [[4, 2], [6]])
@@ -141,6 +157,17 @@ def test_settings_are_ranked_by_their_mean_and_frozen_ones_come_last():
     assert [(each.lca, each.frozen) for each in ranked[:3]] == [(4, 0), (2, 0), (9, 1)]
     assert math.isnan(ranked[3].lca) and math.isnan(ranked[2].low)
     assert ranked[0].low == ranked[0].high == 4
+
+
+def test_a_mean_curve_is_of_the_steps_that_all_seeds_have():
+    """A batch that ended before --steps were raised has an evaluation there that others lack."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    curves = [(0, 1.0), (25, 2.0), (30, 9.0), (50, 5.0)], [(0, 3.0), (25, 4.0), (50, 7.0)]
+    (one,) = rank([outcome(0.1, 1.0)._replace(curve=list(curve)) for curve in curves])
+    _, axis = pyplot.subplots()
+    sweep_plot._draw_curves(axis, one, "C0")
+    np.testing.assert_array_equal(axis.lines[-1].get_xydata(), [(0, 2.0), (25, 3.0), (50, 6.0)])
+    pyplot.close()
 
 
 def test_the_interval_is_the_bootstraps():

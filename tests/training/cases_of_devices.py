@@ -6,6 +6,7 @@ import jax
 import numpy as np
 import pytest
 
+from dsrl_jax.members import resolve_members
 from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
 from dsrl_jax.training.devices import Placement, choose_placement, place, spread
@@ -13,6 +14,8 @@ from tests.training.runs import TOYS, told
 from tests.training.test_device_loop import SETTINGS, TOY, compiled_functions
 
 DEVICES, SEEDS = 4, (0, 1, 2, 3)
+# In which members differ, by their seeds: what they share lies everywhere, these with them.
+DROP_FRACTIONS = dict(zip(SEEDS, (0.2, 0.1, 0.3, 0.2), strict=True))
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 
 
@@ -32,8 +35,9 @@ def whole(tmp_path_factory):
 
 
 def start(directory=None, devices=DEVICES, seeds=SEEDS, **options):
-    experiment = resolve(
-        TOY + "PointMass", "ds_td3", backend="brax", seeds=seeds, settings=SETTINGS
+    settings = SETTINGS | {"drop_fraction": [DROP_FRACTIONS[seed] for seed in seeds]}
+    experiment = resolve_members(
+        TOY + "PointMass", "ds_td3", backend="brax", seeds=seeds, settings=settings
     )
     return training.run(experiment, directory, devices=devices, **options)
 
@@ -54,8 +58,9 @@ def test_rows_are_those_of_one_device(whole):
 
 
 def test_a_member_of_its_own_device_is_as_alone(whole):
-    alone = told(start(devices=1, seeds=(2,)))
-    assert told(row for row in whole[0] if row.get("seed") == 2) == alone
+    own = [dict(row) for row in whole[0] if row.get("seed") == 2]
+    assert {row.pop("member") for row in own} == {2}
+    assert told(own) == told(start(devices=1, seeds=(2,)))
 
 
 def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog):

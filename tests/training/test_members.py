@@ -179,6 +179,27 @@ def test_on_the_host_an_update_has_no_branch_that_adapts(freezes):
     assert draws(period) > draws(period + 2) and draws(period + 2) == draws(2)
 
 
+def test_updates_that_do_not_adapt_are_one_program():
+    """Those before the last adaptation and those after it."""
+    settings = {"adaptation_period": 10, "last_adaptation": 15, "drop_fraction": 0.3}
+    experiment = alone(0, **settings)
+    agent, traced = make_agent(experiment), []
+
+    def update(*given, adaptation):
+        traced.append(adaptation)
+        return agent.update(*given, adaptation=adaptation)
+
+    counting = agent._replace(update=update)
+    program = compile_program(counting, experiment.agent, SPACES, experiment.seeds)
+    carry = jax.eval_shape(program.compact, jax.eval_shape(program.init))
+    packed = jax.ShapeDtypeStruct((1, BATCH, COLUMNS), jnp.float32)
+    observation = jax.ShapeDtypeStruct((1, 2), jnp.float32)
+    for number in range(1, 41):
+        step = lambda *given: program.step(*given, np.int32(number), np.int32(0))  # noqa: B023, E731
+        jax.eval_shape(step, carry, packed, observation)
+    assert traced == [(False, False), (True, True), (True, False)]
+
+
 def test_a_call_trains_members_and_tells_which():
     plain = {name: value for name, value in SETTINGS.items() if name != "episode_length"}
     periods = dict.fromkeys(("steps", "eval_period", "log_period"), 60)
