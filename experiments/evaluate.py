@@ -108,16 +108,31 @@ def run(directory: Path, values: flags.FlagValues) -> None:
 def load(
     directory: Path, seed: int | None, best: bool, member: int | None = None
 ) -> "list[Policy]":
-    """A run's policies, of one member or of all. Raises ValueError: there are no such ones."""
-    from dsrl_jax.training.policy import load_policy, read_experiment
+    """A run's policies, of one member, or of all that are not frozen.
 
+    Raises:
+      ValueError: if there are no such ones.
+    """
+    from dsrl_jax.training.policy import FrozenMemberError, load_policy, read_experiment
+    from experiments import sweep_directory
+
+    if (directory / sweep_directory.NAME).exists():
+        raise UsageError(f"{directory} is a sweep: name one of its batches, {directory}/batch_1")
+    found = []
     try:
         if seed is not None or member is not None:
             return [load_policy(directory, seed=seed, member=member, best=best)]
         members = range(len(read_experiment(directory)[0].seeds))
-        return [load_policy(directory, member=number, best=best) for number in members]
+        for number in members:
+            try:
+                found.append(load_policy(directory, member=number, best=best))
+            except FrozenMemberError as error:
+                print(f"note: {error}", file=sys.stderr)
     except OSError as error:
         raise UsageError(f"{directory} cannot be read: {error}") from error
+    if not found:
+        raise UsageError(f"{directory} has no member that was not frozen: try --best")
+    return found
 
 
 def check_environment(policy: "Policy") -> None:

@@ -208,7 +208,7 @@ def check_different(name: str, found: Sequence[Any]) -> None:
     """Raises UsageError for a list that names a value twice."""
     twice = [value for place, value in enumerate(found) if value in found[:place]]
     if twice:
-        raise UsageError(f"--{name} names {format_value(twice[0])} twice")
+        raise UsageError(f"--{name} names {format_value(twice[0])} twice: leave one out")
 
 
 def parse_value(name: str, kind: Any, text: str) -> Any:
@@ -232,7 +232,9 @@ def parse_value(name: str, kind: Any, text: str) -> Any:
             bool: "true or false",
             tuple[float, ...]: "numbers: 0.5,0.9",
         }.get(kind, "whole numbers: 256,256")
-        raise UsageError(f"--{name} must be {expected}, got {text!r}") from None
+        is_list = "," in text and kind in (int, float, bool)
+        hint = "; a sweep takes lists: python -m experiments.sweep" if is_list else ""
+        raise UsageError(f"--{name} must be {expected}, got {text!r}{hint}") from None
 
 
 def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
@@ -249,7 +251,7 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     except ValueError:
         raise UsageError(f"--seeds must be like 0:5 or 1,2,7, got {text!r}") from None
     if not seeds:
-        raise UsageError(f"--seeds must name at least one seed, got {text!r}")
+        raise UsageError(f"--seeds must name at least one seed, like 0:5 or 1,2,7, got {text!r}")
     if seeds[MOST_SEEDS:]:
         raise UsageError(f"--seeds must name at most {MOST_SEEDS:,} seeds, got {text!r}")
     return tuple(seeds)

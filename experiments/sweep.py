@@ -60,7 +60,7 @@ from experiments.sweep_plan import (
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes
 
-# Flags of a single run that a sweep does not heed: it refuses them as it does unknown ones.
+# Flags of a single run that a sweep does not heed.
 _OF_A_RUN = ("devices", "distributed", "initial_policy")
 
 
@@ -89,6 +89,9 @@ def run(arguments: list[str], held: contextlib.ExitStack) -> int:
         **add,
     )
     try:
+        for name in _OF_A_RUN:
+            if any(word.lstrip("-").split("=")[0] == name for word in arguments):
+                raise UsageError(f"--{name} is of a single run, experiments.run: leave it out")
         parse(values, arguments)
         if values.help:
             print(f"{__doc__}\n{help_text(values)}")

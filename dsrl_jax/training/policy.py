@@ -81,6 +81,7 @@ def load_policy(
       best: the policy of the highest mean return of all evaluations until then, in place of the
         last one.
     Raises:
+      FrozenMemberError: for the last policy of a member that was frozen.
       ValueError: if there is no such run, member or whole checkpoint, or no evaluation to tell
         the best by.
     """
@@ -90,6 +91,10 @@ def load_policy(
     state = _Acting(_Actor(held.params))
     act = jax.jit(partial(agent.act, config, state))
     return Policy(held.spaces, held.experiment, held.seed, held.env_step, act, held.member)
+
+
+class FrozenMemberError(ValueError):
+    """A member's last policy, after its weights were cleared for what was not finite."""
 
 
 class HeldActor(NamedTuple):
@@ -122,6 +127,12 @@ def read_actor(
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
     if best and saved.record["best_return"][member] == -np.inf:
         raise ValueError(f"seed {seed} has no best policy: {directory} holds no evaluation yet")
+    frozen_at = saved.record.get("frozen", [-1] * len(experiment.seeds))[member]
+    if frozen_at >= 0 and not best:
+        raise FrozenMemberError(
+            f"member {member}, seed {seed}, is frozen since step {frozen_at:,} and its last policy "
+            "cleared: ask for the best one"
+        )
     which = "best" if best else "last"
     params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
     step = saved.record["best_step"][member] if best else saved.record["env_step"]
@@ -178,6 +189,8 @@ def _choose_member(experiment: Experiment, seed: int | None, member: int | None)
         return member
     if seed is None and len(seeds) == 1:
         return 0
+    if seed is None and experiment.is_numbered:
+        raise ValueError(f"name a member, from 0 to {len(seeds) - 1}: seeds do not tell which")
     if seed not in seeds:
         allowed = ", ".join(map(str, dict.fromkeys(seeds)))
         raise ValueError(f"seed must be one of {allowed}, got {seed}")

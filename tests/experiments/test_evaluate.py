@@ -59,6 +59,11 @@ def refused(capsys, monkeypatch):
     return check
 
 
+def test_a_sweep_is_told_from_its_batches(refused, tmp_path):
+    (tmp_path / "sweep.json").write_text("{}")
+    assert f"{tmp_path} is a sweep: name one of its batches" in refused(tmp_path)
+
+
 def test_evaluate_tells_mean_deviation_and_quantiles(capsys):
     assert evaluate.main([str(OLD), "--episodes=2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import jax
 import numpy as np
@@ -12,8 +13,12 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.members import resolve_members
 from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoint import read_last
+from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
 from dsrl_jax.training.member_axis import config_of_members
+from dsrl_jax.training.policy import FrozenMemberError, load_policy
 from dsrl_jax.training.program import compile_program
+from experiments import evaluate
 from tests.training.runs import TOYS, told
 
 SPACES = Spaces(2, (-1.0,), (1.0,))
@@ -114,6 +119,23 @@ def test_a_frozen_member_is_cleared_and_stays_so(tmp_path):
     best = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["best"]
     first = like["best"]["hidden_0"]["kernel"][2]  # at step 0, before the first update
     np.testing.assert_array_equal(best["hidden_0"]["kernel"][2], first)
+
+
+def test_the_last_policy_of_a_frozen_member_is_refused(tmp_path, capsys):
+    chosen = experiment(learning_rate=STEP_SIZES, steps=75)
+    list(training.run(chosen, tmp_path))
+    (tmp_path / "config.json").write_text(
+        json.dumps(describe(chosen) | SPACES._asdict() | {"format": FORMAT})
+    )
+    with pytest.raises(FrozenMemberError, match="member 2, seed 0, is frozen since step [0-9]+ "):
+        load_policy(tmp_path, member=2)
+    assert load_policy(tmp_path, member=2, best=True).member == 2
+    with pytest.raises(ValueError, match="name a member, from 0 to 2"):
+        load_policy(tmp_path)
+    assert evaluate.main([str(tmp_path), "--episodes=1"]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("note: member 2, seed 0, is frozen") and said.err.count("\n") == 1
+    assert [line.split()[0] for line in said.out.splitlines()[2:]] == ["0", "1"]
 
 
 def first_policies(chosen):
