@@ -168,7 +168,9 @@ def resolve(
     check_choice("preset", preset, PRESETS)
     seeds = (seeds,) if isinstance(seeds, int) else tuple(seeds)
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
-        raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
+        raise ValueError(
+            f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
+        )
     config, topology = ALGORITHMS[algo]
     if preset == "figure1" and config is not SACConfig:
         raise ValueError(f"preset figure1 is of sac, static_sac and ds_sac, got algo {algo!r}")

@@ -241,7 +241,8 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     """The seeds that --seed or --seeds name; 0:5 is 0, 1, 2, 3, 4. Raises UsageError."""
     if values["seed"].present and values["seeds"].present:
         raise UsageError("give either --seed or --seeds, not both")
-    text = values.seeds or values.seed or "0"
+    given = [values[name].value for name in ("seed", "seeds") if values[name].present]
+    text = given[0] if given else "0"
     try:
         if values.seeds and ":" in text:
             first, end = (int(part) for part in text.split(":"))

@@ -27,9 +27,16 @@ from dsrl_jax.settings import flatten
         ),
         ({"settings": {"eval_period": 0}}, "eval_period must be at least 1, got 0"),
         ({"settings": {"drop_fraction": 2.0}}, "drop_fraction must be in [0, 1], got 2.0"),
-        ({"seeds": ()}, "seeds must be different whole numbers from 0, got ()"),
-        ({"seeds": (1, 1)}, "seeds must be different whole numbers from 0, got (1, 1)"),
-        ({"seeds": (-1,)}, "seeds must be different whole numbers from 0, got (-1,)"),
+        ({"seeds": ()}, "seeds must be different whole numbers from 0 to 2147483647, got ()"),
+        (
+            {"seeds": (1, 1)},
+            "seeds must be different whole numbers from 0 to 2147483647, got (1, 1)",
+        ),
+        (
+            {"seeds": (2**31,)},
+            "seeds must be different whole numbers from 0 to 2147483647, got (2147483648,)",
+        ),
+        ({"seeds": (-1,)}, "seeds must be different whole numbers from 0 to 2147483647, got (-1,)"),
         (
             {"preset": "official", "settings": {"adaptation_period": 2}},
             "adaptation_offset must be below adaptation_period, 2, got 2",

@@ -62,8 +62,10 @@ def choose_runs(figures: Iterable[str], choice: Choice) -> list[Wanted]:
     for algo in choice.algos:
         check_choice("--algos", algo, ALGORITHMS)
     seeds = choice.seeds
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"seeds must be different whole numbers from 0, got {seeds}")
+    if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
+        raise ValueError(
+            f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
+        )
     return [wanted for figure in figures for wanted in _runs_of(figure, choice)]
 
 

@@ -47,6 +47,7 @@ WRONG = [
         ["sparsity", "at most 0.66", "a dense actor", "0.8"],
     ),
     (["--seeds=a"], ["--seeds", "0:5", "'a'"]),
+    (["--seeds="], ["--seeds", "0:5", "''"]),
     (["--seeds=3:3"], ["--seeds", "'3:3'"]),
     (["--seeds=1,1"], ["seeds", "different"]),
     (["--seed=-1"], ["seeds", "-1"]),
