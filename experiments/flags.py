@@ -242,7 +242,7 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     if values["seed"].present and values["seeds"].present:
         raise UsageError("give either --seed or --seeds, not both")
     given = [values[name].value for name in ("seed", "seeds") if values[name].present]
-    text = given[0] if given else "0"
+    text = str(given[0]) if given else "0"
     try:
         if values.seeds and ":" in text:
             first, end = (int(part) for part in text.split(":"))
