@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from dsrl_jax.agents import config as agent_config
 from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import NEVER_ADAPT, SparseConfig
-from dsrl_jax.settings import check_limits, near_names, override, settings_of
+from dsrl_jax.settings import check_limits, check_seeds, near_names, override, settings_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import BraxConfig, LoopConfig, count_updates, round_up
 
@@ -167,10 +167,7 @@ def resolve(
     check_choice("algo", algo, ALGORITHMS)
     check_choice("preset", preset, PRESETS)
     seeds = (seeds,) if isinstance(seeds, int) else tuple(seeds)
-    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
-        raise ValueError(
-            f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
-        )
+    check_seeds(seeds)
     config, topology = ALGORITHMS[algo]
     if preset == "figure1" and config is not SACConfig:
         raise ValueError(f"preset figure1 is of sac, static_sac and ds_sac, got algo {algo!r}")

@@ -96,6 +96,14 @@ def flatten(config: Any) -> dict[str, Any]:
     return values
 
 
+def check_seeds(seeds: tuple[int, ...]) -> None:
+    """Raises ValueError unless there are seeds, all different, which a key takes."""
+    if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
+        raise ValueError(
+            f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
+        )
+
+
 def near_names(word: Any, choices: Iterable[str], prefix: str = "") -> str:
     """What an error says at its end: "; did you mean …?", or nothing if no choice is near."""
     near = difflib.get_close_matches(str(word), list(choices), n=3)

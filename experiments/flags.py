@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, get_args, get_origin
 
 from absl import flags
@@ -153,15 +153,27 @@ def help_text(values: flags.FlagValues) -> str:
     return "\n".join(lines)
 
 
-def parse(values: flags.FlagValues, arguments: list[str], *, stray: bool = False) -> list[str]:
+def parse(
+    values: flags.FlagValues,
+    arguments: list[str],
+    *,
+    stray: bool = False,
+    of_a_run: Collection[str] = (),
+) -> list[str]:
     """Parses a command line into `values`; returns what is no flag, where that is allowed.
 
+    Args:
+      of_a_run: flags that experiments.run alone has.
     Raises:
       UsageError: for an unknown flag (naming the near ones), a bad value, a stray argument.
     """
     try:
         rest = values(["run", *arguments])[1:]
     except flags.UnrecognizedFlagError as error:
+        if error.flagname in of_a_run:
+            raise UsageError(
+                f"--{error.flagname} is of a single run, experiments.run: leave it out"
+            ) from error
         hint = near_names(error.flagname, values, prefix="--")
         raise UsageError(
             f"unknown flag --{error.flagname}{hint} (--help lists all flags)"

@@ -89,10 +89,7 @@ def run(arguments: list[str], held: contextlib.ExitStack) -> int:
         **add,
     )
     try:
-        for name in _OF_A_RUN:
-            if any(word.lstrip("-").split("=")[0] == name for word in arguments):
-                raise UsageError(f"--{name} is of a single run, experiments.run: leave it out")
-        parse(values, arguments)
+        parse(values, arguments, of_a_run=_OF_A_RUN)
         if values.help:
             print(f"{__doc__}\n{help_text(values)}")
             return 0

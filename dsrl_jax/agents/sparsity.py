@@ -121,7 +121,8 @@ def find_adaptation(config: AgentConfig, step: int | Int[Array, ""]) -> Adaptati
     due = step % period == config.sparse.adaptation_offset
     if not last:
         return Adaptation(due, grows=True)
-    return Adaptation(due & (step - period <= last), step <= last)
+    due &= step - period <= last
+    return Adaptation(due, due & (step <= last))
 
 
 def _first_moment(opt_state: optax.OptState) -> Params:

@@ -110,9 +110,7 @@ def compile_program(
     def step(
         carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
     ) -> tuple[Carry, Array]:
-        found = find_adaptation(int(update))
-        # Where nothing adapts, whether it would grow makes no program of its own.
-        this = step_when(found._replace(grows=found.due and found.grows))
+        this = step_when(find_adaptation(int(update)))
         return this(carry, packed, observation, update, env_step)
 
     return Program(
@@ -120,8 +118,8 @@ def compile_program(
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
         step=step,
-        compact=compiled(partial(_compact, state), (0,)),
-        expand=compiled(partial(_expand, state), (0,)),
+        compact=compile_on(placement, partial(_compact, state), (0,)),
+        expand=compile_on(placement, partial(_expand, state), (0,)),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
@@ -169,13 +167,11 @@ def _explore(
     return over(keys.explore, config, state, observation)
 
 
-def _compact(like: State, members: _Members, carry: Carry) -> Carry:
-    del members  # The same for any.
+def _compact(like: State, carry: Carry) -> Carry:
     return carry._replace(state=compact(like, carry.state))
 
 
-def _expand(like: State, members: _Members, carry: Carry) -> Carry:
-    del members
+def _expand(like: State, carry: Carry) -> Carry:
     return carry._replace(state=expand(like, carry.state))
 
 
@@ -197,14 +193,14 @@ def _step(
         members.size,
         keys.update,
         config,
-        _expand(like, members, carry),
+        _expand(like, carry),
         batch,
         update,
         adaptation,
         freezes=members.freezes,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)
-    return _compact(like, members, carry), action
+    return _compact(like, carry), action
 
 
 def train(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.envs import catalog
 from dsrl_jax.presets import ALGORITHMS, Experiment, InitialPolicy, check_choice, resolve
+from dsrl_jax.settings import check_seeds
 from experiments.presets import FIGURES, GROUPS, POLICY_SEED, SEEDS, STEPS, TASKS, Variant
 
 
@@ -61,11 +62,7 @@ def choose_runs(figures: Iterable[str], choice: Choice) -> list[Wanted]:
         check_choice("--envs", task, TASKS)
     for algo in choice.algos:
         check_choice("--algos", algo, ALGORITHMS)
-    seeds = choice.seeds
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
-        raise ValueError(
-            f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
-        )
+    check_seeds(choice.seeds)
     return [wanted for figure in figures for wanted in _runs_of(figure, choice)]
 
 
