@@ -8,14 +8,15 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from dsrl_jax.sparse.leaves import Masks, Params, named_leaves
+from dsrl_jax.sparse.packing import Packed, unpack
 
 
 class SparsifyState(NamedTuple):
-    """What `sparsify` keeps between two updates."""
+    """What `sparsify` keeps between two updates; `get_masks` reads its masks."""
 
     inner: optax.OptState
-    masks: Masks  # connections that the last update has trained
-    came: Masks | None  # what came with it: weights of 0, trained from the next one on; None: never
+    masks: Packed  # connections that the last update has trained
+    came: Packed | None  # what came with it: weights of 0, trained from the next on; None: never
     has_come: Bool[Array, ""]  # whether any may have
     key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
     step: Int[Array, ""]  # of the last update
@@ -37,7 +38,7 @@ def get_masks(state: optax.OptState) -> Masks:
             "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
         )
     masks, came = found[0].masks, found[0].came
-    return masks if came is None else jax.tree.map(jnp.logical_or, masks, came)
+    return unpack(masks if came is None else jax.tree.map(jnp.bitwise_or, masks, came))
 
 
 def inner_state(state: optax.OptState) -> optax.OptState:

@@ -17,7 +17,6 @@ from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
-    Masks,
     Params,
     StackedAxes,
     find_leaves,
@@ -32,6 +31,7 @@ from dsrl_jax.sparse.net import (
     gradient_step,
     optimizer_updates,
 )
+from dsrl_jax.sparse.packing import Packed, pack, unpack
 from dsrl_jax.sparse.plan import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
@@ -125,11 +125,12 @@ def _init(
         zeros = [jnp.zeros_like(leaf.value) if leaf.sparse else jnp.zeros(0) for leaf in leaves]
         momentum = jax.tree.unflatten(jax.tree.structure(params), zeros)
     opt_state = inner.init(masks_lib.apply_masks(params, masks, **where))
-    came = jax.tree.map(jnp.zeros_like, masks) if plan.changes_masks else None
+    packed = pack(masks)
+    came = jax.tree.map(jnp.zeros_like, packed) if plan.changes_masks else None
     # A copy, so that a caller who donates the state keeps the key.
     return SparsifyState(
         opt_state,
-        masks,
+        packed,
         came,
         has_come=jnp.zeros((), bool),
         key=jnp.copy(key),
@@ -161,18 +162,18 @@ def _update(
     if momentum is not None:
         momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
     due = plan.due(now)
-    masks, came = state.masks, state.came
+    packed, came = state.masks, state.came
     if plan.changes_masks:
         adapt = partial(
             _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
         )
-        masks, came = run_if(
-            due | state.has_come, partial(_change_masks, jnp.asarray(due), adapt), (masks, came)
+        packed, came = run_if(
+            due | state.has_come, partial(_change_masks, jnp.asarray(due), adapt), (packed, came)
         )
     else:
-        # Or a loop would widen masks that never change before its first pass, and read from then
-        # on four times their bytes.
-        masks, _ = jax.lax.optimization_barrier((masks, now))
+        # Or a loop would unpack masks that never change before its first pass, and read them whole.
+        packed, _ = jax.lax.optimization_barrier((packed, now))
+    masks = unpack(packed)
     # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
     # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
     # 0 for most; it is masked again before it is used.
@@ -181,21 +182,21 @@ def _update(
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = map_sparse(_step_or_zero, updates, masks, params, **where)
     has_come = jnp.asarray(due)
-    return updates, SparsifyState(opt_state, masks, came, has_come, state.key, now, momentum)
+    return updates, SparsifyState(opt_state, packed, came, has_come, state.key, now, momentum)
 
 
 def _change_masks(
     due: Bool[Array, ""],
-    adapt: Callable[[tuple[Masks, Masks]], tuple[Masks, Masks]],
-    both: tuple[Masks, Masks],
-) -> tuple[Masks, Masks]:
+    adapt: Callable[[tuple[Packed, Packed]], tuple[Packed, Packed]],
+    both: tuple[Packed, Packed],
+) -> tuple[Packed, Packed]:
     """The masks that this step trains, and what comes with it.
 
     The two are apart so that a step without a change reads one mask and writes none: XLA would
     copy a mask that is needed beside its successor, into memory that is new at each call.
     """
-    masks, came = both
-    whole = jax.tree.map(jnp.logical_or, masks, came)
+    packed, came = both
+    whole = jax.tree.map(jnp.bitwise_or, packed, came)
     return run_if(due, adapt, (whole, jax.tree.map(jnp.zeros_like, came)))
 
 
@@ -208,13 +209,13 @@ def _adapt_masks(
     gradients: Params,
     momentum: Params | None,
     step: Array,
-    both: tuple[Masks, Masks],
-) -> tuple[Masks, Masks]:
+    both: tuple[Packed, Packed],
+) -> tuple[Packed, Packed]:
     """After this step's adaptation: which connections keep their weight, and which came.
 
     The step is made for them and thrown away: what changes params comes out of `_update` alone.
     """
-    before, _ = both
+    before = unpack(both[0])
     where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
     net = SparseNet(params, before, state.inner)
     stepped = gradient_step(net, gradients, optimizer, sparsity)
@@ -233,7 +234,7 @@ def _adapt_masks(
             momentum=momentum,
         )
     kept = map_sparse(_kept, after, before, stepped.params, new_params, **where)
-    return kept, jax.tree.map(lambda mask, stays: mask & ~stays, after, kept)
+    return pack(kept), pack(jax.tree.map(lambda mask, stays: mask & ~stays, after, kept))
 
 
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
