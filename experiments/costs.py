@@ -11,14 +11,8 @@ from absl import flags
 
 from dsrl_jax.presets import Experiment, check_choice, resolve
 from experiments.command import start
-from experiments.flags import (
-    UsageError,
-    given_settings,
-    help_text,
-    make_experiment_flags,
-    parse,
-    parse_value,
-)
+from experiments.flags import given_settings, help_text, make_experiment_flags, parse
+from experiments.values import UsageError, parse_value
 
 if TYPE_CHECKING:
     from dsrl_jax.agents.types import Spaces

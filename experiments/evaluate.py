@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from experiments.command import start
-from experiments.flags import UsageError, help_text, parse
+from experiments.flags import help_text, parse
 from experiments.machine import check_device, choose_device
+from experiments.values import UsageError
 from experiments.video import VideoError, check_drawing, check_path, record
 
 if TYPE_CHECKING:

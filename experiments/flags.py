@@ -4,7 +4,7 @@ import dataclasses
 import re
 import textwrap
 from collections.abc import Collection, Sequence
-from typing import Any, get_args, get_origin
+from typing import Any, get_origin
 
 from absl import flags
 
@@ -12,6 +12,7 @@ from dsrl_jax.agents.config import SACConfig, TD3Config
 from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, PRESETS, START_STEPS
 from dsrl_jax.settings import flatten, near_names, settings_of
 from dsrl_jax.training.config import BraxConfig, LoopConfig
+from experiments.values import UsageError, check_different, format_value, parse_value
 
 # By agent, for flags that both have with defaults of their own.
 AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
@@ -21,10 +22,6 @@ MOST_SEEDS = 10_000
 _YES_OR_NO = r"must be true or false, got \1"
 
 BY_TASK = ("lambda1", "lambda2")
-
-
-class UsageError(ValueError):
-    """A command line that cannot be run, in one line for the person who typed it."""
 
 
 def make_flags() -> flags.FlagValues:
@@ -216,39 +213,6 @@ def given_lists(values: flags.FlagValues) -> dict[str, tuple[Any, ...]]:
     return found
 
 
-def check_different(name: str, found: Sequence[Any]) -> None:
-    """Raises UsageError for a list that names a value twice."""
-    twice = [value for place, value in enumerate(found) if value in found[:place]]
-    if twice:
-        raise UsageError(f"--{name} names {format_value(twice[0])} twice: leave one out")
-
-
-def parse_value(name: str, kind: Any, text: str) -> Any:
-    """A word from the command line in a setting's type. Raises UsageError."""
-    if type(None) in get_args(kind):
-        return None if text.lower() == "none" else parse_value(name, get_args(kind)[0], text)
-    try:
-        if get_origin(kind) is tuple:
-            element = get_args(kind)[0]
-            read = element if element in (int, float) else str
-            return tuple(read(part) for part in text.split(","))
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if kind is int:
-            return _whole_number(text)
-        return float(text) if kind is float else text
-    except (ValueError, KeyError, OverflowError):
-        expected = {
-            int: "a whole number",
-            float: "a number",
-            bool: "true or false",
-            tuple[float, ...]: "numbers: 0.5,0.9",
-        }.get(kind, "whole numbers: 256,256")
-        is_list = "," in text and kind in (int, float, bool)
-        hint = "; a sweep takes lists: python -m experiments.sweep" if is_list else ""
-        raise UsageError(f"--{name} must be {expected}, got {text!r}{hint}") from None
-
-
 def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     """The seeds that --seed or --seeds name; 0:5 is 0, 1, 2, 3, 4. Raises UsageError."""
     if values["seed"].present and values["seeds"].present:
@@ -268,15 +232,6 @@ def parse_seeds(values: flags.FlagValues) -> tuple[int, ...]:
     if seeds[MOST_SEEDS:]:
         raise UsageError(f"--seeds must name at most {MOST_SEEDS:,} seeds, got {text!r}")
     return tuple(seeds)
-
-
-def format_value(value: Any) -> str:
-    """A setting's value as it is written on the command line."""
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else str(value)
 
 
 def _settings() -> dict[str, dataclasses.Field]:
@@ -313,11 +268,3 @@ def _describe_default(field: dataclasses.Field) -> str:
     if len({text.split()[0] for text in found.values()}) == 1:
         return next(iter(found.values()))
     return ", ".join(f"{agent} {text}" for agent, text in found.items())
-
-
-def _whole_number(text: str) -> int:
-    """Whole numbers, also written 1e6 or 1_000_000."""
-    number = float(text)
-    if number != int(number):
-        raise ValueError(text)
-    return int(number)

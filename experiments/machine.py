@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from experiments.flags import UsageError
+from experiments.values import UsageError
 
 # JAX's platforms by device. Its own "gpu" asks for those of all makers, and fails without one.
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}

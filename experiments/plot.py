@@ -14,10 +14,11 @@ import numpy as np
 from absl import flags
 
 from experiments.command import start
-from experiments.flags import UsageError, help_text, parse
+from experiments.flags import help_text, parse
 from experiments.paper_curves import Curve as PaperCurve
 from experiments.paper_curves import read_curves as read_paper_curves
 from experiments.run_directory import read_rows
+from experiments.values import UsageError
 
 # The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
 COLORS = {

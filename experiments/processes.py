@@ -5,7 +5,7 @@ The first one writes and speaks; the others take part.
 
 import os
 
-from experiments.flags import UsageError
+from experiments.values import UsageError
 
 AUTO = "auto"
 # What a process is, once it has looked at its command: it cannot run, nothing is left to do, or it

@@ -18,15 +18,7 @@ from dsrl_jax.training.description import describe
 from dsrl_jax.training.initial_policy import with_initial_policy
 from experiments import pictures, processes
 from experiments.command import start
-from experiments.flags import (
-    UsageError,
-    given_settings,
-    help_text,
-    make_flags,
-    parse,
-    parse_seeds,
-    parse_value,
-)
+from experiments.flags import given_settings, help_text, make_flags, parse, parse_seeds
 from experiments.lock import locked
 from experiments.machine import (
     changed_conditions,
@@ -42,6 +34,7 @@ from experiments.run_directory import (
     read_starts,
 )
 from experiments.stopping import ends_on_interrupt
+from experiments.values import UsageError, parse_value
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes

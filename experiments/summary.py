@@ -9,10 +9,10 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
 from dsrl_jax.training.description import describe
 from dsrl_jax.training.device_replay import count_columns
-from experiments.flags import format_value
 from experiments.machine import library_versions
 from experiments.metrics import score
 from experiments.run_directory import read_rows
+from experiments.values import format_value
 
 # Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
 _BYTES_A_WEIGHT = 4 * 4 + 1

@@ -23,17 +23,7 @@ from dsrl_jax.presets import ALGORITHMS, PRESETS, check_choice
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
 from experiments.command import start
-from experiments.flags import (
-    UsageError,
-    check_different,
-    format_value,
-    given_lists,
-    help_text,
-    make_flags,
-    parse,
-    parse_seeds,
-    parse_value,
-)
+from experiments.flags import given_lists, help_text, make_flags, parse, parse_seeds
 from experiments.lock import locked
 from experiments.machine import (
     changed_conditions,
@@ -56,6 +46,7 @@ from experiments.sweep_plan import (
     split_evenly,
     tell_groups,
 )
+from experiments.values import UsageError, check_different, format_value, parse_value
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes

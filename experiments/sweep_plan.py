@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 from dsrl_jax.members import count_sharing, express, join, shared, widest_algorithm
 from dsrl_jax.presets import ALGORITHMS, Experiment, heeds, resolve
 from dsrl_jax.settings import flatten, is_number, settings_of
-from experiments.flags import UsageError, format_value
 from experiments.run_directory import MAY_CHANGE
+from experiments.values import UsageError, format_value
 
 MOST_MEMBERS = 10_000
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from experiments.flags import format_value
+from experiments.values import format_value
 
 if TYPE_CHECKING:
     from experiments.sweep_report import Ranked

@@ -12,11 +12,11 @@ import numpy as np
 from scipy import stats
 
 from dsrl_jax.training.seals import write_whole
-from experiments.flags import format_value
 from experiments.metrics import score
 from experiments.run_directory import read_rows
 from experiments.sweep_directory import batch_directory
 from experiments.sweep_plan import Member, Question
+from experiments.values import format_value
 
 # Of rows in a terminal; ranking.csv has all.
 SHOWN = 40

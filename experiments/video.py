@@ -15,7 +15,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from experiments.flags import UsageError
+from experiments.values import UsageError
 
 if TYPE_CHECKING:
     import gymnasium

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.bench.measure import MeasurementError, Report, show
-from experiments.flags import UsageError
+from experiments.values import UsageError
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

@@ -18,7 +18,7 @@ from experiments.bench.measure import (
     spread,
     table,
 )
-from experiments.flags import UsageError
+from experiments.values import UsageError
 
 HERE = Path(__file__).parent
 HOW = (

@@ -26,14 +26,7 @@ from absl import flags
 from dsrl_jax.presets import check_choice
 from dsrl_jax.settings import settings_of
 from dsrl_jax.training.config import LoopConfig
-from experiments.flags import (
-    UsageError,
-    describe,
-    help_text,
-    parse,
-    parse_seeds,
-    parse_value,
-)
+from experiments.flags import describe, help_text, parse, parse_seeds
 from experiments.machine import PLATFORMS, cores
 from experiments.paper.board import Board
 from experiments.paper.collect import collect
@@ -45,6 +38,7 @@ from experiments.paper.wanted import Choice, choose_figures, choose_runs
 from experiments.paper.work import limits, work
 from experiments.presets import FIGURES, SEEDS, TASKS
 from experiments.stopping import StopRequest, ends_on_interrupt
+from experiments.values import UsageError, parse_value
 
 # Brax has other dynamics and rewards: its returns never stand beside the paper's.
 BACKENDS = ("gymnasium", "envpool")

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe
-from experiments.flags import format_value
 from experiments.paper.found import OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
 from experiments.run_directory import default_directory
+from experiments.values import format_value
 
 
 class Machine(NamedTuple):

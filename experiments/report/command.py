@@ -12,8 +12,9 @@ from typing import Any
 
 from absl import flags
 
-from experiments.flags import UsageError, help_text, parse, parse_value
+from experiments.flags import help_text, parse
 from experiments.run_directory import FILES
+from experiments.values import UsageError, parse_value
 
 DEFAULT = Path(__file__).parents[2] / "results"
 NAMES = ("report.html", "report.md")

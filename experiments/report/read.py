@@ -15,10 +15,10 @@ import numpy as np
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.settings import override
 from dsrl_jax.training.description import describe, from_description
-from experiments.flags import UsageError
 from experiments.metrics import Score, score
 from experiments.report.methods import Method, freeze
 from experiments.run_directory import FILES, MAY_CHANGE
+from experiments.values import UsageError
 
 # What tells a run's method otherwise, or changes nothing that is computed.
 _NOT_A_CHANGE = {

@@ -11,6 +11,7 @@ from dsrl_jax.agents.sparse_config import Topology
 from dsrl_jax.settings import flatten, settings_of
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from experiments import command, flags, run
+from experiments.values import format_value, parse_value
 
 TOYS = "tests.toy_environments:"
 CONFIGS = (LoopConfig, BraxConfig, TD3Config, SACConfig)
@@ -141,17 +142,17 @@ def test_a_default_is_told_with_its_source_and_by_agent_where_they_differ(name, 
 def test_every_default_reads_back_as_itself(config):
     defaults = flatten(config())
     for field in settings_of(config):
-        written = flags.format_value(defaults[field.name])
-        assert flags.parse_value(field.name, field.type, written) == defaults[field.name]
+        written = format_value(defaults[field.name])
+        assert parse_value(field.name, field.type, written) == defaults[field.name]
 
 
 def test_values_read_as_people_write_them():
-    assert flags.parse_value("steps", int, "1e6") == 1_000_000
-    assert flags.parse_value("steps", int, "1_000") == 1_000
-    assert flags.parse_value("last_adaptation", int | None, "None") is None
-    assert flags.parse_value("critic_topology", Topology | None, "none") is None
-    assert flags.parse_value("critic_topology", Topology | None, "rigl") == "rigl"
-    assert flags.parse_value("hidden_sizes", tuple[int, ...], "64,32,16") == (64, 32, 16)
+    assert parse_value("steps", int, "1e6") == 1_000_000
+    assert parse_value("steps", int, "1_000") == 1_000
+    assert parse_value("last_adaptation", int | None, "None") is None
+    assert parse_value("critic_topology", Topology | None, "none") is None
+    assert parse_value("critic_topology", Topology | None, "rigl") == "rigl"
+    assert parse_value("hidden_sizes", tuple[int, ...], "64,32,16") == (64, 32, 16)
 
 
 @pytest.mark.parametrize(

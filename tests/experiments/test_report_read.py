@@ -7,10 +7,10 @@ import shutil
 import numpy as np
 import pytest
 
-from experiments.flags import UsageError
 from experiments.report.methods import group
 from experiments.report.read import read_runs, read_table
 from experiments.report.run_files import read_duration, read_topology
+from experiments.values import UsageError
 from tests.experiments.report_runs import write_rows, write_run, write_tables
 
 

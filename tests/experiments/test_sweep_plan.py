@@ -18,6 +18,7 @@ from experiments.sweep_plan import (
     tell_groups,
 )
 from experiments.sweep_report import Outcome, interval, rank
+from experiments.values import UsageError
 
 
 def question(*, algo=("ds_td3",), preset=("paper",), seeds=(0, 1), **lists):
@@ -139,7 +140,7 @@ def test_flags_are_lists(argument, found):
 def test_a_value_named_twice_is_refused():
     values = flags.make_flags()
     flags.parse(values, ["--tau=0.1,0.2,0.10"])
-    with pytest.raises(flags.UsageError, match="--tau names 0.1 twice"):
+    with pytest.raises(UsageError, match="--tau names 0.1 twice"):
         flags.given_lists(values)
 
 
