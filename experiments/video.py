@@ -82,11 +82,8 @@ def find_missing(env_id: str, env_preset: str, backend: str, suffix: str) -> str
     try:
         environment = catalog.make(env_id, env_preset, backend, "rgb_array")
         environment.reset(seed=0)
-    except Exception as error:  # Anyone's code may run in it.
-        return f"{_in_one_line(error)}; leave --video out"
-    try:
         picture = _draw(environment)
-    except Exception as error:  # Drivers and simulators raise whatever they miss.
+    except Exception as error:  # Anyone's code, simulators and drivers raise whatever they miss.
         return f"{env_id} cannot be drawn{_advise(_in_one_line(error))}"
     try:
         with tempfile.TemporaryDirectory() as place, _open(Path(place, "a" + suffix), 30) as writer:
@@ -152,7 +149,8 @@ def _open(path: Path, rate: float) -> contextlib.AbstractContextManager[Any]:
 
 def _advise(reason: str) -> str:
     """Why nothing is drawn, and what helps where MuJoCo draws."""
-    if "mujoco" not in sys.modules:
+    # Its own name is gone where its import failed, as it does without the driver that it is told.
+    if not any(name.partition(".")[0] == "mujoco" for name in sys.modules):
         return f" ({reason}); leave --video out"
     chosen = os.environ.get("MUJOCO_GL")
     given = f"MUJOCO_GL is {chosen!r}" if chosen else "MUJOCO_GL is not set"
