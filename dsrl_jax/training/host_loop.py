@@ -41,8 +41,7 @@ def train(setup: Setup) -> Iterator[Row]:
     yield {"kind": "start", "env_step": progress.env_step}
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
-        rows, remembered = _evaluate(setup, carry, progress, remembered)
-        carry = tell_carry(carry, progress)
+        rows, carry, remembered = _evaluate(setup, carry, progress, remembered)
         yield from rows
         _choose_action(setup, setup.program.compact(carry), progress)
     stepped = setup.program.compact(carry)
@@ -61,14 +60,12 @@ def train(setup: Setup) -> Iterator[Row]:
         if is_logged:
             _check_losses(setup, carry)
             yield from training_rows(setup, carry, progress)
-            zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
-            carry = carry._replace(sums=_place(setup, zeros))
+            carry = _forget_sums(setup, carry)
             progress.logged = env_step
         if is_evaluated:
             _check_losses(setup, carry)
             with watch.measuring("evaluation_seconds"):
-                rows, remembered = _evaluate(setup, carry, progress, remembered)
-            carry = tell_carry(carry, progress)
+                rows, carry, remembered = _evaluate(setup, carry, progress, remembered)
             yield from rows
         if setup.checkpoints and is_saved:
             _check_losses(setup, carry)
@@ -87,14 +84,21 @@ def train(setup: Setup) -> Iterator[Row]:
 
 def _evaluate(
     setup: Setup, carry: Carry, progress: Progress, remembered: Remembered
-) -> tuple[list[Row], Remembered]:
-    """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
+) -> tuple[list[Row], Carry, Remembered]:
+    """The rows of an evaluation, whom it froze, what to remember of it. Raises NotFiniteError."""
     frozen = progress.frozen
     rows = evaluation_rows(setup, carry, progress)
     returns = np.array([row["return_mean"] for row in rows])
     rows += tell_frozen(setup.replay.seeds, progress, frozen)
     rows += topology_rows(setup, carry, progress, remembered.first_masks, remembered.masks)
-    return rows, remember(setup.program, carry, progress, returns, remembered)
+    remembered = remember(setup.program, carry, progress, returns, remembered)
+    return rows, tell_carry(carry, progress), remembered
+
+
+def _forget_sums(setup: Setup, carry: Carry) -> Carry:
+    """The carry with sums that begin anew."""
+    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
+    return carry._replace(sums=_place(setup, zeros))
 
 
 def _check_losses(setup: Setup, carry: Carry) -> None:
