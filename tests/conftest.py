@@ -4,7 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 # Compiling is what the suite does most of its time. Programs that run for milliseconds need not be
 # optimized, and no program is compiled twice, by whatever worker: all inherit these.
@@ -24,6 +24,17 @@ import pytest
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 Layer = tuple[np.ndarray, np.ndarray]  # (kernel, mask)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs() -> Iterator[None]:
+    """No file's programs outlive it.
+
+    Each keeps some ten mappings of memory, and where a process has as many as Linux allows, 65,530,
+    XLA does not raise but crashes.
+    """
+    yield
+    jax.clear_caches()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -105,7 +106,7 @@ def check(
     shapes = shapes_by_path(params)
     by_path = dict(zip(shapes, held, strict=True))
     others = []
-    idle = _idle_states(params, optimizer)
+    idle = [] if optimizer is None else [dict(_flat(s)) for s in _idle_states(params, optimizer)]
     for path, value in _flat(opt_state):
         name = jax.tree_util.keystr(path, simple=True, separator="/")
         followed = followed_path(path, value, shapes)
@@ -138,16 +139,16 @@ def _flat(opt_state: optax.OptState) -> list[tuple[Path, Any]]:
     return jax.tree_util.tree_flatten_with_path(inner_state(opt_state))[0]
 
 
+# Compiled once an optimizer: step by step each call would compile the loops inside of it anew.
+@partial(jax.jit, static_argnames="optimizer")
 def _idle_states(
-    params: Params, optimizer: optax.GradientTransformation | None
-) -> list[dict[Path, Any]]:
-    """By path, what the optimizer holds for weights of 0: at the start, and without a gradient."""
-    if optimizer is None:
-        return []
+    params: Params, optimizer: optax.GradientTransformation
+) -> tuple[optax.OptState, optax.OptState]:
+    """What the optimizer holds for weights of 0: at the start, and a step without a gradient on."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     start = optimizer.init(zeros)
     _, stepped = optimizer.update(zeros, start, zeros)
-    return [dict(_flat(state)) for state in (start, stepped)]
+    return start, stepped
 
 
 def _check_absent(
