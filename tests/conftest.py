@@ -30,8 +30,8 @@ Layer = tuple[np.ndarray, np.ndarray]  # (kernel, mask)
 def forget_programs() -> Iterator[None]:
     """No file's programs outlive it.
 
-    Each keeps some ten mappings of memory, and where a process has as many as Linux allows, 65,530,
-    XLA does not raise but crashes.
+    Each holds three mappings of memory and more, and where a process has as many as Linux allows,
+    65,530, XLA does not raise when it compiles but crashes.
     """
     yield
     jax.clear_caches()
