@@ -1,8 +1,9 @@
-"""A branch that works in place."""
+"""A branch that works in place, and what waits for one."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool
@@ -33,3 +34,19 @@ def run_if(due: bool | Bool[Array, ""], function: Callable[[Tree], Tree], tree: 
         return jnp.asarray(False), function(state[1])
 
     return lax.while_loop(is_due, run, (jnp.asarray(due), tree))[1]
+
+
+def after(masks: Any, numbers: Tree) -> Tree:
+    """The same numbers, but not before the largest of the masks, or of their bytes, is there.
+
+    On a CPU XLA gives loops to a second thread once more than nine are ready. A branch holds back
+    those that need its outcome: for Adam two a kernel, eight with four kernels. Two numbers that
+    come with them make ten, and then the threads share the loops from the first.
+    """
+    arrays = [leaf for leaf in jax.tree.leaves(masks) if leaf.size]
+    if not arrays:
+        return numbers
+    largest = max(arrays, key=lambda leaf: leaf.size)
+    # Eight bits, shifted out: XLA does not see that this is 0, and waits for it.
+    zero = largest[(0,) * largest.ndim].astype(jnp.int32) >> 8
+    return jax.tree.map(lambda number: number + zero.astype(number.dtype), numbers)

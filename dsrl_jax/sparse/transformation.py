@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import run_if
+from dsrl_jax.sparse.branch import after, run_if
 from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.densities import Sparsities, find_densities
 from dsrl_jax.sparse.distribution import Distribution
@@ -181,7 +181,9 @@ def _update(
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = map_sparse(_step_or_zero, updates, masks, params, **where)
-    has_come = jnp.asarray(due)
+    has_come = state.has_come
+    if plan.changes_masks:
+        now, has_come = after(packed, (now, jnp.asarray(due)))
     return updates, SparsifyState(opt_state, packed, came, has_come, state.key, now, momentum)
 
 

@@ -1,10 +1,12 @@
-"""A branch in place: what it computes, and that it stays a branch under vmap."""
+"""A branch in place: what it computes, that it stays a branch under vmap; what waits for it."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from dsrl_jax.sparse import run_if
+from dsrl_jax.sparse.branch import after
 from tests.branches import branch_conditions
 
 TREE = {"a": jnp.arange(3.0), "b": jnp.int32(2)}
@@ -36,3 +38,20 @@ def test_an_unbatched_due_stays_one_under_vmap():
     assert conditions(None, jnp.array(True)) == [()]
     # The counterpart: a condition for each member, so that all run while one of them is due.
     assert conditions(0, jnp.ones(4, bool)) == [(4,)]
+
+
+ALL = {"bytes": jnp.full((2, 3), 255, jnp.uint8), "mask": jnp.ones(4, bool), "empty": jnp.ones(0)}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_numbers_that_wait_for_masks_are_the_same(name):
+    numbers = (jnp.int32(7), jnp.asarray(True), jnp.asarray(False))
+    for waited in (after({name: ALL[name]}, numbers), jax.jit(after)({name: ALL[name]}, numbers)):
+        assert jax.tree.map(lambda leaf: leaf.dtype, waited) == (jnp.int32, bool, bool)
+        assert [leaf.item() for leaf in waited] == [7, True, False]
+
+
+def test_the_compiler_does_not_see_through_the_waiting():
+    compiled = jax.jit(lambda masks, number: after(masks, number) - number)
+    text = compiled.lower(ALL["bytes"], jnp.int32(7)).compile().as_text()
+    assert "shift-right" in text
