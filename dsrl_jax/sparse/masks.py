@@ -113,14 +113,8 @@ def adapt(
             key, kernel, mask, drop_fraction, rules=rules, grow=grow, **named
         )
 
-    def change_leaf(index: int, leaf: Leaf, mask: Array, *more: Array) -> tuple[Array, Array]:
-        if not leaf.sparse:
-            return leaf.value, mask
-        each = _per_network(change, leaf.stacked)
-        return each(_keys(key, index, leaf), leaf.value, mask, *more)
-
     where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
-    return _map_to_pairs(change_leaf, params, masks, *signals.values(), **where)
+    return _map_alike(change, partial(_keys, key), params, masks, *signals.values(), **where)
 
 
 def prune(
@@ -137,15 +131,17 @@ def prune(
       params, exactly 0 off the new masks, and the new masks.
     """
 
-    def prune_leaf(index: int, leaf: Leaf, mask: Array) -> tuple[Array, Array]:
+    def counts(index: int, leaf: Leaf) -> Array:
         del index  # Nothing is drawn.
-        if not leaf.sparse:
-            return leaf.value, mask
         shape = leaf.one.shape
         count = round_share(density(leaf.path, shape), math.prod(shape))
-        return _per_network(partial(topology.prune, count=count), leaf.stacked)(leaf.value, mask)
+        return jnp.broadcast_to(count, leaf.value.shape[: leaf.stacked])
 
-    return _map_to_pairs(prune_leaf, params, masks, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    def change(count: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
+        return topology.prune(kernel, mask, count)
+
+    where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
+    return _map_alike(change, counts, params, masks, **where)
 
 
 def maintain_sparsity(
@@ -243,20 +239,52 @@ def _structure(tree: Any) -> Any:
     return jax.tree.structure(tree)
 
 
-def _map_to_pairs(
-    function: Callable[..., tuple[Array, Array]],
-    tree: Any,
+def _map_alike(
+    change: Callable[..., tuple[Array, Array]],
+    own: Callable[[int, Leaf], Array],
+    params: Params,
+    masks: Masks,
     *rest: Any,
     is_sparse: IsSparse,
     stacked_axes: StackedAxes,
-) -> tuple[Any, Any]:
-    """Two trees of what `function` gives for each leaf's place, leaf, and leaves of the rest."""
-    leaves = find_leaves(tree, is_sparse=is_sparse, stacked_axes=stacked_axes)
-    structure = _structure(tree)
-    others = [structure.flatten_up_to(other) for other in rest]
-    pairs = [function(*case) for case in zip(range(len(leaves)), leaves, *others, strict=True)]
-    first, second = (structure.unflatten([pair[side] for pair in pairs]) for side in (0, 1))
+) -> tuple[Params, Masks]:
+    """Params and masks after `change` of each network of every sparse leaf.
+
+    Leaves of one form are a stack, of which one program changes each in turn: as many programs as
+    there are layers take that much longer to compile, and an executable with all of their buffers
+    is dearer to call even where no adaptation is due.
+
+    Args:
+      change: (own, kernel, mask, leaves of the rest) -> (kernel, mask), of one network.
+      own: of a leaf's place and the leaf; an array with an element for each of its networks.
+    """
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure = _structure(params)
+    trees = [structure.flatten_up_to(tree) for tree in (params, masks, *rest)]
+    given = list(zip(*trees, strict=True))
+    changed = [arrays[:2] for arrays in given]
+    for alike in _alike(leaves, given):
+        stacked = leaves[alike[0]].stacked
+        arrays = [(own(place, leaves[place]), *given[place]) for place in alike]
+        if len(alike) == 1:
+            changed[alike[0]] = _per_network(change, stacked)(*arrays[0])
+            continue
+        stacks = [jnp.stack(column) for column in zip(*arrays, strict=True)]
+        both = _per_network(change, stacked + 1)(*stacks)
+        for place, *pair in zip(alike, *both, strict=True):
+            changed[place] = tuple(pair)
+    first, second = (structure.unflatten([pair[side] for pair in changed]) for side in (0, 1))
     return first, second
+
+
+def _alike(leaves: list[Leaf], given: list[tuple[Array, ...]]) -> list[list[int]]:
+    """The places of the sparse leaves, those of one form together."""
+    found: dict[Any, list[int]] = {}
+    for place, (leaf, arrays) in enumerate(zip(leaves, given, strict=True)):
+        if leaf.sparse:
+            form = (leaf.stacked, *((array.shape, array.dtype) for array in arrays))
+            found.setdefault(form, []).append(place)
+    return list(found.values())
 
 
 def _keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:
