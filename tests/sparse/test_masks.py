@@ -162,6 +162,33 @@ def test_every_network_adapts_as_the_reference_on_its_own_count(key, params, mas
     assert len(counts) > 1  # A shared count would show.
 
 
+def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key, rng):
+    """Its place in the tree gives its key; those of one form are adapted by one program."""
+    shapes = {"a": (9, 7), "b": (4, 7), "c": (9, 7), "d": (9, 7)}
+    params = {name: jnp.asarray(rng.normal(size=shapes[name]), jnp.float32) for name in shapes}
+    masks = sparse.draw_masks(key, params, 0.4)
+    params = sparse.apply_masks(params, masks)
+    together = jax.jit(sparse.adapt)(key, params, masks, 0.5)
+    for place, name in enumerate(shapes):
+        others = {other: jnp.zeros(place) for other in shapes} | {name: params[name]}
+        whole = {other: jnp.ones(place, bool) for other in shapes} | {name: masks[name]}
+        alone = jax.jit(sparse.adapt)(key, others, whole, 0.5)
+        for tree, single in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(tree[name], single[name])
+
+
+def test_the_program_does_not_grow_with_layers_of_one_form(key):
+    def lines(layers):
+        params = {f"layer_{i}": jnp.ones((9, 7)) for i in range(layers)}
+        masks = jax.tree.map(lambda leaf: leaf > 0, params)
+        pruned = partial(sparse.masks.prune, density=lambda path, shape: 0.5)
+        for change in (partial(sparse.adapt, key, drop_fraction=0.5), pruned):
+            text = jax.jit(change).lower(params=params, masks=masks).as_text()
+            yield text.count("stablehlo.while")
+
+    assert list(lines(2)) == list(lines(5))
+
+
 def test_dense_leaves_do_not_adapt(key, params, masks):
     new_params, new_masks = adapt(key, params, masks, 0.2)
     assert jax.tree.map(jnp.shape, (new_params, new_masks)) == (SHAPES, SHAPES)
