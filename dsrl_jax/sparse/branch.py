@@ -1,7 +1,7 @@
 """A branch that works in place, and what waits for one."""
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -9,6 +9,7 @@ from jax import lax
 from jaxtyping import Array, Bool
 
 Tree = TypeVar("Tree")
+Numbers = TypeVar("Numbers")
 
 
 def run_if(due: bool | Bool[Array, ""], function: Callable[[Tree], Tree], tree: Tree) -> Tree:
@@ -36,17 +37,21 @@ def run_if(due: bool | Bool[Array, ""], function: Callable[[Tree], Tree], tree: 
     return lax.while_loop(is_due, run, (jnp.asarray(due), tree))[1]
 
 
-def after(masks: Any, numbers: Tree) -> Tree:
-    """The same numbers, but not before the largest of the masks, or of their bytes, is there.
+def run_if_holding(
+    due: Bool[Array, ""], function: Callable[[Tree], Tree], tree: Tree, numbers: Numbers
+) -> tuple[Tree, Numbers]:
+    """`run_if`, and the same numbers, but not before its outcome is there.
 
     On a CPU XLA gives loops to a second thread once more than nine are ready. A branch holds back
-    those that need its outcome: for Adam two a kernel, eight with four kernels. Two numbers that
-    come with them make ten, and then the threads share the loops from the first.
+    those that need its outcome: of Adam's two moments eight with four kernels. Two numbers that
+    come with them make ten, and then the threads share the loops from the first. With five
+    kernels it changes nothing, with three it does not help.
     """
-    arrays = [leaf for leaf in jax.tree.leaves(masks) if leaf.size]
-    if not arrays:
-        return numbers
-    largest = max(arrays, key=lambda leaf: leaf.size)
+
+    def run(held: tuple[Tree, Array]) -> tuple[Tree, Array]:
+        return function(held[0]), held[1] | jnp.uint8(1)
+
+    tree, passed = run_if(due, run, (tree, jnp.uint8(0)))
     # Eight bits, shifted out: XLA does not see that this is 0, and waits for it.
-    zero = largest[(0,) * largest.ndim].astype(jnp.int32) >> 8
-    return jax.tree.map(lambda number: number + zero.astype(number.dtype), numbers)
+    zero = passed.astype(jnp.int32) >> 8
+    return tree, jax.tree.map(lambda number: number + zero.astype(number.dtype), numbers)

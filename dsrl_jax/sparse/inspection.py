@@ -92,7 +92,7 @@ def check(
       opt_state: of `sparsify`, of a SparseNet, or of any optimizer around or inside of them.
       optimizer: what made it. Its state of an absent weight may then also be the one that it
         starts with, or makes of that without a gradient: Rprop, Adagrad and others have no 0
-        there.
+        there. It is compiled once, and JAX keeps it.
     Returns:
       The paths of the state's arrays that follow no parameter and so are never cleared, step
       counters for instance.

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import topology
@@ -30,6 +29,7 @@ from dsrl_jax.sparse.leaves import (
     is_kernel,
     map_sparse,
 )
+from dsrl_jax.sparse.networks import map_alike, network_keys, per_network
 from dsrl_jax.sparse.numbers import round_share
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.selection import count_true
@@ -62,7 +62,7 @@ def draw_masks(
         shape = leaf.one.shape
         share = density(leaf.path, shape) if callable(density) else density
         one = partial(topology.random_mask, shape=shape, density=share, exact=exact, groups=groups)
-        return _per_network(one, leaf.stacked)(_keys(key, index, leaf))
+        return per_network(one, leaf.stacked)(network_keys(key, index, leaf))
 
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
     structure = _structure(params)
@@ -114,7 +114,7 @@ def adapt(
         )
 
     where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
-    return _map_alike(change, partial(_keys, key), params, masks, *signals.values(), **where)
+    return map_alike(change, partial(network_keys, key), params, masks, *signals.values(), **where)
 
 
 def prune(
@@ -141,7 +141,7 @@ def prune(
         return topology.prune(kernel, mask, count)
 
     where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
-    return _map_alike(change, counts, params, masks, **where)
+    return map_alike(change, counts, params, masks, **where)
 
 
 def maintain_sparsity(
@@ -166,7 +166,7 @@ def maintain_sparsity(
     structure = _structure(target)
     return structure.unflatten(
         [
-            _per_network(keep, leaf.stacked)(leaf.value, mask) if leaf.sparse else leaf.value
+            per_network(keep, leaf.stacked)(leaf.value, mask) if leaf.sparse else leaf.value
             for leaf, mask in zip(leaves, structure.flatten_up_to(masks), strict=True)
         ]
     )
@@ -204,7 +204,7 @@ def average_and_maintain(
             return topology.keep_largest_from(near, averaged, count_true(mask), ties=ties)
 
         old, near = last
-        return _per_network(keep, leaf.stacked)(near, average(new, old), mask)
+        return per_network(keep, leaf.stacked)(near, average(new, old), mask)
 
     leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
     structure = _structure(target)
@@ -237,64 +237,3 @@ def count_connections(
 
 def _structure(tree: Any) -> Any:
     return jax.tree.structure(tree)
-
-
-def _map_alike(
-    change: Callable[..., tuple[Array, Array]],
-    own: Callable[[int, Leaf], Array],
-    params: Params,
-    masks: Masks,
-    *rest: Any,
-    is_sparse: IsSparse,
-    stacked_axes: StackedAxes,
-) -> tuple[Params, Masks]:
-    """Params and masks after `change` of each network of every sparse leaf.
-
-    Leaves of one form are a stack, of which one program changes each in turn: as many programs as
-    there are layers take that much longer to compile, and an executable with all of their buffers
-    is dearer to call even where no adaptation is due.
-
-    Args:
-      change: (own, kernel, mask, leaves of the rest) -> (kernel, mask), of one network.
-      own: of a leaf's place and the leaf; an array with an element for each of its networks.
-    """
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
-    structure = _structure(params)
-    trees = [structure.flatten_up_to(tree) for tree in (params, masks, *rest)]
-    given = list(zip(*trees, strict=True))
-    changed = [arrays[:2] for arrays in given]
-    for alike in _alike(leaves, given):
-        stacked = leaves[alike[0]].stacked
-        arrays = [(own(place, leaves[place]), *given[place]) for place in alike]
-        if len(alike) == 1:
-            changed[alike[0]] = _per_network(change, stacked)(*arrays[0])
-            continue
-        stacks = [jnp.stack(column) for column in zip(*arrays, strict=True)]
-        both = _per_network(change, stacked + 1)(*stacks)
-        for place, *pair in zip(alike, *both, strict=True):
-            changed[place] = tuple(pair)
-    first, second = (structure.unflatten([pair[side] for pair in changed]) for side in (0, 1))
-    return first, second
-
-
-def _alike(leaves: list[Leaf], given: list[tuple[Array, ...]]) -> list[list[int]]:
-    """The places of the sparse leaves, those of one form together."""
-    found: dict[Any, list[int]] = {}
-    for place, (leaf, arrays) in enumerate(zip(leaves, given, strict=True)):
-        if leaf.sparse:
-            form = (leaf.stacked, *((array.shape, array.dtype) for array in arrays))
-            found.setdefault(form, []).append(place)
-    return list(found.values())
-
-
-def _keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:
-    """A key for each network of a leaf's stack; the leaf's place in the tree decides."""
-    return jax.random.split(jax.random.fold_in(key, index), leaf.value.shape[: leaf.stacked])
-
-
-def _per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..., Any]:
-    """Applies a function to each stacked network in turn: searches end each at its own pass."""
-    if not stacked_axes:
-        return function
-    inner = _per_network(function, stacked_axes - 1)
-    return lambda *leaves: lax.map(lambda each: inner(*each), leaves)

@@ -10,7 +10,7 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import after, run_if
+from dsrl_jax.sparse.branch import run_if, run_if_holding
 from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.densities import Sparsities, find_densities
 from dsrl_jax.sparse.distribution import Distribution
@@ -162,13 +162,16 @@ def _update(
     if momentum is not None:
         momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
     due = plan.due(now)
-    packed, came = state.masks, state.came
+    packed, came, has_come = state.masks, state.came, state.has_come
     if plan.changes_masks:
         adapt = partial(
             _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
         )
-        packed, came = run_if(
-            due | state.has_come, partial(_change_masks, jnp.asarray(due), adapt), (packed, came)
+        (packed, came), (now, has_come) = run_if_holding(
+            due | state.has_come,
+            partial(_change_masks, jnp.asarray(due), adapt),
+            (packed, came),
+            (now, jnp.asarray(due)),
         )
     else:
         # Or a loop would unpack masks that never change before its first pass, and read them whole.
@@ -181,9 +184,6 @@ def _update(
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = map_sparse(_step_or_zero, updates, masks, params, **where)
-    has_come = state.has_come
-    if plan.changes_masks:
-        now, has_come = after(packed, (now, jnp.asarray(due)))
     return updates, SparsifyState(opt_state, packed, came, has_come, state.key, now, momentum)
 
 

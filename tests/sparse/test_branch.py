@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dsrl_jax.sparse import run_if
-from dsrl_jax.sparse.branch import after
+from dsrl_jax.sparse.branch import run_if_holding
 from tests.branches import branch_conditions
 
 TREE = {"a": jnp.arange(3.0), "b": jnp.int32(2)}
@@ -40,18 +40,29 @@ def test_an_unbatched_due_stays_one_under_vmap():
     assert conditions(0, jnp.ones(4, bool)) == [(4,)]
 
 
-ALL = {"bytes": jnp.full((2, 3), 255, jnp.uint8), "mask": jnp.ones(4, bool), "empty": jnp.ones(0)}
+NUMBERS = (jnp.int32(7), jnp.asarray(True), jnp.asarray(False))
 
 
-@pytest.mark.parametrize("name", ALL)
-def test_numbers_that_wait_for_masks_are_the_same(name):
-    numbers = (jnp.int32(7), jnp.asarray(True), jnp.asarray(False))
-    for waited in (after({name: ALL[name]}, numbers), jax.jit(after)({name: ALL[name]}, numbers)):
-        assert jax.tree.map(lambda leaf: leaf.dtype, waited) == (jnp.int32, bool, bool)
-        assert [leaf.item() for leaf in waited] == [7, True, False]
+def hold(due, tree, numbers):
+    return run_if_holding(due, double, tree, numbers)
+
+
+@pytest.mark.parametrize("due", [True, False])
+def test_numbers_that_wait_for_a_branch_are_the_same(due):
+    for run in (hold, jax.jit(hold)):
+        tree, numbers = run(jnp.asarray(due), TREE, NUMBERS)
+        np.testing.assert_array_equal(tree["a"], (1 + due) * TREE["a"])
+        assert jax.tree.map(lambda leaf: leaf.dtype, numbers) == (jnp.int32, bool, bool)
+        assert [leaf.item() for leaf in numbers] == [7, True, False]
 
 
 def test_the_compiler_does_not_see_through_the_waiting():
-    compiled = jax.jit(lambda masks, number: after(masks, number) - number)
-    text = compiled.lower(ALL["bytes"], jnp.int32(7)).compile().as_text()
-    assert "shift-right" in text
+    run = jax.jit(lambda due, tree, number: hold(due, tree, number)[1] - number)
+    text = run.lower(jnp.asarray(True), TREE, NUMBERS[0]).compile().as_text()
+    assert "while(" in text  # or the difference would be a constant
+
+
+def test_numbers_that_members_share_stay_so_under_vmap():
+    members = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), TREE)
+    run = jax.vmap(hold, in_axes=(None, 0, None), out_axes=(0, None))
+    assert run(jnp.asarray(True), members, NUMBERS)[1] == NUMBERS

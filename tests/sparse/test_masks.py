@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from dsrl_jax import sparse
+from dsrl_jax.sparse import masks as masks_lib
+from dsrl_jax.sparse.networks import TOGETHER
 from tests import reference
 
 
@@ -162,31 +164,53 @@ def test_every_network_adapts_as_the_reference_on_its_own_count(key, params, mas
     assert len(counts) > 1  # A shared count would show.
 
 
-def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key, rng):
+ALIKE = {"x": (9, 7), "y": (4, 7), "z": (9, 7), "zz": (9, 7)}
+
+
+@pytest.mark.parametrize("rules", [sparse.PAPER, sparse.RIGL])
+def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key, rng, rules):
     """Its place in the tree gives its key; those of one form are adapted by one program."""
-    shapes = {"a": (9, 7), "b": (4, 7), "c": (9, 7), "d": (9, 7)}
-    params = {name: jnp.asarray(rng.normal(size=shapes[name]), jnp.float32) for name in shapes}
+
+    def draw():
+        return {name: jnp.asarray(rng.normal(size=ALIKE[name]), jnp.float32) for name in ALIKE}
+
+    def only(name, tree, dtype=jnp.float32):
+        return {other: jnp.ones(1, dtype) for other in ALIKE} | {name: tree[name]}
+
+    params, gradients = draw(), draw()
     masks = sparse.draw_masks(key, params, 0.4)
     params = sparse.apply_masks(params, masks)
-    together = jax.jit(sparse.adapt)(key, params, masks, 0.5)
-    for place, name in enumerate(shapes):
-        others = {other: jnp.zeros(place) for other in shapes} | {name: params[name]}
-        whole = {other: jnp.ones(place, bool) for other in shapes} | {name: masks[name]}
-        alone = jax.jit(sparse.adapt)(key, others, whole, 0.5)
+    adapt = jax.jit(partial(sparse.adapt, rules=rules))
+    together = adapt(key, params, masks, 0.5, gradients=gradients)
+    for name in ALIKE:
+        alone = adapt(
+            key, only(name, params), only(name, masks, bool), 0.5, gradients=only(name, gradients)
+        )
         for tree, single in zip(together, alone, strict=True):
             np.testing.assert_array_equal(tree[name], single[name])
 
 
+def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng):
+    params = {name: jnp.asarray(rng.normal(size=(10, 7)), jnp.float32) for name in "xyz"}
+    masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
+    densities = {"x": 0.2, "y": 0.5, "z": 0.8}
+    pruned, kept = masks_lib.prune(params, masks, lambda path, shape: densities[path])
+    assert {name: int(mask.sum()) for name, mask in kept.items()} == {"x": 14, "y": 35, "z": 56}
+    for name, kernel in params.items():
+        assert abs(kernel)[kept[name]].min() > abs(kernel)[~kept[name]].max()
+        np.testing.assert_array_equal(pruned[name], jnp.where(kept[name], kernel, 0))
+
+
 def test_the_program_does_not_grow_with_layers_of_one_form(key):
-    def lines(layers):
+    def loops(layers):
         params = {f"layer_{i}": jnp.ones((9, 7)) for i in range(layers)}
         masks = jax.tree.map(lambda leaf: leaf > 0, params)
-        pruned = partial(sparse.masks.prune, density=lambda path, shape: 0.5)
+        pruned = partial(masks_lib.prune, density=lambda path, shape: 0.5)
         for change in (partial(sparse.adapt, key, drop_fraction=0.5), pruned):
             text = jax.jit(change).lower(params=params, masks=masks).as_text()
             yield text.count("stablehlo.while")
 
-    assert list(lines(2)) == list(lines(5))
+    assert list(loops(2)) == list(loops(TOGETHER))
 
 
 def test_dense_leaves_do_not_adapt(key, params, masks):

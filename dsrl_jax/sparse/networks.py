@@ -1,0 +1,80 @@
+"""Every network of every sparse leaf by itself, with no more programs than there are forms."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
+
+from dsrl_jax.sparse.leaves import IsSparse, Leaf, Masks, Params, StackedAxes, find_leaves
+
+# Leaves of one form that are copied into a stack: more would share a program, and need more memory.
+TOGETHER = 4
+
+
+def map_alike(
+    change: Callable[..., tuple[Array, Array]],
+    own: Callable[[int, Leaf], Array],
+    params: Params,
+    masks: Masks,
+    *rest: Any,
+    is_sparse: IsSparse,
+    stacked_axes: StackedAxes,
+) -> tuple[Params, Masks]:
+    """Params and masks after `change` of each network of every sparse leaf.
+
+    Up to `TOGETHER` leaves of one form are a stack, of which one program changes each in turn: as
+    many programs as layers take longer to compile, and an executable with the buffers of them all
+    is dearer to call even where no adaptation is due.
+
+    Args:
+      change: (own, kernel, mask, leaves of the rest) -> (kernel, mask), of one network; traced
+        where networks are stacked or leaves are alike.
+      own: of a leaf's place and the leaf; an array with an element for each of its networks.
+    """
+    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    structure: Any = jax.tree.structure(params)
+    others = [structure.flatten_up_to(tree) for tree in (masks, *rest)]
+    given = list(zip([leaf.value for leaf in leaves], *others, strict=True))
+    changed = [arrays[:2] for arrays in given]
+    for alike in _alike(leaves, given):
+        stacked = leaves[alike[0]].stacked
+        arrays = [(own(place, leaves[place]), *given[place]) for place in alike]
+        if len(alike) == 1:
+            changed[alike[0]] = per_network(change, stacked)(*arrays[0])
+            continue
+        stacks = [jnp.stack(column) for column in zip(*arrays, strict=True)]
+        both = per_network(change, stacked + 1)(*stacks)
+        for place, *pair in zip(alike, *both, strict=True):
+            changed[place] = tuple(pair)
+    first, second = (structure.unflatten([pair[side] for pair in changed]) for side in (0, 1))
+    return first, second
+
+
+def network_keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:
+    """A key for each network of a leaf's stack; the leaf's place in the tree decides."""
+    return jax.random.split(jax.random.fold_in(key, index), leaf.value.shape[: leaf.stacked])
+
+
+def per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..., Any]:
+    """Applies a function to each stacked network in turn: searches end each at its own pass."""
+    if not stacked_axes:
+        return function
+    inner = per_network(function, stacked_axes - 1)
+    return lambda *leaves: lax.map(lambda each: inner(*each), leaves)
+
+
+def _alike(leaves: list[Leaf], given: list[tuple[Array, ...]]) -> list[list[int]]:
+    """The places of the sparse leaves, up to `TOGETHER` of one form together."""
+    found: dict[Any, list[int]] = {}
+    for place, (leaf, arrays) in enumerate(zip(leaves, given, strict=True)):
+        if leaf.sparse:
+            form = (leaf.stacked, *((array.shape, array.dtype) for array in arrays))
+            found.setdefault(form, []).append(place)
+    return [
+        places[begin : begin + TOGETHER]
+        for places in found.values()
+        for begin in range(0, len(places), TOGETHER)
+    ]
