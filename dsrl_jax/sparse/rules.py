@@ -29,7 +29,7 @@ class Rules(NamedTuple):
     Attributes:
       drop: which connections leave. "balanced": `drop_balanced`; "per_sign": `drop_per_sign`;
         "magnitude": `drop_smallest`; "sensitivity": `drop_insensitive`; "nothing": none, so that
-        the topology is static. Or a function with the arguments of these.
+        the topology is static. Or a function with the arguments of these, to be traced.
       grow: where connections may appear: positions empty before the drop, or after it, which
         lets a connection that was just dropped come back.
       grown_weight: "zero", or "stepped": what the kernel that was handed in holds there.
