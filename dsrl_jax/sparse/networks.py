@@ -1,4 +1,4 @@
-"""Every network of every sparse leaf by itself, with no more programs than there are forms."""
+"""Every network of every sparse leaf by itself; a few leaves of one form share a program."""
 
 from collections.abc import Callable
 from typing import Any
