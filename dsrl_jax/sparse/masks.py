@@ -96,11 +96,12 @@ def adapt(
     grow: bool | Array = True,
     gradients: Params | None = None,
     momentum: Params | None = None,
+    leaves_per_program: int = 1,
 ) -> tuple[Params, Masks]:
     """Topological adaptation (Algorithm 2) of every sparse leaf, each on its own.
 
     Args and errors as in `topology.drop_and_grow`; `gradients` and `momentum` are trees like
-    params, whose values for dense leaves do not matter.
+    params, whose values for dense leaves do not matter. `leaves_per_program`: see `map_alike`.
     Returns:
       params, exactly 0 off the new masks, and the new masks.
     """
@@ -113,8 +114,16 @@ def adapt(
             key, kernel, mask, drop_fraction, rules=rules, grow=grow, **named
         )
 
-    where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
-    return map_alike(change, partial(network_keys, key), params, masks, *signals.values(), **where)
+    return map_alike(
+        change,
+        partial(network_keys, key),
+        params,
+        masks,
+        *signals.values(),
+        is_sparse=is_sparse,
+        stacked_axes=stacked_axes,
+        leaves_per_program=leaves_per_program,
+    )
 
 
 def prune(
@@ -124,9 +133,12 @@ def prune(
     *,
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
+    leaves_per_program: int = 1,
 ) -> tuple[Params, Masks]:
     """Keeps round(density * size) connections of every sparse leaf, the largest ones.
 
+    Args:
+      leaves_per_program: see `map_alike`.
     Returns:
       params, exactly 0 off the new masks, and the new masks.
     """
@@ -140,8 +152,15 @@ def prune(
     def change(count: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
         return topology.prune(kernel, mask, count)
 
-    where: Any = {"is_sparse": is_sparse, "stacked_axes": stacked_axes}
-    return map_alike(change, counts, params, masks, **where)
+    return map_alike(
+        change,
+        counts,
+        params,
+        masks,
+        is_sparse=is_sparse,
+        stacked_axes=stacked_axes,
+        leaves_per_program=leaves_per_program,
+    )
 
 
 def maintain_sparsity(

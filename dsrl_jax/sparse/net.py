@@ -53,6 +53,7 @@ class Sparsity(NamedTuple):
         "dense": the optimizer follows the dense gradient and the mask is applied after it (the
         authors' code).
       exact_count: whether the first masks have exactly the expected count of connections.
+      leaves_per_program: kernels of one form that one program adapts, at most: see `map_alike`.
     """
 
     is_sparse: IsSparse = is_kernel
@@ -61,6 +62,7 @@ class Sparsity(NamedTuple):
     moments: Moments = "sparse"
     target_ties: TargetTies = "exact"
     exact_count: bool = False
+    leaves_per_program: int = 1
 
 
 def init_net(
@@ -148,6 +150,7 @@ def adapt_net(
         grow=grow,
         gradients=gradients,
         momentum=momentum,
+        leaves_per_program=sparsity.leaves_per_program,
     )
     if sparsity.moments == "dense":
         return SparseNet(params, masks, net.opt_state)

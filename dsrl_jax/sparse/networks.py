@@ -1,4 +1,4 @@
-"""Every network of every sparse leaf by itself; a few leaves of one form share a program."""
+"""Every network of every sparse leaf by itself; leaves of one form may share a program."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,9 +10,6 @@ from jaxtyping import Array, PRNGKeyArray
 
 from dsrl_jax.sparse.leaves import IsSparse, Leaf, Masks, Params, StackedAxes, find_leaves
 
-# Leaves of one form that are copied into a stack: more would share a program, and need more memory.
-TOGETHER = 4
-
 
 def map_alike(
     change: Callable[..., tuple[Array, Array]],
@@ -22,24 +19,26 @@ def map_alike(
     *rest: Any,
     is_sparse: IsSparse,
     stacked_axes: StackedAxes,
+    leaves_per_program: int,
 ) -> tuple[Params, Masks]:
     """Params and masks after `change` of each network of every sparse leaf.
 
-    Up to `TOGETHER` leaves of one form are a stack, of which one program changes each in turn: as
-    many programs as layers take longer to compile, and an executable with the buffers of them all
-    is dearer to call even where no adaptation is due.
+    Leaves of one form can be copied into a stack, of which one program changes each in turn: an
+    executable with the buffers of many programs is dearer to call even where nothing is due. What
+    fed each leaf alone is then compiled to feed the stack, and its last bit can differ.
 
     Args:
       change: (own, kernel, mask, leaves of the rest) -> (kernel, mask), of one network; traced
         where networks are stacked or leaves are alike.
       own: of a leaf's place and the leaf; an array with an element for each of its networks.
+      leaves_per_program: of one form, at most; more need more memory.
     """
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
     structure: Any = jax.tree.structure(params)
     others = [structure.flatten_up_to(tree) for tree in (masks, *rest)]
     given = list(zip([leaf.value for leaf in leaves], *others, strict=True))
     changed = [arrays[:2] for arrays in given]
-    for alike in _alike(leaves, given):
+    for alike in _alike(leaves, given, leaves_per_program):
         stacked = leaves[alike[0]].stacked
         arrays = [(own(place, leaves[place]), *given[place]) for place in alike]
         if len(alike) == 1:
@@ -66,15 +65,15 @@ def per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[...
     return lambda *leaves: lax.map(lambda each: inner(*each), leaves)
 
 
-def _alike(leaves: list[Leaf], given: list[tuple[Array, ...]]) -> list[list[int]]:
-    """The places of the sparse leaves, up to `TOGETHER` of one form together."""
+def _alike(leaves: list[Leaf], given: list[tuple[Array, ...]], at_most: int) -> list[list[int]]:
+    """The places of the sparse leaves, those of one form together."""
     found: dict[Any, list[int]] = {}
     for place, (leaf, arrays) in enumerate(zip(leaves, given, strict=True)):
         if leaf.sparse:
             form = (leaf.stacked, *((array.shape, array.dtype) for array in arrays))
             found.setdefault(form, []).append(place)
     return [
-        places[begin : begin + TOGETHER]
+        places[begin : begin + at_most]
         for places in found.values()
-        for begin in range(0, len(places), TOGETHER)
+        for begin in range(0, len(places), at_most)
     ]

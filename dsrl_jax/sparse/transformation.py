@@ -37,6 +37,9 @@ from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.sparsify_state import SparsifyState
 
+# Kernels of one form that share a program: it costs less at each call, and needs more memory.
+LEAVES_PER_PROGRAM = 4
+
 
 def sparsify(
     inner: optax.GradientTransformation,
@@ -224,7 +227,9 @@ def _adapt_masks(
     stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
     if isinstance(plan.sparsity, Gradual):
         density = _gradual_density(plan, params, step)
-        new_params, after = masks_lib.prune(stepped.params, before, density, **where)
+        new_params, after = masks_lib.prune(
+            stepped.params, before, density, leaves_per_program=LEAVES_PER_PROGRAM, **where
+        )
     else:
         new_params, after, _ = adapt_net(
             jax.random.fold_in(state.key, step),
@@ -249,7 +254,12 @@ def _sparsity(plan: Plan, params: Params) -> Sparsity:
     """The predicate sees the dtypes of params, also where gradients or masks are asked about."""
     leaves = find_leaves(params, is_sparse=plan.is_sparse, stacked_axes=plan.stacked_axes)
     sparse = {leaf.path for leaf in leaves if leaf.sparse}
-    return Sparsity(lambda path, leaf: path in sparse, plan.stacked_axes, plan.rules)
+    return Sparsity(
+        lambda path, leaf: path in sparse,
+        plan.stacked_axes,
+        plan.rules,
+        leaves_per_program=LEAVES_PER_PROGRAM,
+    )
 
 
 def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:

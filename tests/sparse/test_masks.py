@@ -9,7 +9,6 @@ import pytest
 
 from dsrl_jax import sparse
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.networks import TOGETHER
 from tests import reference
 
 
@@ -167,9 +166,12 @@ def test_every_network_adapts_as_the_reference_on_its_own_count(key, params, mas
 ALIKE = {"x": (9, 7), "y": (4, 7), "z": (9, 7), "zz": (9, 7)}
 
 
+@pytest.mark.parametrize("leaves_per_program", [1, 2, 4])
 @pytest.mark.parametrize("rules", [sparse.PAPER, sparse.RIGL])
-def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key, rng, rules):
-    """Its place in the tree gives its key; those of one form are adapted by one program."""
+def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(
+    key, rng, rules, leaves_per_program
+):
+    """Its place in the tree gives its key; those of one form can be adapted by one program."""
 
     def draw():
         return {name: jnp.asarray(rng.normal(size=ALIKE[name]), jnp.float32) for name in ALIKE}
@@ -180,7 +182,7 @@ def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key
     params, gradients = draw(), draw()
     masks = sparse.draw_masks(key, params, 0.4)
     params = sparse.apply_masks(params, masks)
-    adapt = jax.jit(partial(sparse.adapt, rules=rules))
+    adapt = jax.jit(partial(sparse.adapt, rules=rules, leaves_per_program=leaves_per_program))
     together = adapt(key, params, masks, 0.5, gradients=gradients)
     for name in ALIKE:
         alone = adapt(
@@ -190,11 +192,17 @@ def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(key
             np.testing.assert_array_equal(tree[name], single[name])
 
 
-def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng):
+@pytest.mark.parametrize("leaves_per_program", [1, 2, 4])
+def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng, leaves_per_program):
     params = {name: jnp.asarray(rng.normal(size=(10, 7)), jnp.float32) for name in "xyz"}
     masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
     densities = {"x": 0.2, "y": 0.5, "z": 0.8}
-    pruned, kept = masks_lib.prune(params, masks, lambda path, shape: densities[path])
+    pruned, kept = masks_lib.prune(
+        params,
+        masks,
+        lambda path, shape: densities[path],
+        leaves_per_program=leaves_per_program,
+    )
     assert {name: int(mask.sum()) for name, mask in kept.items()} == {"x": 14, "y": 35, "z": 56}
     for name, kernel in params.items():
         assert abs(kernel)[kept[name]].min() > abs(kernel)[~kept[name]].max()
@@ -207,10 +215,11 @@ def test_the_program_does_not_grow_with_layers_of_one_form(key):
         masks = jax.tree.map(lambda leaf: leaf > 0, params)
         pruned = partial(masks_lib.prune, density=lambda path, shape: 0.5)
         for change in (partial(sparse.adapt, key, drop_fraction=0.5), pruned):
+            change = partial(change, leaves_per_program=4)
             text = jax.jit(change).lower(params=params, masks=masks).as_text()
             yield text.count("stablehlo.while")
 
-    assert list(loops(2)) == list(loops(TOGETHER))
+    assert list(loops(2)) == list(loops(4))
 
 
 def test_dense_leaves_do_not_adapt(key, params, masks):
