@@ -11,9 +11,10 @@ SMALL = 4096
 
 
 class Compact(NamedTuple):
-    """The leaves of a tree; every array has a leading axis of members.
+    """The leaves of a tree, whose arrays have a leading axis of members.
 
-    large: as they are, in the order of the tree
+    large: as they are, in the order of the tree; where one member is all there is without their
+      first axis: XLA would copy a moment that is reshaped where it is changed
     small: the others by dtype, side by side, [members, elements]
     """
 
@@ -29,7 +30,7 @@ def compact(like: Any, tree: Any) -> Compact:
         if _is_small(form):
             small.setdefault(str(form.dtype), []).append(leaf.reshape(leaf.shape[0], -1))
         else:
-            large.append(leaf)
+            large.append(leaf[0] if _is_alone(form) else leaf)
     joined = {dtype: jnp.concatenate(leaves, axis=1) for dtype, leaves in small.items()}
     return Compact(tuple(large), joined)
 
@@ -40,7 +41,7 @@ def expand(like: Any, given: Compact) -> Any:
     leaves = []
     for form in jax.tree.leaves(like):
         if not _is_small(form):
-            leaves.append(next(large))
+            leaves.append(next(large)[None] if _is_alone(form) else next(large))
             continue
         dtype = str(form.dtype)
         end = begin[dtype] + _elements(form)
@@ -48,6 +49,11 @@ def expand(like: Any, given: Compact) -> Any:
         leaves.append(part.reshape(part.shape[0], *form.shape[1:]))
         begin[dtype] = end
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
+
+
+def _is_alone(form: jax.ShapeDtypeStruct) -> bool:
+    """Whether one member is all there is, and not only all of one device."""
+    return form.shape[0] == 1
 
 
 def _is_small(form: jax.ShapeDtypeStruct) -> bool:

@@ -31,6 +31,15 @@ def test_expanded_it_is_the_same_tree(tree):
     assert forms(back) == forms(tree)
 
 
+def test_one_member_alone_comes_back_with_its_axis(tree):
+    alone = jax.tree.map(lambda leaf: leaf[:1], tree)
+    found = compact(forms(alone), alone)
+    assert [leaf.shape for leaf in found.large] == [(SMALL + 1,)]
+    back = expand(forms(alone), found)
+    jax.tree.map(np.testing.assert_array_equal, back, alone)
+    assert forms(back) == forms(alone)
+
+
 def test_it_has_one_array_for_each_dtype_and_each_large_leaf(tree):
     found = compact(forms(tree), tree)
     assert [leaf.shape for leaf in found.large] == [(3, SMALL + 1)]
