@@ -32,4 +32,4 @@ def __getattr__(name: str) -> Any:
         raise ModuleNotFoundError(
             f"dsrl_jax.{name} needs {error.name}: pip install 'dsrl_jax[gymnasium]'",
             name=error.name,
-        ) from error
+        ) from None

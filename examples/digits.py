@@ -15,9 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from sklearn.datasets import load_digits
 
 from dsrl_jax import sparse
+
+try:
+    from sklearn.datasets import load_digits
+except ModuleNotFoundError:
+    raise SystemExit("the digits are scikit-learn's: pip install -e '.[examples]'") from None
 
 HIDDEN, CLASSES = 128, 10
 STEPS, BATCH = 5000, 64

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 
 # Compiling is what the suite does most of its time. Programs that run for milliseconds need not be
-# optimized, and no program is compiled twice, by whatever worker: all inherit these.
+# optimized, and none that takes 0.2 s is compiled twice, by whatever worker: all inherit these.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
     _compiled = tempfile.mkdtemp(prefix="dsrl_jax_tests_")

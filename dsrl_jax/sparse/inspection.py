@@ -92,7 +92,7 @@ def check(
       opt_state: of `sparsify`, of a SparseNet, or of any optimizer around or inside of them.
       optimizer: what made it. Its state of an absent weight may then also be the one that it
         starts with, or makes of that without a gradient: Rprop, Adagrad and others have no 0
-        there. It is compiled once, and JAX keeps it.
+        there. It is compiled for each object once: hand in the same one each time.
     Returns:
       The paths of the state's arrays that follow no parameter and so are never cleared, step
       counters for instance.
@@ -139,7 +139,7 @@ def _flat(opt_state: optax.OptState) -> list[tuple[Path, Any]]:
     return jax.tree_util.tree_flatten_with_path(inner_state(opt_state))[0]
 
 
-# Compiled once an optimizer: step by step each call would compile the loops inside of it anew.
+# Without `jit` each call would compile the loops inside of an optimizer anew.
 @partial(jax.jit, static_argnames="optimizer")
 def _idle_states(
     params: Params, optimizer: optax.GradientTransformation

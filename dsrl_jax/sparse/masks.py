@@ -29,8 +29,8 @@ from dsrl_jax.sparse.leaves import (
     is_kernel,
     map_sparse,
 )
-from dsrl_jax.sparse.networks import map_alike, network_keys, per_network
 from dsrl_jax.sparse.numbers import round_share
+from dsrl_jax.sparse.per_network import map_networks, network_keys, per_network
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.selection import count_true
 
@@ -96,12 +96,12 @@ def adapt(
     grow: bool | Array = True,
     gradients: Params | None = None,
     momentum: Params | None = None,
-    leaves_per_program: int = 1,
+    leaves_per_loop: int = 1,
 ) -> tuple[Params, Masks]:
     """Topological adaptation (Algorithm 2) of every sparse leaf, each on its own.
 
     Args and errors as in `topology.drop_and_grow`; `gradients` and `momentum` are trees like
-    params, whose values for dense leaves do not matter. `leaves_per_program`: see `map_alike`.
+    params, whose values for dense leaves do not matter. `leaves_per_loop` is as in `Sparsity`.
     Returns:
       params, exactly 0 off the new masks, and the new masks.
     """
@@ -114,7 +114,7 @@ def adapt(
             key, kernel, mask, drop_fraction, rules=rules, grow=grow, **named
         )
 
-    return map_alike(
+    return map_networks(
         change,
         partial(network_keys, key),
         params,
@@ -122,7 +122,7 @@ def adapt(
         *signals.values(),
         is_sparse=is_sparse,
         stacked_axes=stacked_axes,
-        leaves_per_program=leaves_per_program,
+        leaves_per_loop=leaves_per_loop,
     )
 
 
@@ -133,12 +133,12 @@ def prune(
     *,
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
-    leaves_per_program: int = 1,
+    leaves_per_loop: int = 1,
 ) -> tuple[Params, Masks]:
     """Keeps round(density * size) connections of every sparse leaf, the largest ones.
 
     Args:
-      leaves_per_program: see `map_alike`.
+      leaves_per_loop: as in `Sparsity`.
     Returns:
       params, exactly 0 off the new masks, and the new masks.
     """
@@ -152,14 +152,14 @@ def prune(
     def change(count: Array, kernel: Array, mask: Array) -> tuple[Array, Array]:
         return topology.prune(kernel, mask, count)
 
-    return map_alike(
+    return map_networks(
         change,
         counts,
         params,
         masks,
         is_sparse=is_sparse,
         stacked_axes=stacked_axes,
-        leaves_per_program=leaves_per_program,
+        leaves_per_loop=leaves_per_loop,
     )
 
 

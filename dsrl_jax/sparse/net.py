@@ -53,7 +53,8 @@ class Sparsity(NamedTuple):
         "dense": the optimizer follows the dense gradient and the mask is applied after it (the
         authors' code).
       exact_count: whether the first masks have exactly the expected count of connections.
-      leaves_per_program: kernels of one form that one program adapts, at most: see `map_alike`.
+      leaves_per_loop: kernels of one form that a loop adapts in turn, at most; more cost less at
+        each call and need more memory.
     """
 
     is_sparse: IsSparse = is_kernel
@@ -62,7 +63,7 @@ class Sparsity(NamedTuple):
     moments: Moments = "sparse"
     target_ties: TargetTies = "exact"
     exact_count: bool = False
-    leaves_per_program: int = 1
+    leaves_per_loop: int = 1
 
 
 def init_net(
@@ -150,7 +151,7 @@ def adapt_net(
         grow=grow,
         gradients=gradients,
         momentum=momentum,
-        leaves_per_program=sparsity.leaves_per_program,
+        leaves_per_loop=sparsity.leaves_per_loop,
     )
     if sparsity.moments == "dense":
         return SparseNet(params, masks, net.opt_state)

@@ -37,8 +37,8 @@ from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.sparsify_state import SparsifyState
 
-# Kernels of one form that share a program: it costs less at each call, and needs more memory.
-LEAVES_PER_PROGRAM = 4
+# Kernels of one form that are adapted in one loop: with small ones a call takes half as long.
+LEAVES_PER_LOOP = 4
 
 
 def sparsify(
@@ -228,7 +228,7 @@ def _adapt_masks(
     if isinstance(plan.sparsity, Gradual):
         density = _gradual_density(plan, params, step)
         new_params, after = masks_lib.prune(
-            stepped.params, before, density, leaves_per_program=LEAVES_PER_PROGRAM, **where
+            stepped.params, before, density, leaves_per_loop=sparsity.leaves_per_loop, **where
         )
     else:
         new_params, after, _ = adapt_net(
@@ -258,7 +258,7 @@ def _sparsity(plan: Plan, params: Params) -> Sparsity:
         lambda path, leaf: path in sparse,
         plan.stacked_axes,
         plan.rules,
-        leaves_per_program=LEAVES_PER_PROGRAM,
+        leaves_per_loop=LEAVES_PER_LOOP,
     )
 
 

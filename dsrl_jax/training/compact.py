@@ -13,8 +13,8 @@ SMALL = 4096
 class Compact(NamedTuple):
     """The leaves of a tree, whose arrays have a leading axis of members.
 
-    large: as they are, in the order of the tree; where one member is all there is without their
-      first axis: XLA would copy a moment that is reshaped where it is changed
+    large: as they are, in the order of the tree; where one member is all there is, without that
+      axis: with it XLA copies each moment before it changes it
     small: the others by dtype, side by side, [members, elements]
     """
 
@@ -52,7 +52,7 @@ def expand(like: Any, given: Compact) -> Any:
 
 
 def _is_alone(form: jax.ShapeDtypeStruct) -> bool:
-    """Whether one member is all there is, and not only all of one device."""
+    """Whether one member is all there is; several devices need the axis to join their parts."""
     return form.shape[0] == 1
 
 

@@ -110,7 +110,7 @@ def read_experiment(directory: Path) -> tuple[Experiment, dict[str, Any]]:
     try:
         held = read_description(path)
     except OSError as error:
-        raise ValueError(f"{directory} is no run directory: {error.strerror}") from error
+        raise ValueError(f"{directory} is no run directory: {error.strerror}") from None
     try:
         return from_description(held), held
     except (KeyError, TypeError, ValueError) as error:

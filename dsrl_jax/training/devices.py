@@ -2,8 +2,8 @@
 
 An array of members lies in parts along its first axis. What is compiled runs on every device for
 its part, and asks no other device for anything: a branch that one device takes costs the others
-nothing. Numbers are those of as few members on one device, to the bit, and those of all members on
-one to rounding.
+nothing. Numbers are those of as few members on one device, to the bit (on the host's loop where a
+device has more than one, see `compact.py`), and those of all members on one to rounding.
 
 Where several processes train one run, all of them call the same functions of this file in the same
 order; what `fetch` gives is the same on each.

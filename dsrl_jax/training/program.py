@@ -29,7 +29,7 @@ class Keys(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What a step takes and gives back; every leaf has a leading axis of members."""
+    """What a step takes and gives back; leaves have a first axis of members, but see `Compact`."""
 
     state: State
     sums: Metrics  # each metric's sum since it was last read

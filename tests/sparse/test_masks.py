@@ -166,23 +166,28 @@ def test_every_network_adapts_as_the_reference_on_its_own_count(key, params, mas
 ALIKE = {"x": (9, 7), "y": (4, 7), "z": (9, 7), "zz": (9, 7)}
 
 
-@pytest.mark.parametrize("leaves_per_program", [1, 2, 4])
-@pytest.mark.parametrize("rules", [sparse.PAPER, sparse.RIGL])
+@pytest.mark.parametrize("leaves_per_loop", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("rules", "stacked"), [(sparse.PAPER, ()), (sparse.PAPER, (2,)), (sparse.RIGL, ())]
+)
 def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(
-    key, rng, rules, leaves_per_program
+    key, rng, rules, stacked, leaves_per_loop
 ):
-    """Its place in the tree gives its key; those of one form can be adapted by one program."""
+    """Its place in the tree gives its key; those of one form can be adapted in one loop."""
 
     def draw():
-        return {name: jnp.asarray(rng.normal(size=ALIKE[name]), jnp.float32) for name in ALIKE}
+        shapes = {name: (*stacked, *shape) for name, shape in ALIKE.items()}
+        return {name: jnp.asarray(rng.normal(size=shapes[name]), jnp.float32) for name in shapes}
 
     def only(name, tree, dtype=jnp.float32):
         return {other: jnp.ones(1, dtype) for other in ALIKE} | {name: tree[name]}
 
     params, gradients = draw(), draw()
-    masks = sparse.draw_masks(key, params, 0.4)
-    params = sparse.apply_masks(params, masks)
-    adapt = jax.jit(partial(sparse.adapt, rules=rules, leaves_per_program=leaves_per_program))
+    stacked_axes = len(stacked)
+    masks = sparse.draw_masks(key, params, 0.4, stacked_axes=stacked_axes)
+    params = sparse.apply_masks(params, masks, stacked_axes=stacked_axes)
+    options = {"rules": rules, "stacked_axes": stacked_axes, "leaves_per_loop": leaves_per_loop}
+    adapt = jax.jit(partial(sparse.adapt, **options))
     together = adapt(key, params, masks, 0.5, gradients=gradients)
     for name in ALIKE:
         alone = adapt(
@@ -192,8 +197,8 @@ def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(
             np.testing.assert_array_equal(tree[name], single[name])
 
 
-@pytest.mark.parametrize("leaves_per_program", [1, 2, 4])
-def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng, leaves_per_program):
+@pytest.mark.parametrize("leaves_per_loop", [1, 2, 4])
+def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng, leaves_per_loop):
     params = {name: jnp.asarray(rng.normal(size=(10, 7)), jnp.float32) for name in "xyz"}
     masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
     densities = {"x": 0.2, "y": 0.5, "z": 0.8}
@@ -201,7 +206,7 @@ def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng, leaves_per_p
         params,
         masks,
         lambda path, shape: densities[path],
-        leaves_per_program=leaves_per_program,
+        leaves_per_loop=leaves_per_loop,
     )
     assert {name: int(mask.sum()) for name, mask in kept.items()} == {"x": 14, "y": 35, "z": 56}
     for name, kernel in params.items():
@@ -209,17 +214,18 @@ def test_leaves_of_one_form_are_pruned_each_to_its_own_density(rng, leaves_per_p
         np.testing.assert_array_equal(pruned[name], jnp.where(kept[name], kernel, 0))
 
 
-def test_the_program_does_not_grow_with_layers_of_one_form(key):
+def test_the_program_does_not_grow_with_layers_of_one_form_that_share_a_loop(key):
     def loops(layers):
         params = {f"layer_{i}": jnp.ones((9, 7)) for i in range(layers)}
         masks = jax.tree.map(lambda leaf: leaf > 0, params)
         pruned = partial(masks_lib.prune, density=lambda path, shape: 0.5)
         for change in (partial(sparse.adapt, key, drop_fraction=0.5), pruned):
-            change = partial(change, leaves_per_program=4)
+            change = partial(change, leaves_per_loop=4)
             text = jax.jit(change).lower(params=params, masks=masks).as_text()
             yield text.count("stablehlo.while")
 
     assert list(loops(2)) == list(loops(4))
+    assert all(more > less for more, less in zip(loops(5), loops(4), strict=True))
 
 
 def test_dense_leaves_do_not_adapt(key, params, masks):

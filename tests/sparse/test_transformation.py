@@ -97,6 +97,17 @@ def test_counts_stay_and_moments_are_disjoint_from_the_absent(seed, sparsity, na
     assert len(counts) == 1
 
 
+@pytest.mark.parametrize("how", [{"sparsity": 0.5}, {"sparsity": sparse.Gradual(0.5, 100, 900)}])
+def test_kernels_of_one_form_are_adapted_in_one_loop(how):
+    def loops(kernels):
+        params = {f"layer_{index}": jnp.ones((9, 7)) for index in range(kernels)}
+        optimizer = sparse.sparsify(optax.sgd(0.1), key=jax.random.key(0), **how)
+        lowered = jax.jit(optimizer.update).lower(params, optimizer.init(params), params)
+        return lowered.as_text().count("stablehlo.while")
+
+    assert loops(2) == loops(4) < loops(5)
+
+
 # --- What it equals ------------------------------------------------------------------------------
 
 

@@ -15,6 +15,7 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax
 from dsrl_jax.members import express, join, resolve_members
 from dsrl_jax.presets import resolve
+from dsrl_jax.training import compact
 from dsrl_jax.training import train as training
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
@@ -120,10 +121,16 @@ def assert_same(state, member, expected):
 
 
 @pytest.mark.parametrize(
-    ("algo", "train"),
-    [("ds_td3", train_on_host), ("ds_td3", train_on_device), ("ds_sac", train_on_device)],
+    ("algo", "train", "small"),
+    [
+        ("ds_td3", train_on_host, compact.SMALL),
+        ("ds_td3", train_on_host, 8),  # With kernels that are passed as they are.
+        ("ds_td3", train_on_device, compact.SMALL),
+        ("ds_sac", train_on_device, compact.SMALL),
+    ],
 )
-def test_a_member_is_the_run_that_it_is_alone(algo, train, rng):
+def test_a_member_is_the_run_that_it_is_alone(monkeypatch, algo, train, small, rng):
+    monkeypatch.setattr(compact, "SMALL", small)
     with jax.enable_x64(True):
         batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
         batches[..., 4] = batches[..., 4] > 0  # whether the episode terminated

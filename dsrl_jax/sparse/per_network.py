@@ -1,4 +1,4 @@
-"""Every network of every sparse leaf by itself; leaves of one form may share a program."""
+"""Every network of every sparse leaf by itself; leaves of one form may share a loop."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,36 +11,36 @@ from jaxtyping import Array, PRNGKeyArray
 from dsrl_jax.sparse.leaves import IsSparse, Leaf, Masks, Params, StackedAxes, find_leaves
 
 
-def map_alike(
+def map_networks(
     change: Callable[..., tuple[Array, Array]],
-    own: Callable[[int, Leaf], Array],
+    argument_of: Callable[[int, Leaf], Array],
     params: Params,
     masks: Masks,
     *rest: Any,
     is_sparse: IsSparse,
     stacked_axes: StackedAxes,
-    leaves_per_program: int,
+    leaves_per_loop: int,
 ) -> tuple[Params, Masks]:
     """Params and masks after `change` of each network of every sparse leaf.
 
-    Leaves of one form can be copied into a stack, of which one program changes each in turn: an
-    executable with the buffers of many programs is dearer to call even where nothing is due. What
+    Leaves of one form can be copied into a stack, of which a loop changes each in turn: a program
+    that has the buffers of every leaf's change is dearer to call even where nothing is due. What
     fed each leaf alone is then compiled to feed the stack, and its last bit can differ.
 
     Args:
-      change: (own, kernel, mask, leaves of the rest) -> (kernel, mask), of one network; traced
+      change: (argument, kernel, mask, leaves of the rest) -> (kernel, mask), of one network; traced
         where networks are stacked or leaves are alike.
-      own: of a leaf's place and the leaf; an array with an element for each of its networks.
-      leaves_per_program: of one form, at most; more need more memory.
+      argument_of: (place of a leaf, leaf) -> an array with the first argument of each network.
+      leaves_per_loop: of one form, at most; more need more memory.
     """
     leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
     structure: Any = jax.tree.structure(params)
     others = [structure.flatten_up_to(tree) for tree in (masks, *rest)]
     given = list(zip([leaf.value for leaf in leaves], *others, strict=True))
     changed = [arrays[:2] for arrays in given]
-    for alike in _alike(leaves, given, leaves_per_program):
+    for alike in _alike(leaves, given, leaves_per_loop):
         stacked = leaves[alike[0]].stacked
-        arrays = [(own(place, leaves[place]), *given[place]) for place in alike]
+        arrays = [(argument_of(place, leaves[place]), *given[place]) for place in alike]
         if len(alike) == 1:
             changed[alike[0]] = per_network(change, stacked)(*arrays[0])
             continue
