@@ -13,7 +13,7 @@ class Progress:
     def __init__(self, steps: int, members: int, dense_weights: int):
         self.steps, self.members, self.dense_weights = steps, members, dense_weights
         self.bar: tqdm | None = None
-        self.shown: dict[str, str] = {"return": "", "density": ""}  # In the order of a line.
+        self.shown: dict[str, str] = {}
         self.returns: list[float] = []
         self.connections: list[int] = []
 
@@ -49,18 +49,17 @@ class Progress:
             self.bar = tqdm(total=self.steps, initial=env_step, unit="step", dynamic_ncols=True)
 
     def _advance(self, env_step: int, evaluated: bool = False) -> None:
+        # A run that continues has a density before its first return.
+        shown = {name: self.shown[name] for name in ("return", "density") if name in self.shown}
         if self.bar is not None:
-            self.bar.set_postfix(self._known(), refresh=False)
+            self.bar.set_postfix(shown, refresh=False)
             self.bar.update(env_step - self.bar.n)
             return
         if evaluated:
             seconds = time.perf_counter() - self.started
-            facts = [f"{name} {value}" for name, value in self._known().items()]
+            facts = [f"{name} {value}" for name, value in shown.items()]
             if done := env_step - self.first:
                 minutes = (self.steps - env_step) * seconds / done / 60
                 facts = [f"{done / seconds:.0f} steps/s", f"{minutes:.1f} minutes left", *facts]
             line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
             print(line, file=sys.stderr, flush=True)
-
-    def _known(self) -> dict[str, str]:
-        return {name: value for name, value in self.shown.items() if value}

@@ -12,6 +12,7 @@ from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
 from dsrl_jax.training.device_program import DeviceProgram, World
 from dsrl_jax.training.devices import fetch, place
+from dsrl_jax.training.due import find_due
 from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns
 from dsrl_jax.training.frozen import tell_carry, tell_frozen
 from dsrl_jax.training.program import Program
@@ -70,26 +71,24 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
         world, frozen = _advance(setup, world, progress, env_step), progress.frozen
         _check(setup, world, progress)
         yield from tell_frozen(seeds, progress, frozen)
-        is_last = env_step == loop.steps
-        stops = not is_last and setup.stop()
-        is_evaluated = env_step % loop.eval_period == 0 or is_last
-        if env_step % loop.log_period == 0 or is_last:
+        due = find_due(loop, env_step, setup.stop)
+        if due.logged:
             yield from _training_rows(setup, world, progress)
             world = _forget_sums(setup, world)
             progress.logged = env_step
-        if is_evaluated:
+        if due.evaluated:
             with watch.measuring("evaluation_seconds"):
                 rows, remembered = _evaluate(setup, world, progress, remembered)
             world = world._replace(carry=tell_carry(world.carry, progress))
             yield from rows
-        if setup.checkpoints and (env_step % loop.checkpoint_period == 0 or is_last or stops):
+        if setup.checkpoints and due.saved:
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
                 saved = to_saved(setup, world, progress, remembered)
                 setup.checkpoints.save(env_step, saved, world.rows)
-        if is_evaluated:
+        if due.evaluated:
             yield watch.row(env_step)
-        if stops:
+        if due.stops:
             yield {"kind": "stopped", "env_step": env_step}
             return
 

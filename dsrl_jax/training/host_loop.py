@@ -9,6 +9,7 @@ import numpy as np
 
 from dsrl_jax.training.checkpoint import Saved
 from dsrl_jax.training.devices import place
+from dsrl_jax.training.due import find_due
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
@@ -49,34 +50,28 @@ def train(setup: Setup) -> Iterator[Row]:
         progress.env_step, frozen = env_step, progress.frozen
         stepped = _step(setup, stepped, progress)
         yield from tell_frozen(seeds, progress, frozen)
-        is_last = env_step == loop.steps
-        stops = not is_last and setup.stop()
-        is_evaluated = env_step % loop.eval_period == 0 or is_last
-        is_logged = env_step % loop.log_period == 0 or is_last
-        is_saved = env_step % loop.checkpoint_period == 0 or is_last or stops
-        if not (is_logged or is_evaluated or is_saved):
+        due = find_due(loop, env_step, setup.stop)
+        if not any(due):
             continue
         carry = setup.program.expand(stepped)
-        if is_logged:
-            _check_losses(setup, carry)
+        if not setup.freezes:
+            check_losses(carry, seeds)
+        if due.logged:
             yield from training_rows(setup, carry, progress)
             carry = _forget_sums(setup, carry)
             progress.logged = env_step
-        if is_evaluated:
-            _check_losses(setup, carry)
+        if due.evaluated:
             with watch.measuring("evaluation_seconds"):
                 rows, carry, remembered = _evaluate(setup, carry, progress, remembered)
             yield from rows
-        if setup.checkpoints and is_saved:
-            _check_losses(setup, carry)
+        if setup.checkpoints and due.saved:
             yield {"kind": "checkpoint", "env_step": env_step}
             with watch.measuring("checkpoint_seconds"):
-                setup.checkpoints.save(
-                    env_step, to_saved(setup.program, carry, progress, remembered)
-                )
-        if is_evaluated:
+                saved = to_saved(setup.program, carry, progress, remembered)
+                setup.checkpoints.save(env_step, saved)
+        if due.evaluated:
             yield watch.row(env_step)
-        if stops:
+        if due.stops:
             yield {"kind": "stopped", "env_step": env_step}
             return
         stepped = setup.program.compact(carry)
@@ -99,11 +94,6 @@ def _forget_sums(setup: Setup, carry: Carry) -> Carry:
     """The carry with sums that begin anew."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
     return carry._replace(sums=_place(setup, zeros))
-
-
-def _check_losses(setup: Setup, carry: Carry) -> None:
-    if not setup.freezes:
-        check_losses(carry, setup.replay.seeds)
 
 
 def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:

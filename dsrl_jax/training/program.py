@@ -89,7 +89,6 @@ def compile_program(
         not trained any more.
     """
     placement = placement or Placement(len(seeds))
-    find_adaptation = partial(agent.find_adaptation, config)
     keys = place(placement, make_keys(seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
@@ -101,23 +100,16 @@ def compile_program(
     init = compiled(_init, (0, axes), keys, config)
     state = jax.eval_shape(init).state
 
-    @functools.cache
-    def step_when(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
+    def compile_step(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
         in_axes = (0, axes, 0, 0, 0, None, None)
         step = partial(_step, adaptation, state)
         return compiled(step, in_axes, keys, config, donate_argnums=2)
-
-    def step(
-        carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
-    ) -> tuple[Carry, Array]:
-        this = step_when(find_adaptation(int(update)))
-        return this(carry, packed, observation, update, env_step)
 
     return Program(
         init=init,
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
-        step=step,
+        step=_choose_step(partial(agent.find_adaptation, config), compile_step),
         compact=compile_on(placement, partial(_compact, state), (0,)),
         expand=compile_on(placement, partial(_expand, state), (0,)),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
@@ -126,6 +118,22 @@ def compile_program(
         policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
         placement=placement,
     )
+
+
+def _choose_step(
+    find_adaptation: Callable[[int], Adaptation],
+    compile_step: Callable[[Adaptation], Callable[..., tuple[Carry, Array]]],
+) -> Callable[..., tuple[Carry, Array]]:
+    """`Program.step`: the program of each update by whether it adapts, compiled when first due."""
+    step_when = functools.cache(compile_step)
+
+    def step(
+        carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
+    ) -> tuple[Carry, Array]:
+        this = step_when(find_adaptation(int(update)))
+        return this(carry, packed, observation, update, env_step)
+
+    return step
 
 
 def make_keys(seeds: tuple[int, ...]) -> Keys:

@@ -22,52 +22,54 @@ class Recorder:
 def numpy_program(spaces, seeds, recorder=None):
     """A program whose members never mix: one alone computes what it does among others."""
     recorder = recorder or Recorder()
-    bounded = partial(_bounded, spaces)
-
-    def init():
-        state = np.float32(seeds)
-        zeros = np.zeros(len(seeds), np.float32)
-        return Carry(state, {"loss": zeros}, np.zeros(len(seeds), np.int32))
-
-    def act(state, observations):
-        total = observations.sum(axis=-1)
-        return bounded(total + _per_member(state, total))
-
-    def explore(state, observation, env_step):
-        action = bounded(7 * observation.sum(axis=-1) + np.asarray(state) + env_step)
-        recorder.actions.append(action)
-        return action
-
-    def step(carry, packed, observation, update, env_step):
-        assert packed.dtype == observation.dtype == np.float32
-        recorder.updates.append(int(update))
-        recorder.env_steps.append(int(env_step))
-        recorder.batches.append(packed.copy())
-        loss = np.float32([batch.sum() for batch in packed])
-        state = np.sin(np.asarray(carry.state) + loss + np.float32(update))
-        sums = {"loss": np.asarray(carry.sums["loss"]) + loss}
-        action = explore(state, observation, env_step)
-        return Carry(state, sums, np.asarray(carry.bad_update)), action
-
-    def connections(state):
-        return {"actor": np.full(len(seeds), 5), "critics": np.full(len(seeds), 12)}
-
-    def masks(state):
-        return np.array(state)
-
-    # An array's copy is its policy and its masks alike.
-    same = {"compact": lambda carry: carry, "expand": lambda carry: carry}
+    explore = partial(_explore, spaces, recorder)
     return Program(
-        init,
-        act,
-        explore,
-        step,
-        **same,
-        connections=connections,
-        masks=masks,
+        init=partial(_init, seeds),
+        act=partial(_act, spaces),
+        explore=explore,
+        step=partial(_step, recorder, explore),
+        compact=_same,
+        expand=_same,
+        connections=partial(_connections, seeds),
+        masks=np.array,  # An array's copy is its policy and its masks alike.
         inspect=_inspect,
-        policy=masks,
+        policy=np.array,
     )
+
+
+def _init(seeds):
+    zeros = np.zeros(len(seeds), np.float32)
+    return Carry(np.float32(seeds), {"loss": zeros}, np.zeros(len(seeds), np.int32))
+
+
+def _act(spaces, state, observations):
+    total = observations.sum(axis=-1)
+    return _bounded(spaces, total + _per_member(state, total))
+
+
+def _explore(spaces, recorder, state, observation, env_step):
+    action = _bounded(spaces, 7 * observation.sum(axis=-1) + np.asarray(state) + env_step)
+    recorder.actions.append(action)
+    return action
+
+
+def _step(recorder, explore, carry, packed, observation, update, env_step):
+    assert packed.dtype == observation.dtype == np.float32
+    recorder.updates.append(int(update))
+    recorder.env_steps.append(int(env_step))
+    recorder.batches.append(packed.copy())
+    loss = np.float32([batch.sum() for batch in packed])
+    state = np.sin(np.asarray(carry.state) + loss + np.float32(update))
+    sums = {"loss": np.asarray(carry.sums["loss"]) + loss}
+    return Carry(state, sums, np.asarray(carry.bad_update)), explore(state, observation, env_step)
+
+
+def _same(carry):
+    return carry
+
+
+def _connections(seeds, state):
+    return {"actor": np.full(len(seeds), 5), "critics": np.full(len(seeds), 12)}
 
 
 def _bounded(spaces, values):
