@@ -1,9 +1,13 @@
 PYTHON ?= python3
 ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 
-# What `make bench` measures, in under ten minutes on two idle cores; `peers` needs an environment
-# of its own.
+# What `make bench` measures, and of it what ends in under ten minutes on two idle cores; `peers`
+# needs an environment of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
+BENCH_update = --repetitions=3 --algos=td3,ds_td3,sac,ds_sac
+BENCH_loop = --algos=ds_td3
+BENCH_members = --members=1,4
+BENCH_evaluation = --envs=halfcheetah
 
 # Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
 REPORT ?=
@@ -52,7 +56,7 @@ faults: .venv/installed-dev
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 bench: .venv/installed-run
-	@for name in $(BENCHMARKS); do $(BIN)/python -m experiments.bench $$name --json || exit; echo; done
+	@$(foreach name,$(BENCHMARKS),$(BIN)/python -m experiments.bench $(name) $(BENCH_$(name)) --json && echo &&) true
 
 docs: .venv/installed-docs
 	$(BIN)/sphinx-build -q -W docs docs/_build

@@ -22,7 +22,7 @@ class Benchmark(NamedTuple):
     defaults: dict[str, Any]
 
 
-# Chosen so that all of them but the peers end within ten minutes on two cores (make bench).
+# `make bench` measures less of some, so that it ends within ten minutes on two cores.
 BENCHMARKS = {
     "update": Benchmark(
         "updates a second of every algorithm in one compiled scan, and the best matrix product",
