@@ -20,7 +20,8 @@ from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.evaluation import SEED_OFFSET
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
-from dsrl_jax.training.program import Carry, make_keys, mark_frozen, train, unpack
+from dsrl_jax.training.member_update import Carry, mark_frozen, train
+from dsrl_jax.training.program import make_keys, unpack
 
 
 class Keys(NamedTuple):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dsrl_jax.training.program import Carry
+from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.progress import Progress
 
 

@@ -13,7 +13,8 @@ from dsrl_jax.training.due import find_due
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
 from dsrl_jax.training.host_random import Stream, episode_seed, generator
-from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.member_update import Carry
+from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import Remembered, begin, remember
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.member_update import Carry
+from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
 
 

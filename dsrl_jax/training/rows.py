@@ -8,7 +8,7 @@ import numpy as np
 
 from dsrl_jax.training.evaluation import evaluate
 from dsrl_jax.training.finite import check_returns
-from dsrl_jax.training.program import Carry
+from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.setup import Setup
 

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from dsrl_jax.agents.inspection import LayerTopology
-from dsrl_jax.training.program import Carry, Program
+from dsrl_jax.training.member_update import Carry
+from dsrl_jax.training.program import Program
 
 
 class Recorder:
