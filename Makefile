@@ -5,8 +5,8 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 # needs an environment of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
 BENCH_update = --repetitions=3 --algos=td3,ds_td3,sac,ds_sac
-BENCH_loop = --algos=ds_td3
-BENCH_members = --members=1,4
+BENCH_loop = --algos=ds_td3 --steps=500
+BENCH_members = --members=1,2
 BENCH_evaluation = --envs=halfcheetah
 
 # Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
