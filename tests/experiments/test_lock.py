@@ -13,15 +13,15 @@ from experiments.run_directory import DirectoryError
 
 ROOT = Path(__file__).parent.parent.parent
 
-# Holds a directory, and tells of a child that is forked; both then wait to be killed.
+# Holds a directory, and forks a child; both then wait to be killed. The child tells its own number:
+# it has begun, and let go, by then, while a parent can be killed before its child first runs.
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
 from experiments.lock import locked
 with locked(Path(sys.argv[1])):
-    child = os.fork()
-    if child:
-        print(child, flush=True)
+    if not os.fork():
+        print(os.getpid(), flush=True)
     signal.pause()
 """
 
