@@ -22,7 +22,6 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.replay import Replay
 from dsrl_jax.training.replay_file import ReplayFile
-from experiments.bench.loop import loop_side
 from experiments.bench.measure import (
     MeasurementError,
     Report,
@@ -33,6 +32,7 @@ from experiments.bench.measure import (
     spread,
     table,
 )
+from experiments.bench.whole_loop import loop_side
 
 EPISODE = 1000  # steps
 BOUND = 0.05  # of a run's time may go into checkpoints

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import signal
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -61,10 +62,10 @@ BENCHMARKS = {
     ),
     "parts": Benchmark(
         "where an update's time goes, by its parts, for every algorithm",
-        {"updates": 500, "algos": ",".join(ALGORITHMS), "hidden_sizes": "256,256"},
+        {"updates": 1000, "algos": ",".join(ALGORITHMS), "hidden_sizes": "256,256"},
     ),
     "selection": Benchmark(
-        "the largest entries of a kernel: bisection, sort, top_k; and one pass that counts",
+        "the largest entries of a kernel: search, sort, top_k; and one pass that counts",
         {"repetitions": 5, "calls": 20, "size": 256},
     ),
     "sparsify": Benchmark(
@@ -123,7 +124,7 @@ HELP = {
     "updates": "in one repetition; 1000 have one adaptation among them",
     "steps": "in one repetition",
     "calls": "in one repetition",
-    "size": "of a square kernel",
+    "size": "of a square kernel, at least 2",
     "sparsities": "shares of weights that are absent, one or more",
     "layers": "square kernels",
     "hidden_sizes": "units of the hidden layers",
@@ -138,11 +139,12 @@ HELP = {
     "random_steps": "before the first update",
     "stored": "transitions in the replay, one or more",
     "period": "transitions between two checkpoints",
-    "python": "the interpreter of an environment that has sbx-rl",
-    "path": "a file with the two marks between which it is written",
-    "warm_up": "updates before those measured",
+    "python": "the interpreter of an environment that has sbx-rl; without it, told how to make one",
+    "path": "a file of the clone, with the two marks between which it is written",
+    "warm_up": "updates before those measured; more, so that steps of both begin at one",
 }
 
+DENSE = ("td3", "sac")
 WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
 MEMBERS = {"cpu": "1,2,4,8"}
 MEMBERS_ELSEWHERE = ",".join(str(2**power) for power in range(13))
@@ -160,7 +162,8 @@ def main(arguments: list[str]) -> int:
             print(overview())
             return 0
         values = make_flags(name)
-        parse(values, [argument for argument in arguments if argument != name])
+        position = arguments.index(name)
+        parse(values, arguments[:position] + arguments[position + 1 :])
         if values.help:
             print(f"{name}: {BENCHMARKS[name].summary}\n{help_text(values)}")
             return 0
@@ -173,16 +176,24 @@ def main(arguments: list[str]) -> int:
     keep_freed_memory()
     print(f"{name}: {BENCHMARKS[name].summary}", flush=True)
     benchmark: Callable[..., Report] = importlib.import_module(f"experiments.bench.{name}").run
+    signal.signal(signal.SIGTERM, end_by_exception)
     try:
         report = benchmark(**options)
-    except (UsageError, MeasurementError) as error:
+    except (ValueError, MeasurementError, MemoryError) as error:
+        # UsageError is a ValueError; what one benchmark alone can tell of its flags is another.
         print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        return 2 if isinstance(error, ValueError) else 1
     print("\n\n".join(report.tables))
     if values.json:
-        what = {"benchmark": name, "settings": options, "machine": describe_machine()}
+        machine = describe_machine() | {"threads": values.threads}  # None: all cores
+        what = {"benchmark": name, "settings": options, "machine": machine}
         print(json.dumps({**report.results, **what, "samples": report.samples}))
     return 0
+
+
+def end_by_exception(number: int, _: object) -> None:
+    """Ends at a signal by an exception, so that processes which are measured end too."""
+    sys.exit(128 + number)
 
 
 def choose(arguments: list[str]) -> str | None:
@@ -199,7 +210,7 @@ def choose(arguments: list[str]) -> str | None:
 def overview() -> str:
     """All benchmarks, a line each."""
     lines = [f"  {name:<11} {benchmark.summary}" for name, benchmark in BENCHMARKS.items()]
-    usage = "python -m experiments.bench NAME [--json] [--flag=value …]; NAME --help lists flags"
+    usage = "python -m experiments.bench NAME [--json] [--flag=value ...]; NAME --help lists flags"
     return "\n".join([usage, *lines])
 
 
@@ -225,8 +236,19 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
     options: dict[str, Any] = {flag: values[flag].value for flag in BENCHMARKS[name].defaults}
     if name == "members" and options["members"] is None:
         options["members"] = MEMBERS.get(values.device, MEMBERS_ELSEWHERE)
-    if name == "startup":
+    if name in ("startup", "document"):
         options["device"] = values.device
+    if name == "document":
+        options["threads"] = values.threads
+    if name == "selection" and options["size"] < 2:
+        raise UsageError(f"--size must be at least 2, got {options['size']}")
+    if name == "peers" and values.device != "cpu":
+        raise UsageError(
+            f"--device must be cpu for peers, which SBX is run on, got {values.device}"
+        )
+    if name == "scale" and options["algo"] in DENSE:
+        sparse = ", ".join(algo for algo in ALGORITHMS if algo not in DENSE)
+        raise UsageError(f"--algo must be one of {sparse}, got {options['algo']}")
     for flag in options.keys() & set(WHOLE_NUMBERS):
         options[flag] = parse_value(flag, tuple[int, ...], options[flag])
         if min(options[flag]) < 1:

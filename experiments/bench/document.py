@@ -1,14 +1,16 @@
 """Writes what all benchmarks found into the documentation, beside what was aimed at."""
 
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from experiments.bench.measure import MeasurementError, Report, show
+from dsrl_jax.training.seals import write_whole
+from experiments.bench.command import BENCHMARKS
+from experiments.bench.measure import Report, ask, show
+from experiments.bench.peers import find_interpreter
 from experiments.values import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -42,51 +44,52 @@ AIMS = (
     Aim("seconds to the first update, second start", "startup", "second_start_seconds", 10, True),
 )  # fmt: skip
 
-# In this order; each in a process of its own, as one that has compiled much is slower.
-NAMES = (
-    *("update", "loop", "peers", "evaluation", "startup", "scale", "parts", "members"),
-    *("selection", "sparsify", "checkpoint"),
-)
+# Of the benchmarks that need any.
+FLAGS = {"export": ["--threads=1"]}
 
 
-def run(path: str, python: str | None) -> Report:
+def run(path: str, python: str | None, device: str, threads: int | None) -> Report:
     """Measures everything and writes it between the two marks of a file.
 
+    Each benchmark has a process of its own, as one that has compiled much is slower. It tells on
+    stderr which one is measured.
+
     Raises:
-      UsageError: if the file has no such marks.
+      UsageError: if the file has no such marks, or the interpreter no SBX.
       MeasurementError: if a benchmark fails; nothing is written then.
     """
     place = ROOT / path
     before, after = _around(place)
+    if python:
+        find_interpreter(python)
     printed: dict[str, str] = {}
     found: dict[str, Mapping[str, Any]] = {}
-    for name in NAMES:
-        if name == "peers" and not python:
+    for name in BENCHMARKS:
+        if name == "document" or (name == "peers" and not python):
             continue
-        flags = [f"--python={python}"] if name == "peers" else []
-        printed[name], found[name] = measure(name, flags)
-    place.write_text(before + "\n".join(section(printed, found)) + after)
+        print(f"measuring {name}", file=sys.stderr, flush=True)
+        where = f"--python={python}" if name == "peers" else f"--device={device}"
+        given = [f"--threads={threads}"] if threads else FLAGS.get(name, [])
+        printed[name], found[name] = measure(name, [where, *given])
+    write_whole(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
     return Report((aims_table(found), f"written into {path}"), {}, {})
 
 
 def measure(name: str, flags: list[str]) -> tuple[str, Mapping[str, Any]]:
     """What a benchmark prints, and its figures. Raises MeasurementError."""
     command = [sys.executable, "-m", "experiments.bench", name, "--json", *flags]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if answer.returncode:
-        reason = (answer.stderr.strip().splitlines() or ["no reason told"])[-1]
-        raise MeasurementError(f"{name}: {reason}")
-    *lines, last = answer.stdout.rstrip().splitlines()
+    *lines, last = ask(command, ROOT).rstrip().splitlines()
     return "\n".join(lines), json.loads(last)
 
 
 def section(printed: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines between the marks, in Markdown."""
     machine = next(iter(found.values()))["machine"]
+    where = f"on {machine['device'].split()[0]} with {machine['threads'] or 'all'} threads"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
         f"Measured on {time.strftime('%Y-%m-%d')} at commit {machine['commit'] or 'unknown'}:",
-        f"{machine['cpu']}, {machine['cores']} cores; {versions}.",
+        f"{machine['cpu']}, {machine['cores']} cores, {where}; {versions}.",
         "",
         aims_table(found),
         "",
@@ -117,6 +120,8 @@ def _around(place: Path) -> tuple[str, str]:
         text = place.read_text()
     except OSError as error:
         raise UsageError(f"--path={place} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"--path={place} is no text in UTF-8") from error
     if not -1 < text.find(BEGIN) < text.find(END):
         raise UsageError(f"--path={place} needs the lines {BEGIN} and {END}")
     before, rest = text.split(BEGIN, 1)

@@ -11,13 +11,13 @@ import numpy as np
 
 from dsrl_jax import policy
 from dsrl_jax.agents import td3
-from dsrl_jax.agents.types import Spaces
 from dsrl_jax.export import Actor, write_npz
 from dsrl_jax.presets import resolve
-from experiments.bench.measure import Report, Side, in_turn, median, ratio, spread, table, timed
+from experiments.bench.measure import Report, Side, in_turn, medians, ratio, spread, table, timed
+from experiments.bench.workload import ENV, SPACES
 
-ENV = "HalfCheetah-v5"
-SPACES = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
+# From which share of connections on a layer is unpacked.
+_UNPACKED = {"NumPy dense": 0.0, "NumPy list": 2.0, "NumPy": policy.DENSE_FROM}
 
 
 def run(repetitions: int, calls: int, sparsities: tuple[float, ...]) -> Report:
@@ -36,18 +36,14 @@ def run(repetitions: int, calls: int, sparsities: tuple[float, ...]) -> Report:
     seconds = in_turn(sides, repetitions)
     found = {side: [1e6 * taken / calls for taken in seconds[side]] for side in sides}
     results: dict[str, Any] = {f"{text}_bytes": size for text, size in sizes.items()}
+    samples: dict[str, list[float]] = {}
     rows = []
     for (text, name), values in found.items():
-        results[f"{text}_{name.lower().replace(' ', '_')}_microseconds"] = median(values)
+        samples[f"{text}_{name.lower().replace(' ', '_')}_microseconds"] = values
         share = f"{ratio(values, found[text, 'JAX']):.2f}"
         rows.append([f"{text} {name}", f"{sizes[text]:,}", *spread(values), share])
     head = ["sparsity, by", "bytes", "microseconds", "lowest", "highest", "of JAX"]
-    samples = {f"{text}_{name}_microseconds": values for (text, name), values in found.items()}
-    return Report((table(head, rows),), results, samples)
-
-
-# From which share of connections on a layer is unpacked.
-_UNPACKED = {"NumPy dense": 0.0, "NumPy list": 2.0, "NumPy": policy.DENSE_FROM}
+    return Report((table(head, rows),), medians(samples) | results, samples)
 
 
 def _make(sparsity: float, path: Path) -> Callable[[Any], Any]:

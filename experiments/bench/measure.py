@@ -1,8 +1,11 @@
 """Sides measured in turn, and what is told of them: medians, ratios of medians, a table."""
 
+import os
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
@@ -35,6 +38,38 @@ def timed(run: Callable[[], object], clock: Callable[[], float] = time.perf_coun
     return side
 
 
+def ask(command: Sequence[str], directory: Path, **variables: str) -> str:
+    """What a process prints, in the environment with some variables more.
+
+    A process that asks ends the one that is asked with itself.
+
+    Raises:
+      MeasurementError: if it fails; with the last line of its stderr.
+    """
+    process = subprocess.Popen(
+        command,
+        cwd=directory,
+        env=os.environ | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        printed, errors = process.communicate()
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
+    if process.returncode:
+        raise MeasurementError(f"{' '.join(command)} failed: {last_line(errors)}")
+    return printed
+
+
+def last_line(errors: str) -> str:
+    """Why a process failed, by its stderr."""
+    return (errors.strip().splitlines() or ["no reason told"])[-1].removeprefix("error: ")
+
+
 def in_turn(sides: Mapping[Name, Side], repetitions: int) -> dict[Name, list[float]]:
     """Seconds of every side; each repetition runs them all once, in order.
 
@@ -55,6 +90,11 @@ def rates(seconds: Sequence[float], work: float) -> list[float]:
 def median(values: Sequence[float]) -> float:
     """The middle value; of an even number, the mean of the two in the middle."""
     return statistics.median(values)
+
+
+def medians(samples: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median of every sample, by its name."""
+    return {name: median(values) for name, values in samples.items()}
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> float:

@@ -6,14 +6,14 @@ from experiments.bench.measure import (
     Report,
     Side,
     in_turn,
-    median,
+    medians,
     rates,
     ratio,
     show,
     spread,
     table,
 )
-from experiments.bench.workload import Memory, scan_of_members, scan_side
+from experiments.bench.workload import Memory, Scan, agent_config, compile_scan, scan_side
 
 DENSE, SPARSE = "td3", "ds_td3"
 # Updates between two adaptations: the paper's, which the measured updates have one of, and so many
@@ -26,32 +26,40 @@ Place = tuple[str, int]  # method and members
 def run(
     repetitions: int, updates: int, members: tuple[int, ...], hidden_sizes: tuple[int, ...]
 ) -> Report:
-    """Measures dense and DS-TD3 in turn, at each number of members that fits into the memory."""
+    """Measures dense and DS-TD3 in turn, at each number of members that fits into the memory.
+
+    Beside the smaller numbers, that is: all of them stay there, to be measured in turn.
+    """
+    configs = {algo: agent_config(algo, hidden_sizes) for algo in (DENSE, SPARSE)}
+    scans: dict[Place, Scan] = {}
     sides: dict[Place, Side] = {}
-    memories: dict[Place, Memory] = {}
     for size in members:
         try:
             found = {
-                (algo, size): scan_of_members(algo, updates, hidden_sizes, size)
-                for algo in (DENSE, SPARSE)
+                (algo, size): compile_scan(config, updates, size)
+                for algo, config in configs.items()
             }
+            warm = {place: scan_side(scan) for place, scan in found.items()}
         except jax.errors.JaxRuntimeError as error:
             if not sides or "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             break
-        sides |= {place: side for place, (side, _) in found.items()}
-        memories |= {place: memory for place, (_, memory) in found.items()}
+        scans |= found
+        sides |= warm
     seconds = in_turn(sides, repetitions)
     measured = {place: rates(taken, updates * place[1]) for place, taken in seconds.items()}
     together = members[min(1, len(members) - 1)]
     periods = {
-        period: scan_side(SPARSE, PERIOD, hidden_sizes, together, period)
+        period: scan_side(
+            compile_scan(agent_config(SPARSE, hidden_sizes, period), PERIOD, together)
+        )
         for period in (PERIOD, NEVER)
     }
     each = {
         period: [taken / PERIOD for taken in found]
         for period, found in in_turn(periods, repetitions).items()
     }
+    memories = {place: scan.memory for place, scan in scans.items()}
     return _join(tell(measured, memories), tell_periods(each, together))
 
 
@@ -63,7 +71,6 @@ def tell(found: dict[Place, list[float]], memories: dict[Place, Memory]) -> Repo
     for (algo, size), values in found.items():
         memory = memories[algo, size]
         each = {name: count / size for name, count in memory._asdict().items()}
-        results[f"{algo}_members_{size}_per_second"] = median(values)
         results |= {f"{algo}_members_{size}_{name}_bytes": count for name, count in each.items()}
         cells = [algo, str(size), *spread(values), f"{ratio(values, found[algo, first]):.2f}", ""]
         if algo == SPARSE:
@@ -74,7 +81,7 @@ def tell(found: dict[Place, list[float]], memories: dict[Place, Memory]) -> Repo
     head = ["method", "members", "seed-updates/s", "lowest", "highest"]
     head += [f"of {first} member{'s' * (first > 1)}", "of dense", "state MB", "scratch MB, each"]
     samples = {f"{algo}_members_{size}_per_second": v for (algo, size), v in found.items()}
-    return Report((table(head, rows),), results, samples)
+    return Report((table(head, rows),), medians(samples) | results, samples)
 
 
 def tell_periods(seconds: dict[int, list[float]], members: int) -> Report:
@@ -93,7 +100,8 @@ def tell_periods(seconds: dict[int, list[float]], members: int) -> Report:
     head.append(f"of {NEVER:,}")
     results = {f"period_{PERIOD}_over_{NEVER}": of_never}
     samples = {f"period_{period}_seconds": taken for period, taken in seconds.items()}
-    return Report((table(head, [[*row, ""][:5] for row in rows]),), results, samples)
+    tables = (table(head, [[*row, ""][:5] for row in rows]),)
+    return Report(tables, medians(samples) | results, samples)
 
 
 def _join(*reports: Report) -> Report:

@@ -4,17 +4,13 @@ import re
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.profiler import ProfileData
-from jaxtyping import Array
 
-from dsrl_jax.agents.registry import AGENTS
-from dsrl_jax.agents.types import State
 from experiments.bench.measure import MeasurementError, Report, show, table
-from experiments.bench.workload import SPACES, agent_config, random_batch
+from experiments.bench.workload import agent_config, compile_scan
 
 # As the agents' updates name them, with `jax.named_scope`; an inner scope is named last.
 PARTS = {
@@ -31,7 +27,7 @@ CONTAINERS = {"while", "conditional", "call", "tuple", "get-tuple-element", "par
 
 
 def run(updates: int, algos: tuple[str, ...], hidden_sizes: tuple[int, ...]) -> Report:
-    """Profiles `updates` updates of every algorithm, from the one after an adaptation on."""
+    """Profiles `updates` updates of every algorithm, one adaptation among each 1,000."""
     found = {algo: profile(algo, updates, hidden_sizes) for algo in algos}
     results = {
         f"{algo}_{part}_microseconds": value
@@ -46,31 +42,18 @@ def run(updates: int, algos: tuple[str, ...], hidden_sizes: tuple[int, ...]) -> 
             shares.append(f"{show(parts[part])} ({parts[part] / total:.0%})")
         rows.append([meaning, *shares])
     rows.append(["sum", *(show(sum(parts.values())) for parts in found.values())])
-    return Report((table(["µs an update, profiled", *algos], rows),), results, {})
+    return Report((table(["thread-µs an update, profiled", *algos], rows),), results, {})
 
 
 def profile(algo: str, updates: int, hidden_sizes: tuple[int, ...]) -> dict[str, float]:
-    """Microseconds an update that each part takes."""
-    config = agent_config(algo, hidden_sizes)
-    agent = AGENTS[type(config)](SPACES)
-    batch = jax.tree.map(lambda leaf: leaf[0], random_batch(1, config.batch_size))
-    key, traced = jax.random.key(0), jax.tree.map(jnp.asarray, config)
-
-    @jax.jit
-    def scan(config: Any, state: State, first: Array) -> State:
-        def body(state: State, step: Array) -> tuple[State, None]:
-            return agent.update(key, config, state, batch, step)[0], None
-
-        return jax.lax.scan(body, state, first + jnp.arange(updates))[0]
-
-    start = jnp.int32(config.sparse.adaptation_period)
-    compiled = scan.lower(traced, agent.init(key, traced), start).compile()
-    state = jax.block_until_ready(compiled(traced, agent.init(key, traced), start))
+    """Microseconds an update that each part takes, those of all threads together."""
+    scan = compile_scan(agent_config(algo, hidden_sizes), updates)
+    state = jax.block_until_ready(scan.run(scan.state, jnp.int32(scan.first)))
     with tempfile.TemporaryDirectory() as directory:
         with jax.profiler.trace(directory):
-            jax.block_until_ready(compiled(traced, state, start + updates))
+            jax.block_until_ready(scan.run(state, jnp.int32(scan.first + updates)))
         events = list(_events(Path(directory)))
-    scopes = read_scopes(compiled.as_text() or "")
+    scopes = read_scopes(scan.program)
     return {part: total / updates for part, total in sum_parts(events, scopes).items()}
 
 

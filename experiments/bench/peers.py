@@ -1,6 +1,7 @@
 """Whole training loops against SBX's (sbx-rl), which has an environment of its own."""
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -8,16 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from experiments.bench.measure import (
-    MeasurementError,
     Report,
     Side,
+    ask,
     in_turn,
-    median,
+    medians,
     rates,
     ratio,
     spread,
     table,
 )
+from experiments.bench.peers_sbx import RANDOM_STEPS
 from experiments.values import UsageError
 
 HERE = Path(__file__).parent
@@ -42,9 +44,9 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
       UsageError: if there is no interpreter that has SBX; says how to make one.
     """
     interpreter, versions = find_interpreter(python)
+    size = [str(round_up(warm_up, steps)), str(steps)]
     sides: dict[str, Side] = {}
     for ours, theirs in PAIRS.items():
-        size = [str(warm_up), str(steps)]
         ours_command = [sys.executable, "-m", "experiments.bench.peers_ours", ours, *size]
         # -I: the script's folder is none to import from.
         script = str(HERE / "peers_sbx.py")
@@ -53,8 +55,7 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
     seconds = in_turn(sides, repetitions)
     found = {name: rates(taken, steps) for name, taken in seconds.items()}
     samples = {f"{name}_steps_per_second": values for name, values in found.items()}
-    results: dict[str, Any] = {name: median(values) for name, values in samples.items()}
-    results["peer_versions"] = versions
+    results: dict[str, Any] = {**medians(samples), "peer_versions": versions}
     rows = []
     for ours, theirs in PAIRS.items():
         of_peer = ratio(found[ours], found[f"sbx_{theirs}"])
@@ -63,6 +64,11 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
         rows.append([f"sbx_{theirs}", *spread(found[f"sbx_{theirs}"]), "1"])
     head = ["HalfCheetah-v5, whole loop", "steps/s", "lowest", "highest", "of SBX"]
     return Report((table(head, rows), f"SBX's environment: {versions}"), results, samples)
+
+
+def round_up(warm_up: int, steps: int) -> int:
+    """Updates before those measured, so many more that ours ends them with a row of training."""
+    return math.ceil((RANDOM_STEPS + warm_up) / steps) * steps - RANDOM_STEPS
 
 
 def find_interpreter(python: str | None) -> tuple[str, str]:
@@ -87,13 +93,7 @@ def process_side(command: list[str]) -> Side:
     """A side that asks a process; it warms up by itself and tells its seconds on its last line."""
 
     def side() -> float:
-        environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-        answer = subprocess.run(
-            command, cwd=HERE.parents[1], env=environment, capture_output=True, text=True
-        )
-        if answer.returncode:
-            reason = (answer.stderr.strip().splitlines() or ["no reason told"])[-1]
-            raise MeasurementError(f"{' '.join(command)} failed: {reason}")
-        return float(json.loads(answer.stdout.splitlines()[-1])["seconds"])
+        printed = ask(command, HERE.parents[1], JAX_PLATFORMS="cpu")
+        return float(json.loads(printed.splitlines()[-1])["seconds"])
 
     return side

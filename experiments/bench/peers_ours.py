@@ -4,7 +4,6 @@ Beside `peers_sbx.py`: as many updates before, and the seconds of STEPS steps on
 """
 
 import json
-import math
 import sys
 
 from experiments.machine import choose_device, keep_freed_memory
@@ -14,13 +13,12 @@ def main(algo: str, warm_up: int, steps: int) -> None:
     """Trains and prints a line of JSON."""
     choose_device("cpu", None)
 
-    from experiments.bench.loop import training_seconds
+    from experiments.bench.whole_loop import training_seconds
     from experiments.bench.workload import ENV
 
     keep_freed_memory()
-    seconds = training_seconds(ENV, algo, steps, {})
-    for _ in range(max(math.ceil(warm_up / steps), 1)):
-        next(seconds)
+    seconds = training_seconds(ENV, algo, steps, {}, warm_up)
+    next(seconds)
     print(json.dumps({"seconds": next(seconds)}))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from dsrl_jax import sparse
-from experiments.bench.measure import Report, Side, in_turn, median, ratio, spread, table, timed
+from experiments.bench.measure import Report, Side, in_turn, medians, ratio, spread, table, timed
 
 BARE = "AdamW"
 
@@ -35,17 +35,17 @@ def run(repetitions: int, calls: int, size: int, layers: int) -> Report:
     }
     seconds = in_turn(sides, repetitions)
     found = {side: [1e3 * taken / calls for taken in seconds[side]] for side in sides}
+    samples: dict[str, list[float]] = {}
     results, rows = {}, []
     for (kind, name), values in found.items():
         key = f"{kind}_{name.replace(', ', '_').replace(' ', '_').lower()}"
-        results[f"{key}_milliseconds"] = median(values)
+        samples[f"{key}_milliseconds"] = values
         share = ratio(values, found[kind, BARE])
         if name != BARE:
             results[f"{key}_over_adamw"] = share
         rows.append([f"{kind}: {name}", *spread(values), f"{share:.3f}"])
     head = [f"{layers} kernels of {size}x{size}", "milliseconds", "lowest", "highest", "of AdamW"]
-    samples = {f"{kind} {name}_milliseconds": values for (kind, name), values in found.items()}
-    return Report((table(head, rows),), results, samples)
+    return Report((table(head, rows),), medians(samples) | results, samples)
 
 
 def scan_side(optimizer: Any, params: Any, steps: int) -> Side:

@@ -7,7 +7,16 @@ import tempfile
 import time
 from pathlib import Path
 
-from experiments.bench.measure import MeasurementError, Report, Side, in_turn, median, spread, table
+from experiments.bench.measure import (
+    MeasurementError,
+    Report,
+    Side,
+    in_turn,
+    last_line,
+    medians,
+    spread,
+    table,
+)
 
 ROOT = Path(__file__).parents[2]
 STARTS = ("first", "second")  # with an empty cache; with what the first one left
@@ -45,14 +54,14 @@ def run(
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     with tempfile.TemporaryDirectory() as directory:
         seconds = in_turn(start_sides(arguments, Path(directory)), repetitions)
-    results = {f"{name}_start_seconds": median(found) for name, found in seconds.items()}
+    samples = {f"{name}_start_seconds": found for name, found in seconds.items()}
+    results = medians(samples)
     results["second_over_first"] = results["second_start_seconds"] / results["first_start_seconds"]
     rows = [
         [f"{name} start", *spread(seconds[name]), cells]
         for name, cells in zip(STARTS, ("1", f"{results['second_over_first']:.2f}"), strict=True)
     ]
     head = [f"{algo}, {random_steps} random steps", "seconds", "lowest", "highest", "of first"]
-    samples = {f"{name}_start_seconds": found for name, found in seconds.items()}
     return Report((table(head, rows),), results, samples)
 
 
@@ -91,7 +100,7 @@ def seconds_to_first_update(arguments: list[str], run_directory: Path, cache: Pa
             while not (rows.exists() and rows.read_text().count("\n") > 1):
                 if process.poll() is not None:
                     errors.seek(0)
-                    reason = (errors.read().strip().splitlines() or ["no reason told"])[-1]
+                    reason = last_line(errors.read())
                     raise MeasurementError(f"experiments.run ended before an update: {reason}")
                 time.sleep(0.01)
             return time.perf_counter() - start

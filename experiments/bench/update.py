@@ -16,6 +16,7 @@ from experiments.bench.measure import (
     Side,
     in_turn,
     median,
+    medians,
     rates,
     ratio,
     show,
@@ -23,7 +24,7 @@ from experiments.bench.measure import (
     table,
     timed,
 )
-from experiments.bench.workload import SPACES, agent_config, scan_side
+from experiments.bench.workload import SPACES, agent_config, compile_scan, dense_of, scan_side
 
 # FLOPs in one measurement of a product, and at most so many rounds: small ones take long.
 PRODUCT_WORK, MOST_ROUNDS = 4e9, 1000
@@ -46,7 +47,7 @@ def run(
     own = [own_product(config) for name, config in configs.items() if name in DENSE]
     all_products = dict.fromkeys([*own, *((size,) * 3 for size in products)])
     sides: dict[str | Product, Side] = {
-        name: scan_side(name, updates, hidden_sizes) for name in configs
+        name: scan_side(compile_scan(config, updates)) for name, config in configs.items()
     }
     sides |= {product: product_side(product) for product in all_products}
     seconds = in_turn(sides, repetitions)
@@ -66,23 +67,19 @@ def tell(
     best = max(median(found) for found in gflops.values())
     results: dict[str, float] = {"best_product_gflops": best}
     for name, found in updates_per_second.items():
-        results[f"{name}_per_second"] = rate = median(found)
-        dense = updates_per_second[dense_of(name)]
-        results[f"{name}_over_{dense_of(name)}"] = ratio(found, dense)
+        dense = dense_of(name)
+        if name not in DENSE:
+            results[f"{name}_over_{dense}"] = ratio(found, updates_per_second[dense])
         if name in DENSE:
             results[f"{name}_flops_per_update"] = flops = update_flops(SPACES, configs[name])
-            results[f"{name}_gflops"] = reached = rate * flops / 1e9
+            results[f"{name}_gflops"] = reached = median(found) * flops / 1e9
             results[f"{name}_over_best_product"] = reached / best
             own = median(gflops[own_product(configs[name])])
             results[f"{name}_over_own_product"] = reached / own
     samples = {f"{name}_per_second": found for name, found in updates_per_second.items()}
-    samples |= {f"{describe(product)} gflops": found for product, found in gflops.items()}
-    return Report(_tables(updates_per_second, gflops, results), results, samples)
-
-
-def dense_of(algo: str) -> str:
-    """The dense algorithm that an algorithm is compared with."""
-    return algo.split("_")[-1]
+    samples |= {f"product_{'x'.join(map(str, size))}_gflops": v for size, v in gflops.items()}
+    tables = _tables(updates_per_second, gflops, results)
+    return Report(tables, medians(samples) | results, samples)
 
 
 def own_product(config: AgentConfig) -> Product:
@@ -99,8 +96,8 @@ def _tables(
     for name, found in updates_per_second.items():
         shares = ("gflops", "over_own_product", "over_best_product")
         cells = [show(results[f"{name}_{share}"]) if name in DENSE else "" for share in shares]
-        of_dense = f"{results[f'{name}_over_{dense_of(name)}']:.2f}"
-        rows.append([name, *spread(found), of_dense, *cells])
+        of_dense = ratio(found, updates_per_second[dense_of(name)])
+        rows.append([name, *spread(found), f"{of_dense:.2f}", *cells])
     head = ["method", "updates/s", "lowest", "highest", "of dense"]
     head += ["GFLOP/s", "of own product", "of best product"]
     products = [[describe(product), *spread(found)] for product, found in gflops.items()]

@@ -1,5 +1,7 @@
 """What is measured: updates in one compiled scan, with HalfCheetah's sizes and paper settings."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ from experiments.bench.measure import Side, timed
 
 ENV = "HalfCheetah-v5"
 SPACES = Spaces(17, (-1.0,) * 6, (1.0,) * 6)
+BATCHES = 16  # different ones, again and again: an update takes as long as with new ones
 
 
 class Memory(NamedTuple):
@@ -22,6 +25,22 @@ class Memory(NamedTuple):
 
     state: int  # networks, masks, targets and moments, as they are stored
     scratch: int  # beside it, while an update runs
+
+
+class Scan(NamedTuple):
+    """Updates of one or several members in one compiled program."""
+
+    run: Callable[[State, Array], State]  # from a state, given away, and the first one's number
+    state: State
+    first: int  # the number of an update that adapts: after it targets have something to lose
+    updates: int
+    memory: Memory
+    program: str
+
+
+def dense_of(algo: str) -> str:
+    """The dense algorithm that an algorithm is compared with."""
+    return algo.split("_")[-1]
 
 
 def agent_config(
@@ -34,60 +53,68 @@ def agent_config(
     return resolve(ENV, algo, settings=settings).agent
 
 
-def scan_side(
-    algo: str,
+def compile_scan(
+    config: AgentConfig,
     updates: int,
-    hidden_sizes: tuple[int, ...],
     members: int = 1,
-    period: int | None = None,
-) -> Side:
-    """A side that makes `updates` updates of all members in one call, always the same ones.
+    spaces: Spaces = SPACES,
+    batches: Any = None,
+    read: Callable[[Any], Transition] = lambda batch: batch,
+) -> Scan:
+    """Compiles `updates` updates of all members, each with its batch, and draws a first state.
 
-    They begin one adaptation and `updates` updates after the start: from then on targets have
-    connections to lose (Algorithm 3). With the period's length, 1000 by default, one adaptation
-    is among those measured; with a part of it, none.
+    Args:
+      batches: what `read` makes a batch of, along a leading axis; when that ends they come again.
+        Random ones by default.
     """
-    return scan_of_members(algo, updates, hidden_sizes, members, period)[0]
-
-
-def scan_of_members(
-    algo: str,
-    updates: int,
-    hidden_sizes: tuple[int, ...],
-    members: int,
-    period: int | None = None,
-) -> tuple[Side, Memory]:
-    """The side that `scan_side` tells of, and the memory of all members."""
-    config = agent_config(algo, hidden_sizes, period)
-    agent = AGENTS[type(config)](SPACES)
-    batch, key = (
-        random_batch(members, config.batch_size),
-        jax.random.split(jax.random.key(0), members),
-    )
+    agent = AGENTS[type(config)](spaces)
+    keys = jax.random.split(jax.random.key(0), members)
     init, update = agent.init, agent.update
     if members > 1:
-        init = jax.jit(jax.vmap(init, (0, None)))
-        update = jax.vmap(update, (0, None, 0, 0, None))
+        init, update = jax.vmap(init, (0, None)), jax.vmap(update, (0, None, 0, 0, None))
     else:
-        batch, key = jax.tree.map(lambda leaf: leaf[0], (batch, key))
+        keys = keys[0]
+    if batches is None:
+        axes = (BATCHES, members) if members > 1 else (BATCHES,)
+        batches = random_batch(*axes, config.batch_size)
+    different = len(jax.tree.leaves(batches)[0])
 
-    @jax.jit
-    def scan(config: Any, state: State, first: Array) -> State:
+    @partial(jax.jit, donate_argnums=2)
+    def scan(config: Any, batches: Any, state: State, first: Array) -> State:
         def body(state: State, step: Array) -> tuple[State, None]:
-            return update(key, config, state, batch, step)[0], None
+            batch = read(jax.tree.map(lambda leaf: leaf[step % different], batches))
+            return update(keys, config, state, batch, step)[0], None
 
         return jax.lax.scan(body, state, first + jnp.arange(updates))[0]
 
     traced = jax.tree.map(jnp.asarray, config)
     first = config.sparse.adaptation_period
-    state = init(key, traced)
-    compiled = scan.lower(traced, state, jnp.int32(first)).compile()
+    # Copies: the first targets are the very arrays of the networks, and all are given away.
+    state = jax.tree.map(jnp.copy, jax.jit(init)(keys, traced))
+    compiled = scan.lower(traced, batches, state, jnp.int32(first)).compile()
     analysis: Any = compiled.memory_analysis()
-    size = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-    state = jax.block_until_ready(compiled(traced, state, jnp.int32(first)))
-    following = jnp.int32(first + updates)
-    side = timed(lambda: jax.block_until_ready(compiled(traced, state, following)))
-    return side, Memory(size, analysis.temp_size_in_bytes)
+    memory = Memory(
+        sum(leaf.nbytes for leaf in jax.tree.leaves(state)), analysis.temp_size_in_bytes
+    )
+    run = partial(compiled, traced, batches)
+    return Scan(run, state, first, updates, memory, compiled.as_text() or "")
+
+
+def scan_side(scan: Scan) -> Side:
+    """A side that makes a scan's updates and goes on from them.
+
+    It has run once, from an adaptation on. With the period's length of updates, 1000 by default,
+    one adaptation is among those measured; with a part of it, none or one.
+    """
+    state, step = scan.state, scan.first
+
+    def run() -> None:
+        nonlocal state, step
+        state = jax.block_until_ready(scan.run(state, jnp.int32(step)))
+        step += scan.updates
+
+    run()
+    return timed(run)
 
 
 def random_batch(*shape: int) -> Transition:

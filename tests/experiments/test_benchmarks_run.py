@@ -1,0 +1,210 @@
+"""Every benchmark measures, tiny, and finds what its aims ask for; nothing here tells how fast."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import jax
+import pytest
+
+from experiments.bench import (
+    document,
+    evaluation,
+    export,
+    loop,
+    parts,
+    peers,
+    scale,
+    selection,
+    sparsify,
+    startup,
+    whole_loop,
+)
+from experiments.bench.command import BENCHMARKS
+from experiments.bench.measure import MeasurementError, Report, median
+from experiments.values import UsageError
+
+ROOT = document.ROOT
+SIZES = (8,)
+ENV = "tests.toy_environments:PointMass-v0"
+
+
+@pytest.fixture(autouse=True)
+def _allow_rank_promotion():
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def check(name: str, report: Report, **renamed: str) -> None:
+    """What holds of every report; its aims are found under keys in which parts are `renamed`."""
+    assert report.tables and all(report.tables)
+    for key, values in report.samples.items():
+        assert values and min(values) > 0
+        assert report.results[key] == median(values)
+    for aim in document.AIMS:
+        if aim.benchmark == name:
+            key = aim.key
+            for part, measured in renamed.items():
+                key = key.replace(part, measured)
+            assert report.results[key] > 0
+    json.dumps(report.results)
+
+
+@pytest.fixture
+def quick_loops(monkeypatch):
+    monkeypatch.setattr(whole_loop, "RANDOM_STEPS", 20)
+    monkeypatch.setattr(whole_loop, "ADAPTED", 20)
+
+
+def test_loop(quick_loops):
+    report = loop.run(1, 20, ENV, ("td3",), SIZES)
+    check("loop", report, ds_td3="td3", ds_sac="td3")
+    for part in ("environment alone", "update in a scan", "one call a step", "whole loop"):
+        assert part in report.tables[0]
+
+
+def test_scale(monkeypatch):
+    monkeypatch.setattr(scale, "WIDTH", 8)
+    report = scale.run(1, 2, "ds_td3", (8,), (0.5,), ("hopper",))
+    check("scale", report)
+    assert report.results["ds_td3_8_0.5_over_dense"] > 0 and "hopper" in report.tables[1]
+
+
+def test_every_part_of_an_update_is_found(monkeypatch):
+    """Among updates of which one adapts."""
+    monkeypatch.setattr(parts, "agent_config", partial(parts.agent_config, period=20))
+    found = parts.run(20, ("ds_td3",), SIZES).results
+    for part in parts.PARTS:
+        assert found[f"ds_td3_{part}_microseconds"] > 0, part
+
+
+def test_selection():
+    report = selection.run(1, 1, 16)
+    check("selection", report)
+    assert report.results["sort_over_search"] > 0
+
+
+def test_sparsify():
+    check("sparsify", sparsify.run(1, 2, 8, 2))
+
+
+def test_export():
+    report = export.run(1, 2, (0.0, 0.9))
+    check("export", report)
+    assert report.results["0.9_bytes"] < report.results["0_bytes"]
+
+
+def test_evaluation(quick_loops):
+    check("evaluation", evaluation.run(1, 20, 1, (ENV,), "td3", SIZES), halfcheetah=ENV)
+
+
+def test_startup():
+    check("startup", startup.run(1, ENV, "td3", 20, 1, SIZES, "cpu"))
+
+
+PEER = """#!{python}
+import sys
+if "-c" in sys.argv:
+    print("sbx-rl 0.0")
+else:
+    ours = any("peers_ours" in argument for argument in sys.argv)
+    assert sys.argv[-2:] == ["4000", "5000"]
+    print('{{"seconds": %d}}' % (10 if ours else 25))
+"""
+
+
+def test_peers(monkeypatch, tmp_path):
+    """Both sides are stand-ins that tell their seconds; ours takes ten and theirs 25."""
+    interpreter = tmp_path / "python"
+    interpreter.write_text(PEER.format(python=sys.executable))
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(peers.sys, "executable", str(interpreter))
+    report = peers.run(1, str(interpreter), 2000, 5000)
+    monkeypatch.undo()
+    check("peers", report)
+    assert report.results["ds_td3_steps_per_second"] == 500
+    assert report.results["ds_td3_over_sbx_td3"] == report.results["ds_sac_over_sbx_sac"] == 2.5
+    assert report.results["peer_versions"] == "sbx-rl 0.0"
+
+
+def test_a_loop_of_ours_and_of_a_peer_begin_to_count_at_one_step():
+    # The first row of training, every 5,000 steps, that comes after 2,000 updates and 1,000 steps.
+    assert peers.round_up(2000, 5000) + 1000 == 5000
+    assert peers.round_up(4000, 5000) + 1000 == 5000
+    assert peers.round_up(4001, 5000) + 1000 == 10_000
+
+
+def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
+    """With one benchmark run as it is and made-up figures for the others."""
+    aimed = {aim.key: 1.5 for aim in document.AIMS}
+    machine = {"commit": "abc", "cpu": "a CPU", "cores": 2, "versions": {"jax": "0"}}
+    machine |= {"device": "cpu cpu", "threads": None}
+    measure, asked = document.measure, {}
+
+    def stand_in(name, flags):
+        asked[name] = flags
+        if name == "selection":
+            return measure(name, ["--repetitions=1", "--calls=1", "--size=8"])
+        return f"{name}: of {name}\ntable of {name}", {**aimed, "machine": machine}
+
+    monkeypatch.setattr(document, "measure", stand_in)
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{document.BEGIN}\nold\n{document.END}\nafter\n")
+    document.run(str(page), None, "cpu", None)
+    text = page.read_text()
+    assert asked.keys() == BENCHMARKS.keys() - {"document", "peers"}
+    assert asked["update"] == ["--device=cpu"] and "--threads=1" in asked["export"]
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert (
+        "at commit abc" in text
+        and "2 cores, on cpu with all threads; jax 0" in text
+        and "table of update" in text
+        and "8x8, 32 kept" in text
+    )
+    assert "| at least 0.9 | 1.5 | yes |" in text and "not measured" in text
+
+    monkeypatch.setattr(document, "find_interpreter", lambda python: None)
+    document.run(str(page), "some/python", "cpu", 1)
+    assert (
+        asked["peers"] == ["--python=some/python", "--threads=1"]
+        and "not measured" not in page.read_text()
+    )
+
+
+def test_a_benchmark_that_fails_writes_nothing(monkeypatch, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(f"{document.BEGIN}\nold\n{document.END}\n")
+    with pytest.raises(UsageError, match="--python=/none cannot be run"):
+        document.run(str(page), "/none", "cpu", None)
+    with pytest.raises(MeasurementError, match="--size=1 failed: --size must be"):
+        document.measure("selection", ["--size=1"])
+    monkeypatch.setattr(document, "measure", lambda name, flags: ("", {}))
+    with pytest.raises(KeyError):
+        document.run(str(page), None, "cpu", None)
+    assert "old" in page.read_text()
+
+
+ASKS = """
+import pathlib, signal, sys
+from experiments.bench.command import end_by_exception
+from experiments.bench.measure import ask
+
+signal.signal(signal.SIGTERM, end_by_exception)
+tells = f"import os, time; print(os.getpid(), file=open({sys.argv[1]!r}, 'w'), flush=True)"
+ask([sys.executable, "-c", f"{tells}; time.sleep(60)"], pathlib.Path())
+"""
+
+
+def test_a_process_that_is_measured_ends_with_the_one_that_asks(tmp_path):
+    started = tmp_path / "started"
+    process = subprocess.Popen([sys.executable, "-c", ASKS, str(started)], cwd=ROOT)
+    while not (started.exists() and started.read_text().endswith("\n")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait() == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
