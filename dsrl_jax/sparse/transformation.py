@@ -87,16 +87,16 @@ def sparsify(
         `update`, for params that it cannot make sparse.
     """
     plan = Plan(
-        sparsity,
-        density,
-        distribution,
-        rules,
-        drop_fraction,
-        period,
-        last_step,
-        momentum_decay,
-        is_sparse,
-        stacked_axes,
+        sparsity=sparsity,
+        density=density,
+        distribution=distribution,
+        rules=rules,
+        drop_fraction=drop_fraction,
+        period=period,
+        last_step=last_step,
+        momentum_decay=momentum_decay,
+        is_sparse=is_sparse,
+        stacked_axes=stacked_axes,
     )
     check_plan(plan)
     inner = optax.with_extra_args_support(inner)

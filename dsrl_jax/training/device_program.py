@@ -20,7 +20,7 @@ from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.evaluation import SEED_OFFSET
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
-from dsrl_jax.training.member_update import Carry, mark_frozen, train
+from dsrl_jax.training.member_update import Carry, mark_frozen, update_members
 from dsrl_jax.training.program import make_keys, unpack
 
 
@@ -175,7 +175,7 @@ def _train(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> Wo
         packed = _sample(run, keys, world.rows, added, done + count)
         batch = unpack(packed, run.spaces)
         given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
-        return train(*given, freezes=run.freezes)
+        return update_members(*given, freezes=run.freezes)
 
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)

@@ -27,7 +27,7 @@ class Carry(NamedTuple):
     bad_update: Int[Array, " members"]
 
 
-def train(
+def update_members(
     agent: Agent,
     members: int,
     keys: PRNGKeyArray,

@@ -17,7 +17,7 @@ from dsrl_jax.sparse import count_connections
 from dsrl_jax.training.compact import compact, expand
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
-from dsrl_jax.training.member_update import Carry, train
+from dsrl_jax.training.member_update import Carry, update_members
 
 
 class Keys(NamedTuple):
@@ -186,7 +186,7 @@ def _step(
     env_step: Array,
 ) -> tuple[Carry, Array]:
     batch = unpack(packed, members.spaces)
-    carry = train(
+    carry = update_members(
         members.agent,
         members.size,
         keys.update,

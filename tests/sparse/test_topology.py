@@ -10,7 +10,9 @@ import pytest
 
 from dsrl_jax import sparse
 from dsrl_jax.sparse.numbers import round_share
+from dsrl_jax.sparse.topology import keep_largest_from
 from tests import reference
+from tests.sorting import sorts
 
 # Shares at which rounding does not decide: of every count up to 140,000 their floors in float32
 # (the code), in float64 and in decimals (the reference) are the same numbers.
@@ -337,24 +339,19 @@ def test_a_target_that_diverged_shows_it(ties):
 
 
 def test_nothing_sorts(key):
-    arguments = key, jnp.zeros((256, 256)), jnp.ones((256, 256), bool), 0.05
+    arguments = key, jnp.zeros((256, 256)), jnp.ones((256, 256), bool), jnp.float32(0.05)
     for function in [
         sparse.drop_and_grow,
         partial(sparse.drop_and_grow, rules=sparse.OFFICIAL),
         lambda key, kernel, mask, _: sparse.keep_largest(kernel, sparse.count_true(mask)),
         lambda key, kernel, mask, _: sparse.keep_largest(kernel, 9, ties="strict"),
         lambda key, kernel, mask, share: sparse.random_mask(key, mask.shape, share, exact=True),
+        lambda key, kernel, mask, near: keep_largest_from(near, kernel, 9),
     ]:
-        assert not sorts(function, arguments)
+        assert not sorts(function, *arguments)
     # What it looks for is there in a program that sorts:
-    assert sorts(lambda key, kernel, mask, _: jnp.sort(kernel), arguments)
-    assert sorts(lambda key, kernel, mask, _: jax.lax.top_k(kernel, 9), arguments)
-
-
-def sorts(function, arguments):
-    traced = jax.jit(function).trace(*arguments)
-    program = f"{traced.jaxpr}\n{traced.lower().as_text()}"
-    return "sort" in program or "top_k" in program
+    assert sorts(lambda key, kernel, mask, _: jnp.sort(kernel), *arguments)
+    assert sorts(lambda key, kernel, mask, _: jax.lax.top_k(kernel, 9), *arguments)
 
 
 # --- First topology ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dsrl_jax import sparse
 from tests.branches import branch_conditions
+from tests.sorting import sorts
 from tests.sparse import reference_rules as slow
 from tests.sparse.sparsify_cases import (
     EXACT,
@@ -237,6 +238,20 @@ def test_groups_hold_at_the_start_and_after_adaptations():
     for _, _, (_, state) in train(optimizer, random_tree(jax.random.key(9)), steps=1):
         # λ (n_in + n_out) / (n_in n_out) of nine inputs
         assert (masks_of(state)[0].sum(axis=0) == round(2 * (9 + 7) / 7)).all()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        *({"rules": rules} for rules in (sparse.PAPER, sparse.RIGL, sparse.SNFS, sparse.STATIC)),
+        {"rules": sparse.SET._replace(groups=sparse.n_of_m(2, 3)), "sparsity": None},
+        {"sparsity": sparse.Gradual(final=0.75, begin=3, end=6)},
+    ],
+    ids=["paper", "rigl", "snfs", "static", "n_of_m", "gradual"],
+)
+def test_no_update_sorts(settings):
+    optimizer, params = make(**settings), random_tree(jax.random.key(9))
+    assert not sorts(optimizer.update, params, optimizer.init(params), params)
 
 
 def test_gradual_pruning_starts_dense_and_follows_the_polynomial():
