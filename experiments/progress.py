@@ -44,7 +44,7 @@ class Progress:
             self.bar.close()
 
     def _start(self, env_step: int) -> None:
-        self.started, self.first = time.perf_counter(), env_step
+        self.told = time.perf_counter(), env_step
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.steps, initial=env_step, unit="step", dynamic_ncols=True)
 
@@ -56,9 +56,11 @@ class Progress:
             self.bar.update(env_step - self.bar.n)
             return
         if evaluated:
-            seconds = time.perf_counter() - self.started
+            # Since the last line: random steps, and what is compiled, are no measure of the rest.
+            (before, first), self.told = self.told, (time.perf_counter(), env_step)
+            seconds = self.told[0] - before
             facts = [f"{name} {value}" for name, value in shown.items()]
-            if done := env_step - self.first:
+            if done := env_step - first:
                 minutes = (self.steps - env_step) * seconds / done / 60
                 facts = [f"{done / seconds:.0f} steps/s", f"{minutes:.1f} minutes left", *facts]
             line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])

@@ -8,6 +8,18 @@ EVALUATION = {"kind": "evaluation", "env_step": 5, "return_mean": 1.5}
 TRAINING = {"kind": "training", "env_step": 5, "actor_connections": 3, "critics_connections": 2}
 
 
+def test_the_rate_is_that_since_the_line_before(monkeypatch, capsys):
+    """A hundred random steps in a second, then ten in two: 90 more take 18 seconds."""
+    clock = iter([0.0, 1.0, 3.0])
+    monkeypatch.setattr("experiments.progress.time.perf_counter", lambda: next(clock))
+    progress = Progress(steps=200, members=1, dense_weights=10)
+    progress.show({"kind": "start", "env_step": 0})
+    for step in (100, 110):
+        progress.show(EVALUATION | {"env_step": step})
+    *_, line = capsys.readouterr().err.splitlines()
+    assert "110 of 200, 5 steps/s, 0.3 minutes left" in line
+
+
 @pytest.mark.parametrize("begins", [0, 4])
 def test_a_line_is_in_one_order_whether_a_run_begins_or_continues(begins, capsys):
     progress = Progress(steps=10, members=1, dense_weights=10)
