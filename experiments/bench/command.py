@@ -139,12 +139,11 @@ HELP = {
     "random_steps": "before the first update",
     "stored": "transitions in the replay, one or more",
     "period": "transitions between two checkpoints",
-    "python": "the interpreter of an environment that has sbx-rl; without it, told how to make one",
+    "python": "the interpreter of an environment that has sbx-rl; peers tells how to make one",
     "path": "a file of the clone, with the two marks between which it is written",
     "warm_up": "updates before those measured; more, so that steps of both begin at one",
 }
 
-DENSE = ("td3", "sac")
 WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
 MEMBERS = {"cpu": "1,2,4,8"}
 MEMBERS_ELSEWHERE = ",".join(str(2**power) for power in range(13))
@@ -246,9 +245,6 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
         raise UsageError(
             f"--device must be cpu for peers, which SBX is run on, got {values.device}"
         )
-    if name == "scale" and options["algo"] in DENSE:
-        sparse = ", ".join(algo for algo in ALGORITHMS if algo not in DENSE)
-        raise UsageError(f"--algo must be one of {sparse}, got {options['algo']}")
     for flag in options.keys() & set(WHOLE_NUMBERS):
         options[flag] = parse_value(flag, tuple[int, ...], options[flag])
         if min(options[flag]) < 1:
@@ -262,6 +258,9 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
         options[flag] = tuple(options[flag].split(","))
     for algo in options.get("algos", [options["algo"]] if "algo" in options else []):
         check_choice("algo", algo, ALGORITHMS)
+    sparse = [algo for algo, (_, topology) in ALGORITHMS.items() if topology != "dense"]
+    if name == "scale" and options["algo"] not in sparse:
+        raise UsageError(f"--algo must be one of {', '.join(sparse)}, got {options['algo']}")
     if envs := options.get("envs", [options["env"]] if "env" in options else []):
         from dsrl_jax.envs import catalog
 
