@@ -47,7 +47,13 @@ BENCHMARKS = {
     ),
     "members": Benchmark(
         "seed-updates a second and memory of several members in one program; cost of adapting",
-        {"repetitions": 3, "updates": 100, "members": None, "hidden_sizes": "256,256"},
+        {
+            "repetitions": 3,
+            "updates": 100,
+            "adaptation_period": 1000,
+            "members": None,
+            "hidden_sizes": "256,256",
+        },
     ),
     "scale": Benchmark(
         "an update's time and memory by width and sparsity against dense; a replay's memory",
@@ -124,6 +130,7 @@ HELP = {
     "updates": "in one repetition; 1000 have one adaptation among them",
     "steps": "in one repetition",
     "calls": "in one repetition",
+    "adaptation_period": "updates in one repetition of DS-TD3 with one adaptation and with none",
     "size": "of a square kernel, at least 2",
     "sparsities": "shares of weights that are absent, one or more",
     "layers": "square kernels",

@@ -16,19 +16,22 @@ from experiments.bench.measure import (
 from experiments.bench.workload import Memory, Scan, agent_config, compile_scan, scan_side
 
 DENSE, SPARSE = "td3", "ds_td3"
-# Updates between two adaptations: the paper's, which the measured updates have one of, and so many
-# that they have none.
-PERIOD, NEVER = 1_000, 10**9
+NEVER = 10**9  # updates between two adaptations: those measured have none
 
 Place = tuple[str, int]  # method and members
 
 
 def run(
-    repetitions: int, updates: int, members: tuple[int, ...], hidden_sizes: tuple[int, ...]
+    repetitions: int,
+    updates: int,
+    adaptation_period: int,
+    members: tuple[int, ...],
+    hidden_sizes: tuple[int, ...],
 ) -> Report:
     """Measures dense and DS-TD3 in turn, at each number of members that fits into the memory.
 
-    Beside the smaller numbers, that is: all of them stay there, to be measured in turn.
+    Beside the smaller numbers, that is: all of them stay there, to be measured in turn. Then
+    DS-TD3 with one adaptation in a period's updates and with none.
     """
     configs = {algo: agent_config(algo, hidden_sizes) for algo in (DENSE, SPARSE)}
     scans: dict[Place, Scan] = {}
@@ -51,12 +54,12 @@ def run(
     together = members[min(1, len(members) - 1)]
     periods = {
         period: scan_side(
-            compile_scan(agent_config(SPARSE, hidden_sizes, period), PERIOD, together)
+            compile_scan(agent_config(SPARSE, hidden_sizes, period), adaptation_period, together)
         )
-        for period in (PERIOD, NEVER)
+        for period in (adaptation_period, NEVER)
     }
     each = {
-        period: [taken / PERIOD for taken in found]
+        period: [taken / adaptation_period for taken in found]
         for period, found in in_turn(periods, repetitions).items()
     }
     memories = {place: scan.memory for place, scan in scans.items()}
@@ -88,18 +91,19 @@ def tell_periods(seconds: dict[int, list[float]], members: int) -> Report:
     """The report of what an update of all members takes, by the adaptation's period.
 
     Args:
-      seconds: by the period, those of an update, repeated.
+      seconds: by the period, those of an update, repeated; `NEVER` is the second one.
     """
-    of_never = ratio(seconds[PERIOD], seconds[NEVER])
+    period = next(iter(seconds))
+    of_never = ratio(seconds[period], seconds[NEVER])
     rows = [
-        [f"{period:,}", *spread([1e3 * each for each in taken])]
-        for period, taken in seconds.items()
+        [f"{each:,}", *spread([1e3 * update for update in taken])]
+        for each, taken in seconds.items()
     ]
     rows[0].append(f"{of_never:.3f}")
     head = [f"{SPARSE}, {members} members, period", "ms an update", "lowest", "highest"]
     head.append(f"of {NEVER:,}")
-    results = {f"period_{PERIOD}_over_{NEVER}": of_never}
-    samples = {f"period_{period}_seconds": taken for period, taken in seconds.items()}
+    results = {f"period_{period}_over_{NEVER}": of_never}
+    samples = {f"period_{each}_seconds": taken for each, taken in seconds.items()}
     tables = (table(head, [[*row, ""][:5] for row in rows]),)
     return Report(tables, medians(samples) | results, samples)
 
