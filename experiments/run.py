@@ -25,6 +25,7 @@ from experiments.machine import (
     check_device,
     choose_device,
     conditions,
+    keep_compiled_programs,
     keep_freed_memory,
 )
 from experiments.run_directory import (
@@ -219,6 +220,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         **command,
     }
     keep_freed_memory()
+    keep_compiled_programs(plan.threads)
     return trainer.train(experiment, spaces, directory, config, here | command, plan.devices)
 
 

@@ -30,6 +30,7 @@ from experiments.machine import (
     check_device,
     choose_device,
     conditions,
+    keep_compiled_programs,
     keep_freed_memory,
 )
 from experiments.run_directory import RunDirectory, check_directory, is_finished, read_starts
@@ -253,6 +254,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     here = conditions(values.device, plan.threads, values.deterministic, plan.question.backend)
     command = {"command": shlex.join(arguments)}
     keep_freed_memory()
+    keep_compiled_programs(plan.threads)
     experiments = [joined(batch) for batch in plan.batches]
     progress = SweepProgress([(len(one.seeds), one.loop.steps) for one in experiments])
     try:

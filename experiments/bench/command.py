@@ -12,7 +12,13 @@ from absl import flags
 from dsrl_jax.presets import ALGORITHMS, check_choice
 from experiments.bench.measure import MeasurementError, Report
 from experiments.flags import help_text, parse
-from experiments.machine import check_device, choose_device, describe_machine, keep_freed_memory
+from experiments.machine import (
+    check_device,
+    choose_device,
+    describe_machine,
+    keep_compiled_programs,
+    keep_freed_memory,
+)
 from experiments.values import UsageError, parse_value
 
 
@@ -180,6 +186,7 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     keep_freed_memory()
+    keep_compiled_programs(values.threads)
     print(f"{name}: {BENCHMARKS[name].summary}", flush=True)
     benchmark: Callable[..., Report] = importlib.import_module(f"experiments.bench.{name}").run
     signal.signal(signal.SIGTERM, end_by_exception)

@@ -1,5 +1,6 @@
 """Every benchmark measures, tiny, and finds what its aims ask for; nothing here tells how fast."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -101,8 +102,12 @@ def test_evaluation(quick_loops):
     check("evaluation", evaluation.run(1, 20, 1, (ENV,), "td3", SIZES), halfcheetah=ENV)
 
 
-def test_startup():
+def test_startup(monkeypatch, tmp_path):
+    """The second start asks for the program that the first one kept: there is no other."""
+    kept = contextlib.nullcontext(tmp_path)
+    monkeypatch.setattr(startup.tempfile, "TemporaryDirectory", lambda: kept)
     check("startup", startup.run(1, ENV, "td3", 20, 1, SIZES, "cpu"))
+    assert len(list(tmp_path.glob("cache_1/dsrl_jax/*/jit__step-*"))) == 1
 
 
 PEER = """#!{python}
