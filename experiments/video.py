@@ -15,6 +15,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tqdm import tqdm
+
 from experiments.values import UsageError
 
 if TYPE_CHECKING:
@@ -118,13 +120,17 @@ def _record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple
     from dsrl_jax.training.evaluation import SEED_OFFSET
 
     total, length, ended = 0.0, 0, False
-    with _open(path, environment.metadata.get("render_fps", 30)) as writer:
+    rate = environment.metadata.get("render_fps", 30)
+    most = environment.spec.max_episode_steps if environment.spec else None
+    # disable=None: a bar on a terminal alone.
+    with _open(path, rate) as writer, tqdm(total=most, unit="step", disable=None) as bar:
         observation, _ = environment.reset(seed=policy.seed + SEED_OFFSET)
         writer.append_data(_draw(environment))
         while not ended:
             observation, reward, terminated, truncated, _ = environment.step(policy(observation))
             writer.append_data(_draw(environment))
             total, length = total + float(reward), length + 1
+            bar.update()
             ended = terminated or truncated
     return total, length
 

@@ -96,12 +96,12 @@ def tell_periods(seconds: dict[int, list[float]], members: int) -> Report:
     period = next(iter(seconds))
     of_never = ratio(seconds[period], seconds[NEVER])
     rows = [
-        [f"{each:,}", *spread([1e3 * update for update in taken])]
+        ["never" if each == NEVER else f"{each:,}", *spread([1e3 * update for update in taken])]
         for each, taken in seconds.items()
     ]
     rows[0].append(f"{of_never:.3f}")
     head = [f"{SPARSE}, {members} members, period", "ms an update", "lowest", "highest"]
-    head.append(f"of {NEVER:,}")
+    head.append("of never")
     results = {f"period_{period}_over_{NEVER}": of_never}
     samples = {f"period_{each}_seconds": taken for each, taken in seconds.items()}
     tables = (table(head, [[*row, ""][:5] for row in rows]),)
