@@ -4,7 +4,7 @@ ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 # What `make bench` measures, and of it what ends in under ten minutes on two idle cores; `peers`
 # needs an environment of its own.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
-BENCH_update = --repetitions=3 --updates=500 --algos=td3,ds_td3,sac,ds_sac
+BENCH_update = --repetitions=2 --algos=td3,ds_td3,sac,ds_sac
 BENCH_loop = --algos=ds_td3 --steps=300
 BENCH_members = --members=1,2 --adaptation_period=250
 BENCH_sparsify = --repetitions=5

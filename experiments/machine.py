@@ -91,26 +91,33 @@ def keep_freed_memory() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
-def keep_compiled_programs(threads: int | None) -> None:
+def keep_compiled_programs() -> None:
     """Lets later starts load what this one compiles, in less than half of the time.
 
     In the user's cache directory, unless JAX_COMPILATION_CACHE_DIR names another one; where that
     cannot be written, nothing is kept. JAX tells programs apart by processor, libraries and flags,
-    but not by the threads that it splits their loops among.
+    but not by the threads that XLA splits their loops among.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    import jax
-
+    threads = os.environ.get("PJRT_NPROC") or os.environ.get("NPROC") or cores()
     try:
-        caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        directory = caches / "dsrl_jax" / f"compiled_for_{threads or cores()}_threads"
-        directory.mkdir(parents=True, exist_ok=True)
+        named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        caches = named if named.is_absolute() else Path.home() / ".cache"
+        directory = caches / "dsrl_jax" / f"compiled_for_{threads}_threads"
+        directory.mkdir(0o700, parents=True, exist_ok=True)
     except (OSError, RuntimeError):  # RuntimeError: no home.
         return
-    if os.access(directory, os.W_OK):
-        jax.config.update("jax_compilation_cache_dir", str(directory))
+    if not os.access(directory, os.W_OK):
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM)
+    # What XLA tries out on a GPU, and would keep beside, is not told apart by flags:
+    # --deterministic would take over what another run found.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def library_versions(backend: str = "gymnasium") -> dict[str, str]:

@@ -220,7 +220,10 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         **command,
     }
     keep_freed_memory()
-    keep_compiled_programs(plan.threads)
+    # Of processes that compile together, all compile or none does: on GPUs they share the search
+    # for the fastest kernels, and would wait for one that loads a program.
+    if not values.distributed:
+        keep_compiled_programs()
     return trainer.train(experiment, spaces, directory, config, here | command, plan.devices)
 
 

@@ -254,7 +254,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     here = conditions(values.device, plan.threads, values.deterministic, plan.question.backend)
     command = {"command": shlex.join(arguments)}
     keep_freed_memory()
-    keep_compiled_programs(plan.threads)
+    keep_compiled_programs()
     experiments = [joined(batch) for batch in plan.batches]
     progress = SweepProgress([(len(one.seeds), one.loop.steps) for one in experiments])
     try:

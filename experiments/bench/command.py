@@ -16,7 +16,6 @@ from experiments.machine import (
     check_device,
     choose_device,
     describe_machine,
-    keep_compiled_programs,
     keep_freed_memory,
 )
 from experiments.values import UsageError, parse_value
@@ -186,7 +185,6 @@ def main(arguments: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     keep_freed_memory()
-    keep_compiled_programs(values.threads)
     print(f"{name}: {BENCHMARKS[name].summary}", flush=True)
     benchmark: Callable[..., Report] = importlib.import_module(f"experiments.bench.{name}").run
     signal.signal(signal.SIGTERM, end_by_exception)

@@ -20,7 +20,7 @@ from experiments.bench.measure import (
 
 ROOT = Path(__file__).parents[2]
 STARTS = ("first", "second")  # with an empty cache; with what the first one left
-OVERRULING = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+OVERRULING = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")  # of the default
 
 
 def run(

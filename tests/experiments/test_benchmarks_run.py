@@ -1,6 +1,5 @@
 """Every benchmark measures, tiny, and finds what its aims ask for; nothing here tells how fast."""
 
-import contextlib
 import json
 import os
 import subprocess
@@ -102,12 +101,19 @@ def test_evaluation(quick_loops):
     check("evaluation", evaluation.run(1, 20, 1, (ENV,), "td3", SIZES), halfcheetah=ENV)
 
 
-def test_startup(monkeypatch, tmp_path):
-    """The second start asks for the program that the first one kept: there is no other."""
-    kept = contextlib.nullcontext(tmp_path)
-    monkeypatch.setattr(startup.tempfile, "TemporaryDirectory", lambda: kept)
+def test_startup(monkeypatch):
+    """The second start asks for the program that the first one kept, and for no other."""
+    start, kept = startup.seconds_to_first_update, []
+
+    def watched(arguments, run_directory, cache):
+        seconds = start(arguments, run_directory, cache)
+        kept.append([file.name for file in cache.glob("dsrl_jax/*/jit__step-*")])
+        return seconds
+
+    monkeypatch.setattr(startup, "seconds_to_first_update", watched)
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # However small.
     check("startup", startup.run(1, ENV, "td3", 20, 1, SIZES, "cpu"))
-    assert len(list(tmp_path.glob("cache_1/dsrl_jax/*/jit__step-*"))) == 1
+    assert len(kept[0]) == 1 and kept[0] == kept[1]
 
 
 PEER = """#!{python}
