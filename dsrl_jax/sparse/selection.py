@@ -100,6 +100,15 @@ def count_true(marks: Bool[Array, "..."]) -> Int[Array, ""]:
     return jnp.sum(partial, dtype=jnp.int32) + jnp.sum(rest, dtype=jnp.int32)
 
 
+def keep_marked(weights: Float[Array, "..."], marks: Bool[Array, "..."]) -> Float[Array, "..."]:
+    """Weights where marked, else 0.
+
+    Of their bits, which `select_strongest` reads: chosen from the floats themselves, these and
+    their bits would be two arrays in memory.
+    """
+    return lax.bitcast_convert_type(jnp.where(marks, _bits(weights), 0), weights.dtype)
+
+
 def _checked(scores: Array, candidates: Array) -> Array:
     if scores.shape != candidates.shape:
         raise ValueError(
@@ -144,10 +153,11 @@ def _split_ties(
 ) -> Array:
     """What the threshold marks; too many tie at it: those at the lowest positions."""
     threshold, size = found.low, math.prod(shape)
-    position = jnp.arange(size, dtype=jnp.int32).reshape(shape)
 
+    # Positions are made where they are compared: one array of them for all would be written each
+    # time, for a branch that is hardly ever taken.
     def with_ties_before(end: Array) -> Array:
-        return above(threshold) | (at_least(threshold) & (position < -end))
+        return above(threshold) | (at_least(threshold) & (_positions(shape) < -end))
 
     every_tie = jnp.int32(-size)
 
@@ -156,6 +166,14 @@ def _split_ties(
         return search(_counted(with_ties_before), ties, count).low
 
     return with_ties_before(lax.cond(found.marked > count, split, lambda: every_tie))
+
+
+def _positions(shape: tuple[int, ...]) -> Array:
+    """Flat indices, int32, from those of each axis: a reshaped `arange` compiles to divisions."""
+    position = jnp.zeros(shape, jnp.int32)
+    for axis, size in enumerate(shape):
+        position = position * size + lax.broadcasted_iota(jnp.int32, shape, axis)
+    return position
 
 
 def _counted(marks: Marks) -> Marks:

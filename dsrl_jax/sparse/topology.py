@@ -26,7 +26,12 @@ from dsrl_jax.sparse.rules import (
     grow_strongest,
     select_random,
 )
-from dsrl_jax.sparse.selection import count_true, select_largest, select_strongest
+from dsrl_jax.sparse.selection import (
+    count_true,
+    keep_marked,
+    select_largest,
+    select_strongest,
+)
 
 TargetTies = Literal["exact", "strict"]
 
@@ -170,7 +175,7 @@ def keep_largest_from(
         removed = (kernel != 0) & ~kept
         # Negated, so that NaN stays, as it does where ties are split.
         kept &= ~(magnitude <= jnp.max(jnp.where(removed, magnitude, 0), initial=0))
-    return jnp.where(kept, kernel, 0), threshold
+    return keep_marked(kernel, kept), threshold
 
 
 def _grow(
