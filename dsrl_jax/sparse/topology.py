@@ -26,12 +26,7 @@ from dsrl_jax.sparse.rules import (
     grow_strongest,
     select_random,
 )
-from dsrl_jax.sparse.selection import (
-    count_true,
-    keep_marked,
-    select_largest,
-    select_strongest,
-)
+from dsrl_jax.sparse.selection import count_true, keep_marked, select_largest, select_strongest
 
 TargetTies = Literal["exact", "strict"]
 

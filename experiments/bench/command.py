@@ -12,12 +12,7 @@ from absl import flags
 from dsrl_jax.presets import ALGORITHMS, check_choice
 from experiments.bench.measure import MeasurementError, Report
 from experiments.flags import help_text, parse
-from experiments.machine import (
-    check_device,
-    choose_device,
-    describe_machine,
-    keep_freed_memory,
-)
+from experiments.machine import check_device, choose_device, describe_machine, keep_freed_memory
 from experiments.values import UsageError, parse_value
 
 

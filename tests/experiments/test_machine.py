@@ -58,12 +58,24 @@ def test_what_the_user_says_of_them_holds(told, monkeypatch):
     assert not told
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(told, monkeypatch, tmp_path):
+def test_in_a_directory_that_is_not_to_be_written_nothing_is_kept(told, monkeypatch):
     monkeypatch.setattr(os, "access", lambda directory, mode: False)
     machine.keep_compiled_programs()
     assert not told
-    monkeypatch.undo()
+
+
+def test_where_no_directory_can_be_made_nothing_is_kept(told, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    machine.keep_compiled_programs()
+    assert not told
+
+
+def test_without_a_home_nothing_is_kept(told, monkeypatch):
+    def fail():
+        raise RuntimeError("no home")
+
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    monkeypatch.setattr(machine.Path, "home", fail)
     machine.keep_compiled_programs()
     assert not told
