@@ -7,6 +7,7 @@ guess, and the search (`threshold.py`) stops as soon as the count is the one ask
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -100,6 +101,7 @@ def count_true(marks: Bool[Array, "..."]) -> Int[Array, ""]:
     return jnp.sum(partial, dtype=jnp.int32) + jnp.sum(rest, dtype=jnp.int32)
 
 
+@jax.custom_jvp
 def keep_marked(weights: Float[Array, "..."], marks: Bool[Array, "..."]) -> Float[Array, "..."]:
     """Weights where marked, else 0.
 
@@ -107,6 +109,15 @@ def keep_marked(weights: Float[Array, "..."], marks: Bool[Array, "..."]) -> Floa
     their bits would be two arrays in memory.
     """
     return lax.bitcast_convert_type(jnp.where(marks, _bits(weights), 0), weights.dtype)
+
+
+@keep_marked.defjvp
+def _keep_marked_tangent(
+    primals: tuple[Array, Array], tangents: tuple[Array, Array]
+) -> tuple[Array, Array]:
+    """That of the weights which are kept; bits alone have none."""
+    weights, marks = primals
+    return keep_marked(weights, marks), jnp.where(marks, tangents[0], 0)
 
 
 def _checked(scores: Array, candidates: Array) -> Array:

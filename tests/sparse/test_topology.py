@@ -331,6 +331,14 @@ def test_vmap_of_keep_largest_equals_a_loop(rng, ties):
 
 
 @pytest.mark.parametrize("ties", ["exact", "strict"])
+def test_the_derivative_of_keep_largest_is_that_of_a_select(rng, ties):
+    kernel, slopes = rng.normal(size=(2, 8, 9)).astype(np.float32)
+    gradient = jax.grad(lambda kernel: (slopes * sparse.keep_largest(kernel, 20, ties=ties)).sum())
+    kept = keep_largest(kernel, 20, ties=ties) != 0
+    np.testing.assert_array_equal(gradient(kernel), np.where(kept, slopes, 0))
+
+
+@pytest.mark.parametrize("ties", ["exact", "strict"])
 def test_a_target_that_diverged_shows_it(ties):
     """NaN counts as larger than infinity: it must not turn into a 0 that looks well."""
     kernel = jnp.array([1.0, 2.0, jnp.nan, 3.0, 0.5])
