@@ -121,7 +121,7 @@ BENCHMARKS = {
     ),
     "document": Benchmark(
         "all of these, written into docs/performance.md; peers where --python is given",
-        {"path": "docs/performance.md", "python": None},
+        {"path": "docs/performance.md", "python": None, "kept": "runs/bench"},
     ),
 }
 
@@ -148,6 +148,8 @@ HELP = {
     "period": "transitions between two checkpoints",
     "python": "the interpreter of an environment that has sbx-rl; peers tells how to make one",
     "path": "a file of the clone, with the two marks between which it is written",
+    "kept": "a folder of the clone where tables wait for the last one; the same command goes on "
+    "from there, on the same machine at the same commit",
     "warm_up": "updates before those measured; more, so that steps of both begin at one",
 }
 

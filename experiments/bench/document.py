@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.training.seals import write_whole
 from experiments.bench.command import BENCHMARKS
-from experiments.bench.measure import Report, ask, show
+from experiments.bench.measure import MeasurementError, Report, ask, show
 from experiments.bench.peers import find_interpreter
+from experiments.machine import describe_machine
 from experiments.values import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -48,15 +49,18 @@ AIMS = (
 FLAGS = {"export": ["--threads=1"]}
 
 
-def run(path: str, python: str | None, device: str, threads: int | None) -> Report:
+def run(path: str, python: str | None, device: str, threads: int | None, kept: str) -> Report:
     """Measures everything and writes it between the two marks of a file.
 
     Each benchmark has a process of its own, as one that has compiled much is slower. It tells on
     stderr which one is measured.
 
+    Args:
+      kept: a folder where what is measured waits until all is; the same command, on the same
+        machine at the same commit, goes on from there.
     Raises:
       UsageError: if the file has no such marks, or the interpreter no SBX.
-      MeasurementError: if a benchmark fails; nothing is written then.
+      MeasurementError: if a benchmark fails; the file is as it was then, what is measured is kept.
     """
     place = ROOT / path
     before, after = _around(place)
@@ -67,12 +71,32 @@ def run(path: str, python: str | None, device: str, threads: int | None) -> Repo
     for name in BENCHMARKS:
         if name == "document" or (name == "peers" and not python):
             continue
-        print(f"measuring {name}", file=sys.stderr, flush=True)
         where = f"--python={python}" if name == "peers" else f"--device={device}"
         given = [f"--threads={threads}"] if threads else FLAGS.get(name, [])
-        printed[name], found[name] = measure(name, [where, *given])
+        printed[name], found[name] = measure_once(name, [where, *given], ROOT / kept)
     write_whole(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
+    for name in found:
+        _place_of(name, ROOT / kept).unlink()
     return Report((aims_table(found), f"written into {path}"), {}, {})
+
+
+def measure_once(name: str, flags: list[str], kept: Path) -> tuple[str, Mapping[str, Any]]:
+    """As `measure`, or what is kept of that, by these flags on this machine at this commit."""
+    place, now = _place_of(name, kept), describe_machine()
+    if place.exists():
+        held = json.loads(place.read_text())
+        machine = held["found"]["machine"]
+        if held["flags"] == flags and all(machine[key] == value for key, value in now.items()):
+            print(f"{name} is measured, by {place}", file=sys.stderr, flush=True)
+            return held["printed"], held["found"]
+    print(f"measuring {name}", file=sys.stderr, flush=True)
+    try:
+        printed, found = measure(name, flags)
+    except MeasurementError as error:
+        raise MeasurementError(f"{error}; {kept} keeps what is measured") from error
+    kept.mkdir(parents=True, exist_ok=True)
+    write_whole(place, json.dumps({"flags": flags, "printed": printed, "found": found}))
+    return printed, found
 
 
 def measure(name: str, flags: list[str]) -> tuple[str, Mapping[str, Any]]:
@@ -112,6 +136,10 @@ def aims_table(found: Mapping[str, Mapping[str, Any]]) -> str:
         kept = value < aim.bound if aim.is_most else value >= aim.bound
         lines.append(f"| {aim.text} | {bound} | {show(value)} | {'yes' if kept else '**no**'} |")
     return "\n".join(lines)
+
+
+def _place_of(name: str, kept: Path) -> Path:
+    return kept / f"{name}.json"
 
 
 def _around(place: Path) -> tuple[str, str]:

@@ -29,7 +29,9 @@ HOW = (
 )
 VERSIONS = """
 from importlib import metadata
+import gymnasium
 import sbx
+gymnasium.make("HalfCheetah-v5")
 names = ("sbx-rl", "stable-baselines3", "jax", "flax", "gymnasium", "mujoco", "numpy")
 print(", ".join(f"{name} {metadata.version(name)}" for name in names))
 """
@@ -72,7 +74,7 @@ def round_up(warm_up: int, steps: int) -> int:
 
 
 def find_interpreter(python: str | None) -> tuple[str, str]:
-    """The interpreter, and the versions of what it computes with, once it has imported SBX.
+    """The interpreter, and the versions of what it computes with, once it has all that it needs.
 
     Raises:
       UsageError: how to make one.
@@ -85,7 +87,7 @@ def find_interpreter(python: str | None) -> tuple[str, str]:
     except OSError as error:
         raise UsageError(f"--python={python} cannot be run: {error.strerror}") from error
     if answer.returncode:
-        raise UsageError(f"--python={python} has no sbx-rl that can be imported; make one: {HOW}")
+        raise UsageError(f"--python={python} lacks sbx-rl or HalfCheetah-v5; make one: {HOW}")
     return interpreter, answer.stdout.splitlines()[-1]
 
 

@@ -164,7 +164,7 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     monkeypatch.setattr(document, "measure", stand_in)
     page = tmp_path / "page.md"
     page.write_text(f"before\n{document.BEGIN}\nold\n{document.END}\nafter\n")
-    document.run(str(page), None, "cpu", None)
+    document.run(str(page), None, "cpu", None, str(tmp_path))
     text = page.read_text()
     assert asked.keys() == BENCHMARKS.keys() - {"document", "peers"}
     assert asked["update"] == ["--device=cpu"] and "--threads=1" in asked["export"]
@@ -178,23 +178,68 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     assert "| at least 0.9 | 1.5 | yes |" in text and "not measured" in text
 
     monkeypatch.setattr(document, "find_interpreter", lambda python: None)
-    document.run(str(page), "some/python", "cpu", 1)
+    document.run(str(page), "some/python", "cpu", 1, str(tmp_path))
     assert (
         asked["peers"] == ["--python=some/python", "--threads=1"]
         and "not measured" not in page.read_text()
     )
 
 
+def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, tmp_path):
+    page, kept = tmp_path / "page.md", tmp_path / "kept"
+    old = f"{document.BEGIN}\nold\n{document.END}\n"
+    page.write_text(old)
+    aimed, machine = {aim.key: 1.5 for aim in document.AIMS}, document.describe_machine()
+    failing, asked = {"peers"}, []
+
+    def stand_in(name, flags):
+        asked.append(name)
+        if name in failing:
+            raise MeasurementError(f"{name} failed")
+        return f"{name}: of {name}\ntable {len(asked)}", {
+            **aimed,
+            "machine": {**machine, "threads": None},
+        }
+
+    monkeypatch.setattr(document, "measure", stand_in)
+    monkeypatch.setattr(document, "find_interpreter", lambda python: None)
+    run = partial(document.run, str(page), "some/python", "cpu", kept=str(kept))
+    with pytest.raises(MeasurementError, match="peers failed; .*kept keeps what is measured"):
+        run(None)
+    every = [name for name in BENCHMARKS if name != "document"]
+    assert asked == every and page.read_text() == old
+
+    failing.clear()
+    run(None)
+    assert asked == [*every, "peers"]
+    assert "table 1\n" in page.read_text() and not list(kept.iterdir())
+
+    failing.add("loop")
+    for change in ({"commit": "another"}, {"cpu": "another"}):
+        with pytest.raises(MeasurementError):
+            run(None)
+        asked.clear()
+        monkeypatch.setattr(document, "describe_machine", lambda change=change: machine | change)
+        with pytest.raises(MeasurementError):
+            run(None)
+        assert asked == ["update", "loop"]
+        monkeypatch.setattr(document, "describe_machine", lambda: machine)
+    asked.clear()
+    with pytest.raises(MeasurementError):
+        run(1)
+    assert asked == ["update", "loop"]
+
+
 def test_a_benchmark_that_fails_writes_nothing(monkeypatch, tmp_path):
     page = tmp_path / "page.md"
     page.write_text(f"{document.BEGIN}\nold\n{document.END}\n")
     with pytest.raises(UsageError, match="--python=/none cannot be run"):
-        document.run(str(page), "/none", "cpu", None)
+        document.run(str(page), "/none", "cpu", None, str(tmp_path))
     with pytest.raises(MeasurementError, match="--size=1 failed: --size must be"):
         document.measure("selection", ["--size=1"])
     monkeypatch.setattr(document, "measure", lambda name, flags: ("", {}))
     with pytest.raises(KeyError):
-        document.run(str(page), None, "cpu", None)
+        document.run(str(page), None, "cpu", None, str(tmp_path))
     assert "old" in page.read_text()
 
 

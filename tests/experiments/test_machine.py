@@ -58,7 +58,7 @@ def test_what_the_user_says_of_them_holds(told, monkeypatch):
     assert not told
 
 
-def test_in_a_directory_that_is_not_to_be_written_nothing_is_kept(told, monkeypatch):
+def test_in_a_directory_that_cannot_be_written_nothing_is_kept(told, monkeypatch):
     monkeypatch.setattr(os, "access", lambda directory, mode: False)
     machine.keep_compiled_programs()
     assert not told
