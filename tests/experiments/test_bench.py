@@ -117,7 +117,7 @@ def test_the_share_of_evaluations():
         (["document", "--path=none.md"], ["none.md", "cannot be read"]),
         (["peers"], ["--python", "pip install sbx-rl"]),
         (["peers", "--python=/none"], ["--python=/none", "cannot be run"]),
-        (["peers", f"--python={sys.executable}"], ["no sbx-rl", "pip install sbx-rl"]),
+        (["peers", f"--python={sys.executable}"], ["lacks sbx-rl", "pip install sbx-rl"]),
     ],
 )
 def test_refuses_in_one_line(capsys, arguments, named):
