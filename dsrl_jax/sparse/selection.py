@@ -7,7 +7,6 @@ guess, and the search (`threshold.py`) stops as soon as the count is the one ask
 
 import math
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
@@ -99,25 +98,6 @@ def count_true(marks: Bool[Array, "..."]) -> Int[Array, ""]:
     columns, rest = _columns(marks)
     partial = jnp.sum(columns, axis=0, dtype=jnp.int8)
     return jnp.sum(partial, dtype=jnp.int32) + jnp.sum(rest, dtype=jnp.int32)
-
-
-@jax.custom_jvp
-def keep_marked(weights: Float[Array, "..."], marks: Bool[Array, "..."]) -> Float[Array, "..."]:
-    """Weights where marked, else 0.
-
-    Of their bits, which `select_strongest` reads: chosen from the floats themselves, these and
-    their bits would be two arrays in memory.
-    """
-    return lax.bitcast_convert_type(jnp.where(marks, _bits(weights), 0), weights.dtype)
-
-
-@keep_marked.defjvp
-def _keep_marked_tangent(
-    primals: tuple[Array, Array], tangents: tuple[Array, Array]
-) -> tuple[Array, Array]:
-    """That of the weights which are kept; bits alone have none."""
-    weights, marks = primals
-    return keep_marked(weights, marks), jnp.where(marks, tangents[0], 0)
 
 
 def _checked(scores: Array, candidates: Array) -> Array:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from dsrl_jax.sparse.choice import zero_unless
 from dsrl_jax.sparse.groups import (
     Groups,
     cap_by_group,
@@ -26,7 +27,7 @@ from dsrl_jax.sparse.rules import (
     grow_strongest,
     select_random,
 )
-from dsrl_jax.sparse.selection import count_true, keep_marked, select_largest, select_strongest
+from dsrl_jax.sparse.selection import count_true, select_largest, select_strongest
 
 TargetTies = Literal["exact", "strict"]
 
@@ -170,7 +171,8 @@ def keep_largest_from(
         removed = (kernel != 0) & ~kept
         # Negated, so that NaN stays, as it does where ties are split.
         kept &= ~(magnitude <= jnp.max(jnp.where(removed, magnitude, 0), initial=0))
-    return keep_marked(kernel, kept), threshold
+    # By bits, which the search reads: by floats, they and their bits would be two arrays in memory.
+    return zero_unless(kept, kernel), threshold
 
 
 def _grow(

@@ -66,27 +66,31 @@ def run(path: str, python: str | None, device: str, threads: int | None, kept: s
     before, after = _around(place)
     if python:
         find_interpreter(python)
-    printed: dict[str, str] = {}
+    machine, printed = describe_machine(), dict[str, str]()
     found: dict[str, Mapping[str, Any]] = {}
     for name in BENCHMARKS:
         if name == "document" or (name == "peers" and not python):
             continue
         where = f"--python={python}" if name == "peers" else f"--device={device}"
         given = [f"--threads={threads}"] if threads else FLAGS.get(name, [])
-        printed[name], found[name] = measure_once(name, [where, *given], ROOT / kept)
+        printed[name], found[name] = measure_once(name, [where, *given], ROOT / kept, machine)
     write_whole(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
     for name in found:
         _place_of(name, ROOT / kept).unlink()
     return Report((aims_table(found), f"written into {path}"), {}, {})
 
 
-def measure_once(name: str, flags: list[str], kept: Path) -> tuple[str, Mapping[str, Any]]:
-    """As `measure`, or what is kept of that, by these flags on this machine at this commit."""
-    place, now = _place_of(name, kept), describe_machine()
-    if place.exists():
+def measure_once(
+    name: str, flags: list[str], kept: Path, machine: Mapping[str, Any]
+) -> tuple[str, Mapping[str, Any]]:
+    """As `measure`, or what is kept of that, by these flags on this machine at its commit.
+
+    Files that differ from the commit could be others than those: with such, it measures.
+    """
+    place, made_by = _place_of(name, kept), {"flags": flags, "machine": machine}
+    if place.exists() and machine["commit"].isalnum():
         held = json.loads(place.read_text())
-        machine = held["found"]["machine"]
-        if held["flags"] == flags and all(machine[key] == value for key, value in now.items()):
+        if held["made_by"] == made_by:
             print(f"{name} is measured, by {place}", file=sys.stderr, flush=True)
             return held["printed"], held["found"]
     print(f"measuring {name}", file=sys.stderr, flush=True)
@@ -95,7 +99,7 @@ def measure_once(name: str, flags: list[str], kept: Path) -> tuple[str, Mapping[
     except MeasurementError as error:
         raise MeasurementError(f"{error}; {kept} keeps what is measured") from error
     kept.mkdir(parents=True, exist_ok=True)
-    write_whole(place, json.dumps({"flags": flags, "printed": printed, "found": found}))
+    write_whole(place, json.dumps({"made_by": made_by, "printed": printed, "found": found}))
     return printed, found
 
 

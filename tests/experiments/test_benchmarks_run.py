@@ -189,7 +189,8 @@ def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, 
     page, kept = tmp_path / "page.md", tmp_path / "kept"
     old = f"{document.BEGIN}\nold\n{document.END}\n"
     page.write_text(old)
-    aimed, machine = {aim.key: 1.5 for aim in document.AIMS}, document.describe_machine()
+    aimed = {aim.key: 1.5 for aim in document.AIMS}
+    machine = document.describe_machine() | {"commit": "abc"}
     failing, asked = {"peers"}, []
 
     def stand_in(name, flags):
@@ -203,6 +204,7 @@ def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, 
 
     monkeypatch.setattr(document, "measure", stand_in)
     monkeypatch.setattr(document, "find_interpreter", lambda python: None)
+    monkeypatch.setattr(document, "describe_machine", lambda: machine)
     run = partial(document.run, str(page), "some/python", "cpu", kept=str(kept))
     with pytest.raises(MeasurementError, match="peers failed; .*kept keeps what is measured"):
         run(None)
@@ -228,6 +230,12 @@ def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, 
     with pytest.raises(MeasurementError):
         run(1)
     assert asked == ["update", "loop"]
+    monkeypatch.setattr(document, "describe_machine", lambda: machine | {"commit": "abc+"})
+    for _ in range(2):
+        asked.clear()
+        with pytest.raises(MeasurementError):
+            run(None)
+        assert asked == ["update", "loop"]
 
 
 def test_a_benchmark_that_fails_writes_nothing(monkeypatch, tmp_path):
