@@ -107,9 +107,8 @@ def widest_algorithm(algos: Iterable[str]) -> str:
 def express(algo: str, wide: Experiment) -> Experiment | None:
     """An algorithm as a member of the program of a wider one: the same numbers, other settings.
 
-    A dense network is one of density 1; a static topology drops the share 0. Exact, where what is
-    dropped is a share: not by the rule per_sign, which drops one more; and not where one network
-    has a topology of its own.
+    A dense network is one of density 1; a static topology drops the share 0. Exact, but where one
+    network has a topology of its own.
 
     Args:
       wide: an experiment of the algorithm that trains it.
@@ -123,8 +122,6 @@ def express(algo: str, wide: Experiment) -> Experiment | None:
         return None
     numbers: dict[str, float] = {}
     if ALGORITHMS[wide.algo].topology == "dynamic":
-        if sparse.drop_rule == "per_sign":
-            return None
         numbers["drop_fraction"] = 0.0
     if topology == "dense":
         numbers |= {"lambda1": DENSE_LAMBDA, "lambda2": DENSE_LAMBDA}

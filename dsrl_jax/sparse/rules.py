@@ -147,9 +147,11 @@ def drop_per_sign(
     """The connections to drop by the authors' code: η of each sign, and whatever is exactly 0.
 
     floor(η positives) + 1 of the positive weights and negatives - floor((1 - η) negatives) of
-    the negative ones, at most `room` in all.
+    the negative ones, at most `room` in all. Where η is 0 none, as by every rule: it is how a
+    network that shares a program with others stays as it is.
     """
     del gradient  # The weights alone decide.
+    room = jnp.where(jnp.asarray(drop_fraction) > 0, room, 0)
     sides, (n_zero, n_positive, n_negative) = _sides(kernel, mask)
     drop_zero = jnp.minimum(n_zero, room)
     share_positive = jnp.minimum(_floor_share(drop_fraction, n_positive) + 1, n_positive)

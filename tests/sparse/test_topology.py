@@ -225,11 +225,13 @@ def test_floor_of_a_share_is_that_of_the_decimal():
         assert dropped.sum() == reference.floor_of_share(fraction, count), (fraction, count)
 
 
-def test_drop_fraction_zero_is_the_identity(rng, key):
-    # Of the paper's rules: the official ones drop at least one positive weight and all zeros.
+@pytest.mark.parametrize("grow", [True, False])
+@pytest.mark.parametrize("rules", RULES)
+def test_drop_fraction_zero_is_the_identity(rng, key, rules, grow):
+    # Also by the official rules, which otherwise drop a positive weight more and all zeros.
     for shape in SHAPES:
         for kernel, mask in layers(rng, shape):
-            new_kernel, new_mask = adapt(key, kernel, mask, 0.0)
+            new_kernel, new_mask = adapt(key, kernel, mask, 0.0, grow, rules=rules)
             np.testing.assert_array_equal(new_mask, mask)
             np.testing.assert_array_equal(new_kernel, np.where(mask, kernel, 0))
 

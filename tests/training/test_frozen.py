@@ -79,6 +79,21 @@ def test_the_others_go_on_and_the_frozen_one_is_marked(backend, tmp_path):
 
 
 @both_back_ends
+def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
+    """They drop one connection more than the share that members differ in."""
+    given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 42}
+    asked = {"backend": backend, "seeds": 0, "preset": "official", "settings": given}
+    chosen = resolve_members(BACK_ENDS[backend], "ds_td3", **asked)
+    rows = list(training.run(dataclasses.replace(chosen, freezes=True)))
+    last = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 75]
+    # Frozen at its first updates, before the evaluation from which churn is counted here.
+    churn = {member: [] for member in range(3)}
+    for row in last:
+        churn[row["member"]].append(row["churn"])
+    assert max(churn[0]) > 0 and max(churn[1]) > 0 and set(churn[2]) == {0}
+
+
+@both_back_ends
 def test_a_stopped_run_with_a_frozen_member_ends_as_one_that_was_not(backend, tmp_path):
     chosen = experiment(backend, learning_rate=STEP_SIZES, checkpoint_period=20)
     whole = list(training.run(chosen, tmp_path / "whole"))

@@ -142,18 +142,30 @@ def test_a_member_is_the_run_that_it_is_alone(monkeypatch, algo, train, small, r
         assert not np.allclose(kernels[0], kernels[1]) and not np.allclose(kernels[0], kernels[2])
 
 
-def test_dense_static_and_dynamic_are_members_of_one_program(rng):
+@pytest.mark.parametrize("preset", ["paper", "official"])
+def test_dense_static_and_dynamic_are_members_of_one_program(preset, rng):
+    """Also by the rule that drops one connection more than its share, and where nothing regrows."""
     batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
     batches[..., 4] = batches[..., 4] > 0
-    wide, algos = alone(0), ("td3", "static_td3", "ds_td3")
-    numbers = {"lambda1", "drop_fraction", "adaptation_period"}
-    plain = {name: value for name, value in SETTINGS.items() if name not in numbers}
-    own = [plain, plain | {"lambda1": SETTINGS["lambda1"]}, SETTINGS]
+    own = {
+        "td3": {},
+        "static_td3": {"lambda1": SETTINGS["lambda1"]},
+        "ds_td3": {
+            name: SETTINGS[name] for name in ("lambda1", "drop_fraction", "adaptation_period")
+        } | {"last_adaptation": 120},
+    }  # fmt: skip
+    plain = {name: value for name, value in SETTINGS.items() if name not in own["ds_td3"]}
+
+    def method(algo):
+        toy = "tests.toy_brax:PointMass"
+        given = {"backend": "brax", "seeds": (SEEDS[0],), "preset": preset}
+        return resolve(toy, algo, settings=plain | own[algo], **given)
+
     with jax.enable_x64(True):
-        state = train_on_host(join([express(algo, wide) for algo in algos]), batches)
-        for member, (algo, settings) in enumerate(zip(algos, own, strict=True)):
-            method = resolve(wide.env, algo, backend="brax", seeds=wide.seeds, settings=settings)
-            assert_same(state, member, train_on_host(method, batches))
+        wide = join([express(algo, method("ds_td3")) for algo in own])
+        state = train_on_host(wide, batches)
+        for member, algo in enumerate(own):
+            assert_same(state, member, train_on_host(method(algo), batches))
 
 
 def test_the_adaptation_is_a_branch_that_members_share():
