@@ -13,7 +13,7 @@ from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
 from dsrl_jax.training.device_program import DeviceProgram, World
 from dsrl_jax.training.devices import fetch, place
 from dsrl_jax.training.due import find_due
-from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns
+from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns, name_member
 from dsrl_jax.training.frozen import tell_carry, tell_frozen
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
@@ -116,9 +116,10 @@ def _check(setup: DeviceSetup, world: World, progress: Progress) -> None:
     seeds = setup.experiment.seeds
     bad_update, bad_step = fetch((world.carry.bad_update, world.bad_step))
     check_losses(world.carry._replace(bad_update=bad_update), seeds)
-    for seed, step in zip(seeds, bad_step.tolist(), strict=True):
+    for member, step in enumerate(bad_step.tolist()):
         if step:
-            raise NotFiniteError(f"seed {seed}, step {step}: a transition is not finite")
+            who = name_member(member, seeds)
+            raise NotFiniteError(f"{who}, step {step}: a transition is not finite")
 
 
 def _freeze(setup: DeviceSetup, world: World, progress: Progress) -> None:

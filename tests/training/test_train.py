@@ -10,7 +10,8 @@ import dsrl_jax
 from dsrl_jax.presets import resolve
 from dsrl_jax.training import program
 from dsrl_jax.training import train as training
-from dsrl_jax.training.finite import NotFiniteError
+from dsrl_jax.training.finite import NotFiniteError, check_losses
+from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.host_random import episode_seed
 from dsrl_jax.training.program import compile_program
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
@@ -166,6 +167,14 @@ def test_a_run_that_goes_on_has_the_program_of_one_that_starts(continued):
     """Arrays that a checkpoint gave must not make other programs of those that are compiled."""
     name = f"jit({program._step.__name__})"
     assert not [message for message in continued[2] if f"Compiling {name}" in message]
+
+
+def test_a_member_is_named_by_its_place_where_others_have_its_seed():
+    carry = Carry(None, {}, np.int32([0, 5, 9]))
+    with pytest.raises(NotFiniteError, match="^member 1, seed 4, update 5: a loss is not finite$"):
+        check_losses(carry, (4, 4, 7))
+    with pytest.raises(NotFiniteError, match="^seed 4, update 5: "):
+        check_losses(carry, (7, 4, 8))
 
 
 @pytest.mark.parametrize("seeds", [(ALONE,), SEEDS])
