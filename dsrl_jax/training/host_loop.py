@@ -43,7 +43,7 @@ def train(setup: Setup) -> Iterator[Row]:
     yield {"kind": "start", "env_step": progress.env_step}
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
-        rows, carry, remembered = _evaluate(setup, carry, progress, remembered)
+        rows, carry, remembered = evaluate(setup, carry, progress, remembered)
         yield from rows
         _choose_action(setup, setup.program.compact(carry), progress)
     stepped = setup.program.compact(carry)
@@ -63,7 +63,7 @@ def train(setup: Setup) -> Iterator[Row]:
             progress.logged = env_step
         if due.evaluated:
             with watch.measuring("evaluation_seconds"):
-                rows, carry, remembered = _evaluate(setup, carry, progress, remembered)
+                rows, carry, remembered = evaluate(setup, carry, progress, remembered)
             yield from rows
         if setup.checkpoints and due.saved:
             yield {"kind": "checkpoint", "env_step": env_step}
@@ -78,7 +78,7 @@ def train(setup: Setup) -> Iterator[Row]:
         stepped = setup.program.compact(carry)
 
 
-def _evaluate(
+def evaluate(
     setup: Setup, carry: Carry, progress: Progress, remembered: Remembered
 ) -> tuple[list[Row], Carry, Remembered]:
     """The rows of an evaluation, whom it froze, what to remember of it. Raises NotFiniteError."""

@@ -110,7 +110,10 @@ def measure(experiment: Experiment, repetitions: int, stored: int, period: int) 
     with tempfile.TemporaryDirectory(prefix="dsrl_jax_bench_") as place:
         needed, free = row * (stored + repetitions * period), shutil.disk_usage(place).free
         if needed > free // 2:
-            raise MeasurementError(f"{place} has {free / 1e9:.1f} GB, {needed / 1e9:.1f} needed")
+            raise MeasurementError(
+                f"{place} has {free / 1e9:.1f} GB free, half of it must hold {needed / 1e9:.1f}: "
+                "name a smaller --stored, or another TMPDIR"
+            )
         state = _state(experiment, spaces)
         checkpoints, directory = _open(experiment, spaces, Path(place), 1), Path(place)
         step = stored - period

@@ -13,7 +13,7 @@ from dsrl_jax.presets import ALGORITHMS, check_choice
 from experiments.bench.measure import MeasurementError, Report
 from experiments.flags import help_text, parse
 from experiments.machine import check_device, choose_device, describe_machine, keep_freed_memory
-from experiments.values import UsageError, parse_value
+from experiments.values import UsageError, check_different, parse_value
 
 
 class Benchmark(NamedTuple):
@@ -127,7 +127,7 @@ BENCHMARKS = {
 
 HELP = {
     "repetitions": "of every side, in turn",
-    "updates": "in one repetition; 1000 have one adaptation among them",
+    "updates": "in one repetition, of scale at a width of 256; 1000 have one adaptation among them",
     "steps": "in one repetition",
     "calls": "in one repetition",
     "adaptation_period": "updates in one repetition of DS-TD3 with one adaptation and with none",
@@ -154,6 +154,8 @@ HELP = {
 }
 
 WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
+# Each value is a row or a column of its own; of hidden_sizes two layers may well be alike.
+DIFFERENT = ("algos", "envs", "members", "products", "sparsities", "stored", "widths")
 MEMBERS = {"cpu": "1,2,4,8"}
 MEMBERS_ELSEWHERE = ",".join(str(2**power) for power in range(13))
 
@@ -265,6 +267,8 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
         options["sparsities"] = sparsities
     for flag in options.keys() & {"algos", "envs"}:
         options[flag] = tuple(options[flag].split(","))
+    for flag in options.keys() & set(DIFFERENT):
+        check_different(flag, options[flag])
     for algo in options.get("algos", [options["algo"]] if "algo" in options else []):
         check_choice("algo", algo, ALGORITHMS)
     sparse = [algo for algo, (_, topology) in ALGORITHMS.items() if topology != "dense"]

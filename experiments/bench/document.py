@@ -60,10 +60,11 @@ def run(path: str, python: str | None, device: str, threads: int | None, kept: s
         machine at the same commit, goes on from there.
     Raises:
       UsageError: if the file has no such marks, or the interpreter no SBX.
-      MeasurementError: if a benchmark fails; the file is as it was then, what is measured is kept.
+      MeasurementError: if a benchmark fails, or is of another commit than those before; the file
+        is as it was then, what is measured is kept.
     """
     place = ROOT / path
-    before, after = _around(place)
+    _around(place)
     if python:
         find_interpreter(python)
     machine, printed = describe_machine(), dict[str, str]()
@@ -72,8 +73,9 @@ def run(path: str, python: str | None, device: str, threads: int | None, kept: s
         if name == "document" or (name == "peers" and not python):
             continue
         where = f"--python={python}" if name == "peers" else f"--device={device}"
-        given = [f"--threads={threads}"] if threads else FLAGS.get(name, [])
+        given = FLAGS.get(name) or ([f"--threads={threads}"] if threads else [])
         printed[name], found[name] = measure_once(name, [where, *given], ROOT / kept, machine)
+    before, after = _around(place)  # As it is now: it may have been edited while all was measured.
     write_whole(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
     for name in found:
         _place_of(name, ROOT / kept).unlink()
@@ -83,7 +85,7 @@ def run(path: str, python: str | None, device: str, threads: int | None, kept: s
 def measure_once(
     name: str, flags: list[str], kept: Path, machine: Mapping[str, Any]
 ) -> tuple[str, Mapping[str, Any]]:
-    """As `measure`, or what is kept of that, by these flags on this machine at its commit.
+    """As `measure`, and the `date`; or what is kept, by these flags on this machine at its commit.
 
     Files that differ from the commit could be others than those: with such, it measures.
     """
@@ -98,6 +100,12 @@ def measure_once(
         printed, found = measure(name, flags)
     except MeasurementError as error:
         raise MeasurementError(f"{error}; {kept} keeps what is measured") from error
+    if (commit := found["machine"]["commit"]) != machine["commit"]:
+        raise MeasurementError(
+            f"{name} is of commit {commit}, what was measured before of {machine['commit']}: "
+            "leave the clone as it is while it measures"
+        )
+    found = {**found, "date": time.strftime("%Y-%m-%d")}
     kept.mkdir(parents=True, exist_ok=True)
     write_whole(place, json.dumps({"made_by": made_by, "printed": printed, "found": found}))
     return printed, found
@@ -113,10 +121,11 @@ def measure(name: str, flags: list[str]) -> tuple[str, Mapping[str, Any]]:
 def section(printed: Mapping[str, str], found: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """The lines between the marks, in Markdown."""
     machine = next(iter(found.values()))["machine"]
+    dates = ", ".join(sorted({each["date"] for each in found.values()}))
     where = f"on {machine['device'].split()[0]} with {machine['threads'] or 'all'} threads"
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
     lines = [
-        f"Measured on {time.strftime('%Y-%m-%d')} at commit {machine['commit'] or 'unknown'}:",
+        f"Measured on {dates} at commit {machine['commit'] or 'unknown'}:",
         f"{machine['cpu']}, {machine['cores']} cores, {where}; {versions}.",
         "",
         aims_table(found),

@@ -6,10 +6,12 @@ import gymnasium
 import numpy as np
 
 from dsrl_jax.envs import catalog
+from dsrl_jax.envs.guard import Guarded
 from dsrl_jax.presets import resolve
 from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.training.host_loop import evaluate
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.rows import evaluation_rows, topology_rows
+from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.setup import Setup
 from experiments.bench.measure import (
     Report,
@@ -70,22 +72,21 @@ def evaluation_side(env_id: str, algo: str, episodes: int, settings: dict[str, A
     experiment = resolve(env_id, algo, settings=settings)
     trainee = Trainee(experiment)
     program = trainee.program
-    environments: Any = [[ToTimeLimit(catalog.make(env_id)) for _ in range(episodes)]]
+    environments: Any = [
+        [Guarded(ToTimeLimit(catalog.make(env_id)), env_id) for _ in range(episodes)]
+    ]
     setup = Setup(
         program, trainee.config.batch_size, experiment.loop, [], environments, trainee.replay
     )
     carry = program.init()
-    masks = program.masks(carry.state)
+    remembered = begin(program, carry)
     progress = Progress.begin(1, trainee.spaces.observation_size, trainee.spaces.action_size)
 
-    def evaluate() -> list[dict[str, Any]]:
-        return [
-            *evaluation_rows(setup, carry, progress),
-            *topology_rows(setup, carry, progress, masks, masks),
-        ]
+    def run() -> None:
+        evaluate(setup, carry, progress, remembered)
 
-    evaluate()
-    return timed(evaluate)
+    run()
+    return timed(run)
 
 
 class ToTimeLimit(gymnasium.Wrapper):

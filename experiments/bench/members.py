@@ -2,7 +2,9 @@
 
 import jax
 
+from dsrl_jax.agents.config import AgentConfig
 from experiments.bench.measure import (
+    MeasurementError,
     Report,
     Side,
     in_turn,
@@ -31,9 +33,33 @@ def run(
     """Measures dense and DS-TD3 in turn, at each number of members that fits into the memory.
 
     Beside the smaller numbers, that is: all of them stay there, to be measured in turn. Then
-    DS-TD3 with one adaptation in a period's updates and with none.
+    DS-TD3 with one adaptation in a period's updates and with none, of the second number.
+
+    Raises:
+      MeasurementError: if not even the first number fits.
     """
     configs = {algo: agent_config(algo, hidden_sizes) for algo in (DENSE, SPARSE)}
+    periods = {
+        period: agent_config(SPARSE, hidden_sizes, period) for period in (adaptation_period, NEVER)
+    }
+    measured, memories = _measure_sizes(configs, repetitions, updates, members)
+    fitting = [size for algo, size in measured if algo == SPARSE]
+    together = fitting[min(1, len(fitting) - 1)]
+    sides = {
+        period: scan_side(compile_scan(config, adaptation_period, together))
+        for period, config in periods.items()
+    }
+    each = {
+        period: [taken / adaptation_period for taken in found]
+        for period, found in in_turn(sides, repetitions).items()
+    }
+    return _join(tell(measured, memories), tell_periods(each, together))
+
+
+def _measure_sizes(
+    configs: dict[str, AgentConfig], repetitions: int, updates: int, members: tuple[int, ...]
+) -> tuple[dict[Place, list[float]], dict[Place, Memory]]:
+    """Seed-updates a second, and memory, at each number of members that fits."""
     scans: dict[Place, Scan] = {}
     sides: dict[Place, Side] = {}
     for size in members:
@@ -44,26 +70,18 @@ def run(
             }
             warm = {place: scan_side(scan) for place, scan in found.items()}
         except jax.errors.JaxRuntimeError as error:
-            if not sides or "RESOURCE_EXHAUSTED" not in str(error):
+            if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
+            if not sides:
+                raise MeasurementError(
+                    f"{size} members do not fit into the device's memory: name fewer, --members=1"
+                ) from error
             break
         scans |= found
         sides |= warm
     seconds = in_turn(sides, repetitions)
     measured = {place: rates(taken, updates * place[1]) for place, taken in seconds.items()}
-    together = members[min(1, len(members) - 1)]
-    periods = {
-        period: scan_side(
-            compile_scan(agent_config(SPARSE, hidden_sizes, period), adaptation_period, together)
-        )
-        for period in (adaptation_period, NEVER)
-    }
-    each = {
-        period: [taken / adaptation_period for taken in found]
-        for period, found in in_turn(periods, repetitions).items()
-    }
-    memories = {place: scan.memory for place, scan in scans.items()}
-    return _join(tell(measured, memories), tell_periods(each, together))
+    return measured, {place: scan.memory for place, scan in scans.items()}
 
 
 def tell(found: dict[Place, list[float]], memories: dict[Place, Memory]) -> Report:

@@ -22,6 +22,8 @@ PARTS = {
     "average_target": "targets: average and prune",
 }
 OTHER = "other"
+# Its name, its type, which may be a tuple's, and the operation that it is.
+OPERATION = re.compile(r"%?([\w.\-]+) = (?:\(.*?\)|\S+) ([\w\-]+)\((.*)")
 # Their own time is that of what they call.
 CONTAINERS = {"while", "conditional", "call", "tuple", "get-tuple-element", "parameter"}
 
@@ -53,14 +55,16 @@ def profile(algo: str, updates: int, hidden_sizes: tuple[int, ...]) -> dict[str,
         with jax.profiler.trace(directory):
             jax.block_until_ready(scan.run(state, jnp.int32(scan.first + updates)))
         events = list(_events(Path(directory)))
-    scopes = read_scopes(scan.program)
-    return {part: total / updates for part, total in sum_parts(events, scopes).items()}
+    totals = sum_parts(events, read_scopes(scan.program))
+    if not any(totals.values()):
+        raise MeasurementError("JAX's profiler tells of no operation of the update's program")
+    return {part: total / updates for part, total in totals.items()}
 
 
 def read_scopes(program: str) -> dict[str, str]:
     """The part that each operation of a compiled program belongs to, by its name."""
     scopes = {}
-    for name, operation, rest in re.findall(r"%?([\w.\-]+) = \S+ ([\w\-]+)\((.*)", program):
+    for name, operation, rest in OPERATION.findall(program):
         if operation in CONTAINERS:
             continue
         found = re.search(r'op_name="([^"]*)"', rest)

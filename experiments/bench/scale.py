@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.densities import check_sparsity
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import catalog
 from dsrl_jax.presets import resolve
@@ -18,7 +19,7 @@ from experiments.bench.measure import (
     show,
     table,
 )
-from experiments.bench.workload import ENV, Memory, Scan, compile_scan, dense_of, scan_side
+from experiments.bench.workload import ENV, SPACES, Memory, compile_scan, dense_of, scan_side
 
 # Updates in one measurement at this width; at others as many as take about as long.
 WIDTH, FEWEST = 256, 4
@@ -36,12 +37,20 @@ def run(
     sparsities: tuple[float, ...],
     envs: tuple[str, ...],
 ) -> Report:
-    """Measures an algorithm's updates between adaptations, and its dense twin's, in turn."""
-    scans: dict[Place, Scan] = {}
-    for width in widths:
-        for sparsity in (None, *sparsities):
-            config = _config(dense_of(algo) if sparsity is None else algo, width, sparsity)
-            scans[width, sparsity] = compile_scan(config, _updates(updates, width))
+    """Measures an algorithm's updates, and its dense twin's, in turn.
+
+    Raises:
+      ValueError: for a sparsity that networks of a width cannot have.
+    """
+    configs: dict[Place, AgentConfig] = {
+        (width, sparsity): _config(algo, width, sparsity)
+        for width in widths
+        for sparsity in (None, *sparsities)
+    }
+    scans = {
+        place: compile_scan(config, _updates(updates, place[0]))
+        for place, config in configs.items()
+    }
     seconds = in_turn({place: scan_side(scan) for place, scan in scans.items()}, repetitions)
     memories = {place: scan.memory for place, scan in scans.items()}
     found = {place: rates(taken, _updates(updates, place[0])) for place, taken in seconds.items()}
@@ -100,9 +109,11 @@ def replay_table(envs: tuple[str, ...]) -> str:
 
 def _config(algo: str, width: int, sparsity: float | None) -> AgentConfig:
     settings: dict[str, Any] = {"hidden_sizes": (width, width)}
-    if sparsity is not None:
-        settings["sparsity"] = sparsity
-    return resolve(ENV, algo, settings=settings).agent
+    if sparsity is None:
+        return resolve(ENV, dense_of(algo), settings=settings).agent
+    config = resolve(ENV, algo, settings=settings | {"sparsity": sparsity}).agent
+    check_sparsity(SPACES, config)
+    return config
 
 
 def _updates(at_256: int, width: int) -> int:

@@ -77,7 +77,7 @@ def repeated_side(method: Callable[[Kernel], Array], kernel: Kernel, calls: int)
         def call(_: int, last: Array) -> Array:
             return method(kernel + 0.0 * last.astype(kernel.dtype))
 
-        return jax.lax.fori_loop(0, calls, call, method(kernel))
+        return jax.lax.fori_loop(1, calls, call, method(kernel))
 
     jax.block_until_ready(repeat(kernel))
     return timed(lambda: jax.block_until_ready(repeat(kernel)))

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.agents.densities import layer_shapes
 from dsrl_jax.presets import ALGORITHMS
 from experiments.bench.flops import product_flops, update_flops
 from experiments.bench.measure import (
@@ -83,8 +84,9 @@ def tell(
 
 
 def own_product(config: AgentConfig) -> Product:
-    """The product that weighs most in an update: the batch times a hidden layer."""
-    return config.batch_size, config.hidden_sizes[0], config.hidden_sizes[-1]
+    """The product that weighs most in an update: the batch times the largest layer."""
+    layers = [layer for net in layer_shapes(SPACES, config).values() for layer in net.values()]
+    return config.batch_size, *max(layers, key=math.prod)
 
 
 def _tables(

@@ -107,6 +107,10 @@ def test_the_share_of_evaluations():
         (["loop", "--algos=ds_td3,ds_tdd3"], ["'ds_tdd3'", "ds_td3"]),
         (["evaluation", "--envs=halfcheeta"], ["'halfcheeta'", "halfcheetah"]),
         (["scale", "--sparsities=0.5,1"], ["sparsities", "below 1", "1.0"]),
+        (["scale", "--sparsities=0.995"], ["sparsity must be at most", "0.995"]),
+        (["members", "--adaptation_period=251"], ["multiple of policy_delay", "251"]),
+        (["parts", "--algos=td3,td3"], ["--algos", "td3 twice"]),
+        (["members", "--members=2,1,2"], ["--members", "2 twice"]),
         (["scale", "--algo=td3"], ["--algo", "static_td3", "got td3"]),
         (["selection", "--size=1"], ["--size", "at least 2"]),
         (["loop", "--env=CartPole-v1"], ["CartPole-v1", "Box"]),
@@ -151,13 +155,13 @@ def test_what_is_told_of_updates():
 
     td3, sac = TD3Config(hidden_sizes=(4,), batch_size=10), SACConfig(hidden_sizes=(4,))
     configs = {name: td3 if "td3" in name else sac for name in PER_SECOND}
-    gflops = {(10, 4, 4): [0.5], (256, 4, 4): [1.0, 3.0, 2.0], (16, 16, 16): [4.0]}
+    gflops = {(10, 23, 4): [0.5], (256, 23, 4): [1.0, 3.0, 2.0], (16, 16, 16): [4.0]}
     found = update.tell(configs, PER_SECOND, gflops).results
     assert found["td3_per_second"] == 100
     assert found["static_td3_over_td3"] == 0.8 and found["ds_td3_over_td3"] == 0.6
     assert found["static_sac_over_sac"] == 0.5 and found["ds_sac_over_sac"] == 0.25
     assert found["best_product_gflops"] == 4
-    assert found["product_256x4x4_gflops"] == 2
+    assert found["product_256x23x4_gflops"] == 2
     assert all(aim.key in found for aim in document.AIMS if aim.benchmark == "update")
     reached = 100 * flops.update_flops(update.SPACES, td3) / 1e9
     assert found["td3_gflops"] == pytest.approx(reached)
@@ -170,9 +174,17 @@ PROGRAM = """
   %dot.1 = f32[2,2] dot(%a, %b), metadata={op_name="jit(scan)/while/body/critic_loss/dot_general"}
   %fusion.2 = f32[2] fusion(%a), metadata={op_name="jit(scan)/transpose(jvp(critic_loss))/mul"}
   fusion.3 = f32[2]{0} fusion(%c), metadata={op_name="jit(scan)/gradient_step/while/adapt_net/add"}
-  %while.4 = (f32[2]) while(%t), metadata={op_name="jit(scan)/average_target/while"}
+  %fusion.6 = (f32[2]{0}, (f32[3]{0}, f32[])) fusion(%a), metadata={op_name="scan/td_target/tanh"}
+  %while.4 = (f32[2], f32[3]) while(%t), metadata={op_name="jit(scan)/average_target/while"}
   %copy.5 = f32[2] copy(%a)
 """
+
+
+def test_the_product_of_an_updates_largest_layer():
+    from experiments.bench.update import own_product
+
+    assert own_product(TD3Config(hidden_sizes=(64, 512, 256))) == (100, 512, 256)
+    assert own_product(SACConfig(hidden_sizes=(8,))) == (256, 23, 8)  # the critics' first layer
 
 
 def test_time_is_counted_for_the_innermost_part():
@@ -181,7 +193,7 @@ def test_time_is_counted_for_the_innermost_part():
     scopes = parts.read_scopes(PROGRAM)
     assert scopes == {
         **{"dot.1": "critic_loss", "fusion.2": "critic_loss"},
-        **{"fusion.3": "adapt_net", "copy.5": "other"},
+        **{"fusion.3": "adapt_net", "copy.5": "other", "fusion.6": "td_target"},
     }
     events = [("dot.1", 2000), ("fusion.2", 500), ("dot.1", 1000), ("while.4", 1e6), ("host", 1e6)]
     found = parts.sum_parts(events, scopes)
@@ -227,6 +239,22 @@ def test_an_adaptation_costs_what_was_timed(monkeypatch):
     report = members.run(1, 100, 1000, (1, 2), (8,))
     assert report.results["period_1000_over_never"] == pytest.approx(1.05)
     assert report.samples["period_1000_seconds"] == pytest.approx([0.0021])
+
+    def fits(most):
+        def compile_or_fail(config, updates, size):
+            if size > most:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return compile_scan(config, updates, size)
+
+        return compile_or_fail
+
+    monkeypatch.setattr(members, "compile_scan", fits(1))
+    found = members.run(1, 100, 1000, (1, 2), (8,)).results
+    assert found["period_1000_over_never"] == pytest.approx(1.05)
+    assert "ds_td3_over_td3_members_1" in found and "ds_td3_over_td3_members_2" not in found
+    monkeypatch.setattr(members, "compile_scan", fits(0))
+    with pytest.raises(measure.MeasurementError, match="^1 members do not fit .* --members=1"):
+        members.run(1, 100, 1000, (1, 2), (8,))
 
 
 def test_what_was_reached_stands_beside_its_aim():
@@ -278,7 +306,7 @@ def test_the_command_ends_with_one_object():
         text=True,
         check=True,
     )
-    for part in ("ds_td3", "lowest", "highest", "16x16 @ 16x16", "100x8 @ 8x8"):
+    for part in ("ds_td3", "lowest", "highest", "16x16 @ 16x16", "100x23 @ 23x8"):
         assert part in answer.stdout
     found = json.loads(answer.stdout.splitlines()[-1])
     assert found["td3_over_best_product"] > 0

@@ -8,13 +8,16 @@ import time
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from experiments.bench import (
+    checkpoint,
     document,
     evaluation,
     export,
     loop,
+    members,
     parts,
     peers,
     scale,
@@ -79,6 +82,27 @@ def test_every_part_of_an_update_is_found(monkeypatch):
     found = parts.run(20, ("ds_td3",), SIZES).results
     for part in parts.PARTS:
         assert found[f"ds_td3_{part}_microseconds"] > 0, part
+
+
+def test_members():
+    report = members.run(1, 2, 20, (1, 2), SIZES)
+    check("members", report)
+    assert report.results["ds_td3_over_td3_members_2"] > 0 and "never" in report.tables[1]
+
+
+def test_checkpoint(quick_loops):
+    report = checkpoint.run(1, 20, (ENV,), "td3", (30,), 10)
+    check("checkpoint", report)
+    assert report.results[f"{ENV}_30_replay_bytes"] == 30 * 4 * (2 + 1 + 3)
+
+
+def test_a_method_is_called_as_often_as_is_said():
+    calls = []
+    side = selection.repeated_side(lambda kernel: calls.append(1) or kernel, jnp.ones((2, 2)), 3)
+    calls.clear()
+    with jax.disable_jit():
+        side()
+    assert len(calls) == 3
 
 
 def test_selection():
@@ -151,12 +175,15 @@ def test_a_loop_of_ours_and_of_a_peer_begin_to_count_at_one_step():
 def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     """With one benchmark run as it is and made-up figures for the others."""
     aimed = {aim.key: 1.5 for aim in document.AIMS}
-    machine = {"commit": "abc", "cpu": "a CPU", "cores": 2, "versions": {"jax": "0"}}
+    commit = document.describe_machine()["commit"]
+    machine = {"commit": commit, "cpu": "a CPU", "cores": 2, "versions": {"jax": "0"}}
     machine |= {"device": "cpu cpu", "threads": None}
     measure, asked = document.measure, {}
 
     def stand_in(name, flags):
         asked[name] = flags
+        if name == "update":
+            page.write_text(page.read_text().replace("after", "edited meanwhile"))
         if name == "selection":
             return measure(name, ["--repetitions=1", "--calls=1", "--size=8"])
         return f"{name}: of {name}\ntable of {name}", {**aimed, "machine": machine}
@@ -168,9 +195,10 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     text = page.read_text()
     assert asked.keys() == BENCHMARKS.keys() - {"document", "peers"}
     assert asked["update"] == ["--device=cpu"] and "--threads=1" in asked["export"]
-    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert text.startswith("before\n") and text.endswith("edited meanwhile\n") and "old" not in text
     assert (
-        "at commit abc" in text
+        f"Measured on {time.strftime('%Y-')}" in text
+        and f"at commit {commit}" in text
         and "2 cores, on cpu with all threads; jax 0" in text
         and "table of update" in text
         and "8x8, 32 kept" in text
@@ -181,6 +209,7 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     document.run(str(page), "some/python", "cpu", 1, str(tmp_path))
     assert (
         asked["peers"] == ["--python=some/python", "--threads=1"]
+        and asked["export"] == ["--device=cpu", "--threads=1"]
         and "not measured" not in page.read_text()
     )
 
@@ -199,7 +228,7 @@ def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, 
             raise MeasurementError(f"{name} failed")
         return f"{name}: of {name}\ntable {len(asked)}", {
             **aimed,
-            "machine": {**machine, "threads": None},
+            "machine": {**document.describe_machine(), "threads": None},
         }
 
     monkeypatch.setattr(document, "measure", stand_in)
@@ -212,6 +241,13 @@ def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, 
     assert asked == every and page.read_text() == old
 
     failing.clear()
+    other = {"commit": "committed meanwhile"}
+    found = lambda name, flags: (f"{name}: of it", {**aimed, "machine": machine | other})  # noqa: E731
+    with monkeypatch.context() as patched:
+        patched.setattr(document, "measure", found)
+        with pytest.raises(MeasurementError, match="peers is of commit committed meanw.* abc: "):
+            run(None)
+
     run(None)
     assert asked == [*every, "peers"]
     assert "table 1\n" in page.read_text() and not list(kept.iterdir())

@@ -85,7 +85,7 @@ def main(path, *arguments):
     from experiments import pictures, run
 
     host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
-    host_loop._evaluate = trace.marks(host_loop._evaluate, "evaluating")
+    host_loop.evaluate = trace.marks(host_loop.evaluate, "evaluating")
     # A simulator takes longer to compile than the whole run.
     first = "compiling"
     device_loop._advance = trace.marks(device_loop._advance, "stepping", leaves=False, first=first)
