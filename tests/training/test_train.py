@@ -11,8 +11,8 @@ from dsrl_jax.presets import resolve
 from dsrl_jax.training import program
 from dsrl_jax.training import train as training
 from dsrl_jax.training.finite import NotFiniteError, check_losses
-from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.host_random import episode_seed
+from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.program import compile_program
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
 
