@@ -127,7 +127,7 @@ BENCHMARKS = {
 
 HELP = {
     "repetitions": "of every side, in turn",
-    "updates": "in one repetition, of scale at a width of 256; 1000 have one adaptation among them",
+    "updates": "in one repetition; 1000 have one adaptation among them",
     "steps": "in one repetition",
     "calls": "in one repetition",
     "adaptation_period": "updates in one repetition of DS-TD3 with one adaptation and with none",
@@ -135,7 +135,7 @@ HELP = {
     "sparsities": "shares of weights that are absent, one or more",
     "layers": "square kernels",
     "hidden_sizes": "units of the hidden layers",
-    "widths": "units of each of the two hidden layers, one or more",
+    "widths": "units of each of the two hidden layers, one or more; --updates are those at 256",
     "products": "sizes of square matrix products beside those of the networks",
     "env": "of experiments.run",
     "envs": "of experiments.run, one or more",

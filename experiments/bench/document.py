@@ -103,7 +103,7 @@ def measure_once(
     if (commit := found["machine"]["commit"]) != machine["commit"]:
         raise MeasurementError(
             f"{name} is of commit {commit}, what was measured before of {machine['commit']}: "
-            "leave the clone as it is while it measures"
+            f"leave the clone as it is while it measures; {kept} keeps what is measured"
         )
     found = {**found, "date": time.strftime("%Y-%m-%d")}
     kept.mkdir(parents=True, exist_ok=True)

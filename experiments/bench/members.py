@@ -74,7 +74,8 @@ def _measure_sizes(
                 raise
             if not sides:
                 raise MeasurementError(
-                    f"{size} members do not fit into the device's memory: name fewer, --members=1"
+                    f"--members={size} does not fit into the device's memory, beside its dense "
+                    "twins: name fewer, or smaller --hidden_sizes"
                 ) from error
             break
         scans |= found

@@ -20,6 +20,7 @@ from experiments.bench.measure import (
     table,
 )
 from experiments.bench.workload import ENV, SPACES, Memory, compile_scan, dense_of, scan_side
+from experiments.values import UsageError
 
 # Updates in one measurement at this width; at others as many as take about as long.
 WIDTH, FEWEST = 256, 4
@@ -40,7 +41,7 @@ def run(
     """Measures an algorithm's updates, and its dense twin's, in turn.
 
     Raises:
-      ValueError: for a sparsity that networks of a width cannot have.
+      UsageError: for a sparsity that networks of a width cannot have.
     """
     configs: dict[Place, AgentConfig] = {
         (width, sparsity): _config(algo, width, sparsity)
@@ -112,7 +113,10 @@ def _config(algo: str, width: int, sparsity: float | None) -> AgentConfig:
     if sparsity is None:
         return resolve(ENV, dense_of(algo), settings=settings).agent
     config = resolve(ENV, algo, settings=settings | {"sparsity": sparsity}).agent
-    check_sparsity(SPACES, config)
+    try:
+        check_sparsity(SPACES, config)
+    except ValueError as error:
+        raise UsageError(f"--widths={width}: {error}") from None
     return config
 
 

@@ -107,7 +107,7 @@ def test_the_share_of_evaluations():
         (["loop", "--algos=ds_td3,ds_tdd3"], ["'ds_tdd3'", "ds_td3"]),
         (["evaluation", "--envs=halfcheeta"], ["'halfcheeta'", "halfcheetah"]),
         (["scale", "--sparsities=0.5,1"], ["sparsities", "below 1", "1.0"]),
-        (["scale", "--sparsities=0.995"], ["sparsity must be at most", "0.995"]),
+        (["scale", "--sparsities=0.995"], ["--widths=256: sparsity must be at most", "0.995"]),
         (["members", "--adaptation_period=251"], ["multiple of policy_delay", "251"]),
         (["parts", "--algos=td3,td3"], ["--algos", "td3 twice"]),
         (["members", "--members=2,1,2"], ["--members", "2 twice"]),
@@ -253,7 +253,9 @@ def test_an_adaptation_costs_what_was_timed(monkeypatch):
     assert found["period_1000_over_never"] == pytest.approx(1.05)
     assert "ds_td3_over_td3_members_1" in found and "ds_td3_over_td3_members_2" not in found
     monkeypatch.setattr(members, "compile_scan", fits(0))
-    with pytest.raises(measure.MeasurementError, match="^1 members do not fit .* --members=1"):
+    with pytest.raises(
+        measure.MeasurementError, match="^--members=1 does not fit .* smaller --hidden_sizes"
+    ):
         members.run(1, 100, 1000, (1, 2), (8,))
 
 

@@ -73,8 +73,10 @@ def test_what_is_no_number_makes_groups():
 
 
 def test_methods_that_are_not_exactly_members_are_groups_of_their_own():
-    members = plan_members(question(algo=("td3", "ds_td3"), preset=("paper", "official")))
-    assert [len(one) for one in group(members)] == [4, 2, 2]
+    asked = {"algo": ("td3", "ds_td3"), "preset": ("paper", "official")}
+    assert [len(one) for one in group(plan_members(question(**asked)))] == [4, 4]
+    own = question(algo=("ds_td3",), actor_topology=("set", None))
+    assert [len(one) for one in group(plan_members(own))] == [2, 2]
 
 
 def test_what_no_method_has_is_refused():

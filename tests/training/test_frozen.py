@@ -81,16 +81,20 @@ def test_the_others_go_on_and_the_frozen_one_is_marked(backend, tmp_path):
 @both_back_ends
 def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
     """They drop one connection more than the share that members differ in."""
-    given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 42}
+    given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 40}
     asked = {"backend": backend, "seeds": 0, "preset": "official", "settings": given}
     chosen = resolve_members(BACK_ENDS[backend], "ds_td3", **asked)
     rows = list(training.run(dataclasses.replace(chosen, freezes=True)))
     last = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 75]
-    # Frozen at its first updates, before the evaluation from which churn is counted here.
-    churn = {member: [] for member in range(3)}
-    for row in last:
-        churn[row["member"]].append(row["churn"])
-    assert max(churn[0]) > 0 and max(churn[1]) > 0 and set(churn[2]) == {0}
+    before = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 50]
+    # Frozen at its first updates, before step 50; the last adaptation, at update 42, only drops.
+    for member in range(3):
+        now, then = ([row for row in of if row["member"] == member] for of in (last, before))
+        churn, kept = ([row[name] for row in now] for name in ("churn", "connections"))
+        if member == 2:
+            assert set(churn) == {0} and kept == [row["connections"] for row in then]
+        else:
+            assert max(churn) > 0 and sum(kept) < sum(row["connections"] for row in then)
 
 
 @both_back_ends

@@ -143,18 +143,20 @@ def test_a_member_is_the_run_that_it_is_alone(monkeypatch, algo, train, small, r
 
 
 @pytest.mark.parametrize("preset", ["paper", "official"])
-def test_dense_static_and_dynamic_are_members_of_one_program(preset, rng):
+@pytest.mark.parametrize("agent", ["td3", "sac"])
+def test_dense_static_and_dynamic_are_members_of_one_program(agent, preset, rng):
     """Also by the rule that drops one connection more than its share, and where nothing regrows."""
     batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
     batches[..., 4] = batches[..., 4] > 0
     own = {
-        "td3": {},
-        "static_td3": {"lambda1": SETTINGS["lambda1"]},
-        "ds_td3": {
+        agent: {},
+        f"static_{agent}": {"lambda1": SETTINGS["lambda1"]},
+        f"ds_{agent}": {
             name: SETTINGS[name] for name in ("lambda1", "drop_fraction", "adaptation_period")
         } | {"last_adaptation": 120},
     }  # fmt: skip
-    plain = {name: value for name, value in SETTINGS.items() if name not in own["ds_td3"]}
+    plain = {name: value for name, value in SETTINGS.items() if name not in own[f"ds_{agent}"]}
+    plain |= {"target_period": 10} if agent == "sac" else {}
 
     def method(algo):
         toy = "tests.toy_brax:PointMass"
@@ -162,7 +164,7 @@ def test_dense_static_and_dynamic_are_members_of_one_program(preset, rng):
         return resolve(toy, algo, settings=plain | own[algo], **given)
 
     with jax.enable_x64(True):
-        wide = join([express(algo, method("ds_td3")) for algo in own])
+        wide = join([express(algo, method(f"ds_{agent}")) for algo in own])
         state = train_on_host(wide, batches)
         for member, algo in enumerate(own):
             assert_same(state, member, train_on_host(method(algo), batches))
