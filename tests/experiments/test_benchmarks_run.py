@@ -85,7 +85,7 @@ def test_every_part_of_an_update_is_found(monkeypatch):
 
 
 def test_members():
-    report = members.run(1, 2, 20, (1, 2), SIZES)
+    report = members.run(1, 2, 20, (2,), SIZES)
     check("members", report)
     assert report.results["ds_td3_over_td3_members_2"] > 0 and "never" in report.tables[1]
 

@@ -142,8 +142,7 @@ def test_a_member_is_the_run_that_it_is_alone(monkeypatch, algo, train, small, r
         assert not np.allclose(kernels[0], kernels[1]) and not np.allclose(kernels[0], kernels[2])
 
 
-@pytest.mark.parametrize("preset", ["paper", "official"])
-@pytest.mark.parametrize("agent", ["td3", "sac"])
+@pytest.mark.parametrize(("agent", "preset"), [("td3", "official"), ("sac", "paper")])
 def test_dense_static_and_dynamic_are_members_of_one_program(agent, preset, rng):
     """Also by the rule that drops one connection more than its share, and where nothing regrows."""
     batches = rng.normal(size=(UPDATES, BATCH, COLUMNS)).astype(np.float32)
