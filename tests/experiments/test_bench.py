@@ -224,39 +224,43 @@ def test_what_is_told_of_adaptations():
     assert "1.050" in report.tables[0] and "2 members" in report.tables[0]
 
 
-def test_an_adaptation_costs_what_was_timed(monkeypatch):
-    """1,000 updates took 2.1 seconds with an adaptation among them and 2 without."""
+@pytest.fixture
+def timed_members(monkeypatch):
+    """`members.run` of 1,000 updates, which take 2.1 seconds with an adaptation among them, else 2.
+
+    It takes how many members fit into the memory.
+    """
     from experiments.bench import members
     from experiments.bench.workload import Memory, Scan
 
     taken = {1000: 2.1, members.NEVER: 2.0}
 
-    def compile_scan(config, updates, size):
-        return Scan(None, None, config.sparse.adaptation_period, updates, Memory(1, 1), "")
+    def run(fitting):
+        def compile_scan(config, updates, size):
+            if size > fitting:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return Scan(None, None, config.sparse.adaptation_period, updates, Memory(1, 1), "")
 
-    monkeypatch.setattr(members, "compile_scan", compile_scan)
+        monkeypatch.setattr(members, "compile_scan", compile_scan)
+        return members.run(1, 100, 1000, (1, 2), (8,))
+
     monkeypatch.setattr(members, "scan_side", lambda scan: lambda: taken[scan.first])
-    report = members.run(1, 100, 1000, (1, 2), (8,))
+    return run
+
+
+def test_an_adaptation_costs_what_was_timed(timed_members):
+    report = timed_members(2)
     assert report.results["period_1000_over_never"] == pytest.approx(1.05)
     assert report.samples["period_1000_seconds"] == pytest.approx([0.0021])
 
-    def fits(most):
-        def compile_or_fail(config, updates, size):
-            if size > most:
-                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-            return compile_scan(config, updates, size)
 
-        return compile_or_fail
-
-    monkeypatch.setattr(members, "compile_scan", fits(1))
-    found = members.run(1, 100, 1000, (1, 2), (8,)).results
+def test_members_that_do_not_fit_are_left_out(timed_members):
+    found = timed_members(1).results
     assert found["period_1000_over_never"] == pytest.approx(1.05)
     assert "ds_td3_over_td3_members_1" in found and "ds_td3_over_td3_members_2" not in found
-    monkeypatch.setattr(members, "compile_scan", fits(0))
-    with pytest.raises(
-        measure.MeasurementError, match="^--members=1 does not fit .* smaller --hidden_sizes"
-    ):
-        members.run(1, 100, 1000, (1, 2), (8,))
+    told = "^--members=1 does not fit .* smaller --hidden_sizes"
+    with pytest.raises(measure.MeasurementError, match=told):
+        timed_members(0)
 
 
 def test_what_was_reached_stands_beside_its_aim():

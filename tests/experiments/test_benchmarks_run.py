@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,11 @@ from experiments.values import UsageError
 ROOT = document.ROOT
 SIZES = (8,)
 ENV = "tests.toy_environments:PointMass-v0"
+
+# What `document` measures, what each finds that has an aim, and a page before it.
+EVERY = [name for name in BENCHMARKS if name != "document"]
+AIMED = {aim.key: 1.5 for aim in document.AIMS}
+OLD = f"{document.BEGIN}\nold\n{document.END}\n"
 
 
 @pytest.fixture(autouse=True)
@@ -174,7 +180,6 @@ def test_a_loop_of_ours_and_of_a_peer_begin_to_count_at_one_step():
 
 def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     """With one benchmark run as it is and made-up figures for the others."""
-    aimed = {aim.key: 1.5 for aim in document.AIMS}
     commit = document.describe_machine()["commit"]
     machine = {"commit": commit, "cpu": "a CPU", "cores": 2, "versions": {"jax": "0"}}
     machine |= {"device": "cpu cpu", "threads": None}
@@ -186,7 +191,7 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
             page.write_text(page.read_text().replace("after", "edited meanwhile"))
         if name == "selection":
             return measure(name, ["--repetitions=1", "--calls=1", "--size=8"])
-        return f"{name}: of {name}\ntable of {name}", {**aimed, "machine": machine}
+        return f"{name}: of {name}\ntable of {name}", {**AIMED, "machine": machine}
 
     monkeypatch.setattr(document, "measure", stand_in)
     page = tmp_path / "page.md"
@@ -214,69 +219,90 @@ def test_what_was_found_is_written_between_the_marks(monkeypatch, tmp_path):
     )
 
 
-def test_what_was_measured_before_one_failed_is_not_measured_again(monkeypatch, tmp_path):
+@pytest.fixture
+def documented(monkeypatch, tmp_path):
+    """`document` with made-up tables, and what a test may change of them.
+
+    page: what it writes into; kept: its folder of tables
+    machine: what it says to be on; elsewhere: what a benchmark by name says otherwise
+    failing: the benchmarks that fail; asked: those that were measured, in order
+    run: it; takes the threads
+    """
     page, kept = tmp_path / "page.md", tmp_path / "kept"
-    old = f"{document.BEGIN}\nold\n{document.END}\n"
-    page.write_text(old)
-    aimed = {aim.key: 1.5 for aim in document.AIMS}
+    page.write_text(OLD)
     machine = document.describe_machine() | {"commit": "abc"}
-    failing, asked = {"peers"}, []
+    elsewhere, failing, asked = {}, set(), []
 
     def stand_in(name, flags):
         asked.append(name)
         if name in failing:
             raise MeasurementError(f"{name} failed")
-        return f"{name}: of {name}\ntable {len(asked)}", {
-            **aimed,
-            "machine": {**document.describe_machine(), "threads": None},
-        }
+        measured_on = machine | {"threads": None} | elsewhere.get(name, {})
+        return f"{name}: of {name}\ntable {len(asked)}", {**AIMED, "machine": measured_on}
 
     monkeypatch.setattr(document, "measure", stand_in)
     monkeypatch.setattr(document, "find_interpreter", lambda python: None)
-    monkeypatch.setattr(document, "describe_machine", lambda: machine)
+    monkeypatch.setattr(document, "describe_machine", lambda: dict(machine))
     run = partial(document.run, str(page), "some/python", "cpu", kept=str(kept))
+    return SimpleNamespace(
+        page=page,
+        kept=kept,
+        machine=machine,
+        elsewhere=elsewhere,
+        failing=failing,
+        asked=asked,
+        run=run,
+    )
+
+
+def test_what_was_measured_before_one_failed_is_not_measured_again(documented):
+    documented.failing.add("peers")
     with pytest.raises(MeasurementError, match="peers failed; .*kept keeps what is measured"):
-        run(None)
-    every = [name for name in BENCHMARKS if name != "document"]
-    assert asked == every and page.read_text() == old
+        documented.run(None)
+    assert documented.asked == EVERY and documented.page.read_text() == OLD
 
-    failing.clear()
-    other = {"commit": "committed meanwhile"}
-    found = lambda name, flags: (f"{name}: of it", {**aimed, "machine": machine | other})  # noqa: E731
-    with monkeypatch.context() as patched:
-        patched.setattr(document, "measure", found)
-        with pytest.raises(MeasurementError, match="peers is of commit committed meanw.* abc: "):
-            run(None)
+    documented.failing.clear()
+    documented.run(None)
+    assert documented.asked == [*EVERY, "peers"]
+    assert "table 1\n" in documented.page.read_text() and not list(documented.kept.iterdir())
 
-    run(None)
-    assert asked == [*every, "peers"]
-    assert "table 1\n" in page.read_text() and not list(kept.iterdir())
 
-    failing.add("loop")
-    for change in ({"commit": "another"}, {"cpu": "another"}):
-        with pytest.raises(MeasurementError):
-            run(None)
-        asked.clear()
-        monkeypatch.setattr(document, "describe_machine", lambda change=change: machine | change)
-        with pytest.raises(MeasurementError):
-            run(None)
-        assert asked == ["update", "loop"]
-        monkeypatch.setattr(document, "describe_machine", lambda: machine)
-    asked.clear()
-    with pytest.raises(MeasurementError):
-        run(1)
-    assert asked == ["update", "loop"]
-    monkeypatch.setattr(document, "describe_machine", lambda: machine | {"commit": "abc+"})
-    for _ in range(2):
-        asked.clear()
-        with pytest.raises(MeasurementError):
-            run(None)
-        assert asked == ["update", "loop"]
+def test_tables_of_two_commits_do_not_stand_together(documented):
+    documented.elsewhere["peers"] = {"commit": "another"}
+    with pytest.raises(MeasurementError, match="peers is of commit another, .* abc: .*kept keeps"):
+        documented.run(None)
+    assert documented.page.read_text() == OLD
+
+    documented.elsewhere.clear()
+    documented.run(None)
+    assert documented.asked == [*EVERY, "peers"]
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "threads"),
+    [
+        ({}, {"commit": "another"}, None),
+        ({}, {"cpu": "another"}, None),
+        ({}, {}, 1),
+        # Files that differ from the commit could be others than those that did.
+        ({"commit": "abc+"}, {}, None),
+    ],
+)
+def test_what_was_measured_otherwise_is_measured_again(documented, before, now, threads):
+    documented.failing.add("loop")
+    documented.machine.update(before)
+    with pytest.raises(MeasurementError, match="loop failed"):
+        documented.run(None)
+    documented.asked.clear()
+    documented.machine.update(now)
+    with pytest.raises(MeasurementError, match="loop failed"):
+        documented.run(threads)
+    assert documented.asked == ["update", "loop"]
 
 
 def test_a_benchmark_that_fails_writes_nothing(monkeypatch, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(f"{document.BEGIN}\nold\n{document.END}\n")
+    page.write_text(OLD)
     with pytest.raises(UsageError, match="--python=/none cannot be run"):
         document.run(str(page), "/none", "cpu", None, str(tmp_path))
     with pytest.raises(MeasurementError, match="--size=1 failed: --size must be"):
@@ -284,7 +310,7 @@ def test_a_benchmark_that_fails_writes_nothing(monkeypatch, tmp_path):
     monkeypatch.setattr(document, "measure", lambda name, flags: ("", {}))
     with pytest.raises(KeyError):
         document.run(str(page), None, "cpu", None, str(tmp_path))
-    assert "old" in page.read_text()
+    assert page.read_text() == OLD
 
 
 ASKS = """

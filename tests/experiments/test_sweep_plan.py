@@ -72,11 +72,14 @@ def test_what_is_no_number_makes_groups():
     ]
 
 
-def test_methods_that_are_not_exactly_members_are_groups_of_their_own():
-    asked = {"algo": ("td3", "ds_td3"), "preset": ("paper", "official")}
-    assert [len(one) for one in group(plan_members(question(**asked)))] == [4, 4]
-    own = question(algo=("ds_td3",), actor_topology=("set", None))
-    assert [len(one) for one in group(plan_members(own))] == [2, 2]
+def test_methods_are_members_of_one_group_by_each_preset():
+    asked = question(algo=("td3", "ds_td3"), preset=("paper", "official"))
+    assert [len(one) for one in group(plan_members(asked))] == [4, 4]
+
+
+def test_a_topology_of_one_networks_own_makes_groups():
+    asked = question(algo=("ds_td3",), actor_topology=("set", None))
+    assert [len(one) for one in group(plan_members(asked))] == [2, 2]
 
 
 def test_what_no_method_has_is_refused():
