@@ -36,7 +36,8 @@ class Progress:
             if len(self.returns) == self.members:
                 self.shown["return"] = f"{sum(self.returns) / self.members:.1f}"
                 self.returns = []
-                self._advance(row["env_step"], evaluated=True)
+                self._advance(row["env_step"])
+                self._tell(row["env_step"], row["updates"] > 0)
 
     def close(self) -> None:
         """Leaves the bar as it is and frees the line."""
@@ -48,20 +49,25 @@ class Progress:
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.steps, initial=env_step, unit="step", dynamic_ncols=True)
 
-    def _advance(self, env_step: int, evaluated: bool = False) -> None:
-        # A run that continues has a density before its first return.
-        shown = {name: self.shown[name] for name in ("return", "density") if name in self.shown}
+    def _advance(self, env_step: int) -> None:
         if self.bar is not None:
-            self.bar.set_postfix(shown, refresh=False)
+            self.bar.set_postfix(self._facts(), refresh=False)
             self.bar.update(env_step - self.bar.n)
+
+    def _tell(self, env_step: int, updates: bool) -> None:
+        if self.bar is not None:
             return
-        if evaluated:
-            # Since the last line: random steps, and what is compiled, are no measure of the rest.
-            (before, first), self.told = self.told, (time.perf_counter(), env_step)
+        # Since the last line: random steps, and what is compiled, are no measure of the rest.
+        (before, first), self.told = self.told, (time.perf_counter(), env_step)
+        facts = [f"{name} {value}" for name, value in self._facts().items()]
+        if done := env_step - first:
             seconds = self.told[0] - before
-            facts = [f"{name} {value}" for name, value in shown.items()]
-            if done := env_step - first:
-                minutes = (self.steps - env_step) * seconds / done / 60
-                facts = [f"{done / seconds:.0f} steps/s", f"{minutes:.1f} minutes left", *facts]
-            line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
-            print(line, file=sys.stderr, flush=True)
+            minutes = (self.steps - env_step) * seconds / done / 60
+            left = [f"{minutes:.1f} minutes left"] if updates else []
+            facts = [f"{done / seconds:.0f} steps/s", *left, *facts]
+        line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
+        print(line, file=sys.stderr, flush=True)
+
+    def _facts(self) -> dict[str, str]:
+        # A run that continues has a density before its first return.
+        return {name: self.shown[name] for name in ("return", "density") if name in self.shown}

@@ -6,7 +6,7 @@ from typing import Any
 from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost
 from dsrl_jax.agents.densities import is_sparse_layer, network_layers
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.presets import OFFICIAL_LAST_ADAPTATION, Experiment
+from dsrl_jax.presets import NOT_A_SETTING, OFFICIAL_LAST_ADAPTATION, Experiment
 from dsrl_jax.training.description import describe
 from dsrl_jax.training.device_replay import count_columns
 from experiments.machine import library_versions
@@ -20,7 +20,7 @@ _BYTES_A_WEIGHT = 4 * 4 + 1
 
 def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
     """The resolved settings, layers with their densities, and expected memory and disk."""
-    settings = describe(experiment)
+    settings = {k: v for k, v in describe(experiment).items() if k not in NOT_A_SETTING}
     lines = [f"{experiment.algo} on {environment(experiment, spaces)}", ""]
     lines += [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
     lines += ["", f"{'layer':<20} {'shape':>11} {'density':>8} {'connections':>12}"]

@@ -20,8 +20,9 @@ class SweepProgress:
         self.total = sum(members * steps for members, steps in batches)
         self.number = 0  # of the running batch, from 1
         self.before = 0  # steps of the batches that are done
-        self.first: int | None = None  # steps that were done when this process began
-        self.started = time.perf_counter()
+        # The steps that were done, and the time, since when the rate is measured.
+        self.since: tuple[int, float] | None = None
+        self.learns = False
         self.returns: list[float] = []
         self.bar: tqdm | None = None
 
@@ -38,7 +39,7 @@ class SweepProgress:
         if row["kind"] == "note":
             self._say(f"warning: batch {self.number}: {row['text']}")
         elif row["kind"] == "start":
-            if self.first is None:
+            if self.since is None:
                 self._start(self.before + members * row["env_step"])
             self._advance(row["env_step"])
         elif row["kind"] == "training" and self.bar is not None:
@@ -46,7 +47,7 @@ class SweepProgress:
         elif row["kind"] == "evaluation":
             self.returns.append(row["return_mean"])
             if len(self.returns) == members:
-                self._tell_evaluation(row["env_step"])
+                self._tell_evaluation(row["env_step"], row["updates"] > 0)
                 self.returns = []
 
     def close(self) -> None:
@@ -55,11 +56,11 @@ class SweepProgress:
             self.bar.close()
 
     def _start(self, done: int) -> None:
-        self.first = done
+        self.since = done, time.perf_counter()
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
 
-    def _tell_evaluation(self, env_step: int) -> None:
+    def _tell_evaluation(self, env_step: int, updates: bool) -> None:
         finite = [value for value in self.returns if math.isfinite(value)]
         facts = {"batch": f"{self.number} of {len(self.batches)}"}
         if finite:
@@ -73,15 +74,19 @@ class SweepProgress:
         members, steps = self.batches[self.number - 1]
         done = self.before + members * env_step
         where = f"step {env_step:,} of {steps:,}, {done / self.total:.0%} of the sweep"
-        told = [f"batch {facts.pop('batch')}", where, *self._minutes(done)]
+        told = [f"batch {facts.pop('batch')}", where, *self._minutes(done, updates)]
         self._say(", ".join(told + [f"{name} {value}" for name, value in facts.items()]))
 
-    def _minutes(self, done: int) -> list[str]:
-        new = done - (self.first or 0)
-        if new <= 0:
+    def _minutes(self, done: int, updates: bool) -> list[str]:
+        self.learns |= updates
+        now = time.perf_counter()
+        if self.since is None or not self.learns:  # Random steps are no measure of the rest.
+            self.since = done, now
             return []
-        minutes = (self.total - done) * (time.perf_counter() - self.started) / new / 60
-        return [f"{minutes:.1f} minutes left"]
+        first, started = self.since
+        if done == first:
+            return []
+        return [f"{(self.total - done) * (now - started) / (done - first) / 60:.1f} minutes left"]
 
     def _advance(self, env_step: int) -> None:
         if self.bar is not None:

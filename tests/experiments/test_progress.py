@@ -4,7 +4,7 @@ import pytest
 
 from experiments.progress import Progress
 
-EVALUATION = {"kind": "evaluation", "env_step": 5, "return_mean": 1.5}
+EVALUATION = {"kind": "evaluation", "env_step": 5, "updates": 2, "return_mean": 1.5}
 TRAINING = {"kind": "training", "env_step": 5, "actor_connections": 3, "critics_connections": 2}
 
 
@@ -18,6 +18,15 @@ def test_the_rate_is_that_since_the_line_before(monkeypatch, capsys):
         progress.show(EVALUATION | {"env_step": step})
     *_, line = capsys.readouterr().err.splitlines()
     assert "110 of 200, 5 steps/s, 0.3 minutes left" in line
+
+
+def test_no_time_is_told_by_the_speed_of_steps_without_updates(capsys):
+    progress = Progress(steps=200, members=1, dense_weights=10)
+    progress.show({"kind": "start", "env_step": 0})
+    for step, updates in ((0, 0), (100, 0), (150, 50)):
+        progress.show(EVALUATION | {"env_step": step, "updates": updates})
+    told = ["minutes left" in line for line in capsys.readouterr().err.splitlines()]
+    assert told == [False, False, True]
 
 
 @pytest.mark.parametrize("begins", [0, 4])

@@ -116,6 +116,9 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys, monkeypa
     for part in ("106,169 of 214,784 weights", "50.57%", "0.4918 of dense", "drop_fraction"):
         assert part in plan
     assert list(tmp_path.iterdir()) == []
+    _, settings, *_ = plan.split("\n\n")
+    named = {line.split()[0] for line in settings.splitlines()}
+    assert "sparsity" in named and named <= set(run.make_flags())
 
 
 def test_a_layer_that_comes_out_dense_is_said(tmp_path, capsys, monkeypatch):

@@ -250,6 +250,22 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
+    """From step 20 on, ten of each member in four seconds; 180 are left at the first line."""
+    clock = iter([0.0, 1.0, 5.0])
+    monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: next(clock))
+    progress = SweepProgress([(2, 50), (1, 140)])
+    progress.begin()
+    progress.show({"kind": "start", "env_step": 0})
+    for step, updates in ((20, 0), (30, 10)):
+        for value in (1.0, 2.0):
+            row = {"env_step": step, "updates": updates, "return_mean": value}
+            progress.show({"kind": "evaluation", **row})
+    first, second = capsys.readouterr().err.splitlines()
+    assert "minutes left" not in first
+    assert "step 30 of 50, 25% of the sweep, 0.6 minutes left" in second  # 180 * 4 / 20 = 36 s
+
+
 def test_there_is_one_bar_for_all_batches(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
@@ -259,7 +275,8 @@ def test_there_is_one_bar_for_all_batches(monkeypatch):
     progress.show({"kind": "start", "env_step": 50})
     assert progress.bar.total == 550 and progress.bar.n == progress.bar.initial == 200 + 150
     for value in (1.0, math.nan, 4.0):
-        progress.show({"kind": "evaluation", "env_step": 100, "return_mean": value})
+        row = {"kind": "evaluation", "env_step": 100, "updates": 50, "return_mean": value}
+        progress.show(row)
     assert progress.bar.n == 500
     assert progress.bar.postfix == "batch=2 of 3, return=2.5, best=4.0, frozen=1"
     progress.show({"kind": "note", "env_step": 100, "text": "member 1 is frozen"})
