@@ -20,7 +20,7 @@ def score(steps: Sequence[int], returns: Sequence[float], eval_period: int) -> S
     last = returns[-10:]
     pairs = zip(steps, returns, strict=True)
     regular = {step: value for step, value in pairs if step % eval_period == 0}
-    area = learning_curve_area(list(regular.values()), max(*regular, eval_period), eval_period)
+    area = learning_curve_area(list(regular.values()), max([*regular, eval_period]), eval_period)
     return Score(returns[-1], sum(last) / len(last), area)
 
 

@@ -73,7 +73,7 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     if held is None:
         return None
     there = with_defaults(held, experiment)
-    here = _UNNAMED | describe(experiment)
+    here = describe_whole(experiment)
     differing = [
         f"{key} is {there[key]!r} there and {value!r} here"
         for key, value in here.items()
@@ -90,7 +90,25 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
             f"{experiment.loop.steps:,}; they can be raised, not lowered; "
             "choose another --run_dir, or remove it"
         )
+    if _has_lost_its_checkpoints(directory, held):
+        raise DirectoryError(
+            f"{directory} holds a run that was finished, and its checkpoints are gone: it cannot "
+            "go on, and its tables are kept; choose another --run_dir, or remove it"
+        )
     return held
+
+
+def _has_lost_its_checkpoints(directory: Path, held: dict[str, Any]) -> bool:
+    """Whether a run has an evaluation of its last step and not even the checkpoints' folder."""
+    path = directory / FILES["evaluation"]
+    if (directory / "checkpoints").exists() or not path.exists():
+        return False
+    return any(row.get("env_step") == str(held["steps"]) for row in read_rows(path))
+
+
+def describe_whole(experiment: Experiment) -> dict[str, Any]:
+    """What config.json holds of an experiment, with what it leaves out of a plain run."""
+    return _UNNAMED | describe(experiment)
 
 
 def with_defaults(held: dict[str, Any], experiment: Experiment) -> dict[str, Any]:
@@ -104,7 +122,7 @@ def with_defaults(held: dict[str, Any], experiment: Experiment) -> dict[str, Any
         varied={},
         freezes=False,
     )
-    return _UNNAMED | describe(plain) | held
+    return describe_whole(plain) | held
 
 
 def read_config(directory: Path) -> dict[str, Any] | None:
@@ -131,9 +149,21 @@ def read_config(directory: Path) -> dict[str, Any] | None:
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a CSV file of a run directory."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """The whole rows of a CSV file of a run directory; of one that is being written nothing.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no table: a row has not the header's cells.
+    """
+    try:
+        text = path.read_text()
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():  # A cell too many, or one that is missing.
+            raise ValueError(f"{path} is damaged: row {number} has not the header's cells")
+    return rows
 
 
 def is_finished(directory: Path, experiment: Experiment) -> bool:

@@ -120,14 +120,15 @@ def closeness(first: Sample, second: Sample, margin: float) -> float:
     return float(stats.t.sf((margin - difference) / error, degrees))
 
 
-def seeds_needed(first: Sample, second: Sample) -> int | None:
+def seeds_needed(first: Sample, second: Sample, sides: int = 2) -> int | None:
     """Seeds of each method with which Welch's test finds this very difference with `POWER`.
 
     None: more than `MOST_SEEDS`, or a deviation is not known.
     """
 
     def is_enough(seeds: int) -> bool:
-        return power(first._replace(seeds=seeds), second._replace(seeds=seeds)) >= POWER
+        parts = first._replace(seeds=seeds), second._replace(seeds=seeds)
+        return power(*parts, sides) >= POWER
 
     if not _standard_error(first, second)[0] > 0 or not is_enough(MOST_SEEDS):
         return None
@@ -138,14 +139,19 @@ def seeds_needed(first: Sample, second: Sample) -> int | None:
     return high
 
 
-def power(first: Sample, second: Sample) -> float:
+def power(first: Sample, second: Sample, sides: int = 2) -> float:
     """P(Welch's test finds a difference), were means and deviations exactly these.
 
     From two seeds on; by the noncentral t distribution.
+
+    Args:
+      sides: 2, or 1 for a test that looks for a difference of the measured sign alone.
     """
     error, degrees = _standard_error(first, second)
     shift = abs(first.mean - second.mean) / error
-    critical = stats.t.ppf((1 + LEVEL) / 2, degrees)
+    critical = stats.t.ppf(1 - (1 - LEVEL) / sides, degrees)
+    if sides == 1:
+        return float(stats.nct.sf(critical, degrees, shift))
     # The other side's tail is NaN where it is too small for the series.
     tail = np.nan_to_num(stats.nct.cdf(-critical, degrees, shift))
     return float(stats.nct.sf(critical, degrees, shift) + tail)

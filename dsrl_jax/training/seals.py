@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 # Of a checkpoint the file that is written last: with it, the checkpoint is there.
 RECORD = "record.json"
 
+# A file that is being written has this behind its name.
+UNFINISHED = ".new"
+
 # Bytes read at a time.
 _CHUNK = 1 << 20
 
@@ -107,7 +110,7 @@ def write_whole(path: Path, text: str) -> None:
 
     On return it is on the disk under its name, so that what it names may be built upon.
     """
-    temporary = path.with_name(path.name + ".new")
+    temporary = path.with_name(path.name + UNFINISHED)
     with temporary.open("w") as file:
         file.write(text + "\n")
         file.flush()

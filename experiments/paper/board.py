@@ -101,7 +101,7 @@ class Board:
     def _line(self, task: Task) -> str:
         reached, rate = self.seen[task.directory]
         state = self.states[task.directory]
-        facts = [f"{task.name}: step {reached:,} of {task.steps:,}"]
+        facts = [f"{task.title}: step {reached:,} of {task.steps:,}"]
         if state is State.RUNNING:
             facts += [f"{rate:.0f} steps/s"] if rate else []
         elif state is State.FAILED:
@@ -124,7 +124,7 @@ class Board:
 WORDS = {
     State.WAITING: "waits",
     State.STOPPING: "saves and stops",
-    State.ENDING: "ends at once",
+    State.ENDING: "is killed",
     State.STOPPED: "stopped, and continues next time",
     State.DONE: "done",
     State.ELSEWHERE: "is computed by another process",

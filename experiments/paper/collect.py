@@ -15,7 +15,7 @@ from typing import Any
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe, read_experiment
-from dsrl_jax.training.seals import write_whole
+from dsrl_jax.training.seals import UNFINISHED, write_whole
 from experiments.paper.found import Found, evaluated_step, find_collected, is_of
 from experiments.run_directory import FILES, MAY_CHANGE, read_rows
 
@@ -52,7 +52,7 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
             told.append(f"{directory}: is there already, {same}")
             continue
         place = results / folder_of(experiment)
-        if place.exists() or planned.get(place, files) != files:
+        if _is_taken(place, files) or planned.get(place, files) != files:
             raise ValueError(
                 f"{place} is taken, {directory} cannot be put there; nothing is overwritten"
             )
@@ -60,10 +60,19 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
         size = sum(len(text.encode()) + 1 for text in files.values())
         told.append(f"{directory}: {place}, {size:,} bytes")
     for place, files in planned.items():
-        place.mkdir(parents=True)
+        place.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_whole(place / name, text)
     return told
+
+
+def _is_taken(place: Path, files: Files) -> bool:
+    """Whether a folder holds anything but a part of these files, which a kill may have left."""
+    for path in place.iterdir() if place.exists() else ():
+        name = path.name.removesuffix(UNFINISHED)
+        if name not in files or (name == path.name and path.read_text() != files[name] + "\n"):
+            return True
+    return False
 
 
 def _find_same(experiment: Experiment, there: Sequence[Found]) -> Path | None:
@@ -79,19 +88,25 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
     """The small files of a finished run, and what it is.
 
     Raises:
-      ValueError: if it is no run, or not finished.
+      ValueError: if it is no run, not finished, damaged, or a batch of a sweep.
     """
     experiment, config = read_experiment(directory)
+    if experiment.varied or experiment.freezes:
+        raise ValueError(
+            f"{directory} is a batch of a sweep; runs of one setting are collected: "
+            "those of experiments.run and experiments.paper"
+        )
+    evaluations = shorten(directory / FILES["evaluation"])
     steps, seeds = experiment.loop.steps, experiment.seeds
     reached = evaluated_step(directory, seeds)
     if reached < steps:
         raise ValueError(
             f"{directory} is not finished: it has evaluations up to step {reached:,} of {steps:,}; "
-            "the same command continues it"
+            "the command that began it continues it"
         )
     files = {
         "config.json": json.dumps(without_places(config), indent=1),
-        FILES["evaluation"]: shorten(directory / FILES["evaluation"]),
+        FILES["evaluation"]: evaluations,
     }
     return files, experiment
 
@@ -114,13 +129,20 @@ def _without_place(word: str, before: str) -> str:
 
 
 def shorten(path: Path) -> str:
-    """A table of evaluations with returns of `DIGITS` significant digits."""
-    rows = read_rows(path)
+    """A table of evaluations with returns of `DIGITS` significant digits.
+
+    Raises:
+      ValueError: if it is damaged, or has no row.
+    """
+    if not path.exists() or not (rows := read_rows(path)):
+        raise ValueError(f"{path} has no evaluation")
     text = io.StringIO()
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
-    for row in rows:
-        writer.writerow({name: _shorten(name, cell) for name, cell in row.items()})
+    try:
+        writer.writerows({name: _shorten(name, row[name]) for name in row} for row in rows)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     return text.getvalue().rstrip("\n")
 
 

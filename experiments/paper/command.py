@@ -8,7 +8,7 @@ any end. `costs` prints its table.
     python -m experiments.paper --list
     python -m experiments.paper fig2a --seeds=0:5
     python -m experiments.paper fig1 --envs=halfcheetah,hopper --algos=td3,ds_td3 --steps=300000
-    python -m experiments.paper collect runs/*-s0
+    python -m experiments.paper collect runs/*-s0*
 
 `collect` copies the settings and evaluations of finished runs to where they can be committed.
 
@@ -36,7 +36,7 @@ from experiments.paper.queue import State
 from experiments.paper.tasks import Machine, Task, locate, make_tasks
 from experiments.paper.wanted import Choice, choose_figures, choose_runs
 from experiments.paper.work import limits, work
-from experiments.presets import FIGURES, SEEDS, TASKS
+from experiments.presets import FIGURES, GROUPS, SEEDS, TASKS
 from experiments.stopping import StopRequest, ends_on_interrupt
 from experiments.values import UsageError, parse_value
 
@@ -64,8 +64,10 @@ def make_flags() -> flags.FlagValues:
     )
     flags.DEFINE_string("threads", None, "CPU threads of each run; default: 1 on a CPU", **add)
     flags.DEFINE_bool("deterministic", False, "on a GPU: an exact resume; slower", **add)
-    flags.DEFINE_string("runs", "runs", "the folder of the run directories", **add)
-    flags.DEFINE_string("results", "results", "the folder of collected runs", **add)
+    flags.DEFINE_string("runs", "runs", "the folder of the run directories; default: runs", **add)
+    flags.DEFINE_string(
+        "results", "results", "the folder of collected runs; default: results", **add
+    )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     add["module_name"] = "each run, in place of the paper's"
     for field in settings_of(LoopConfig):
@@ -131,8 +133,10 @@ def run(arguments: list[str], begun: float) -> int:
 def prepare(values: flags.FlagValues, names: list[str]) -> Plan:
     """Checks a command line. Raises ValueError: what was given, and what is allowed."""
     if not names and not values.list:
-        raise UsageError(f"name what to run, of {', '.join(FIGURES)}; --list tells more")
+        every = ", ".join([*FIGURES, *GROUPS])
+        raise UsageError(f"name what to run, of {every}, or collect; --list tells more")
     figures = choose_figures(names or ["all"])
+    _check_folders(values)
     check_choice("--device", values.device, PLATFORMS)
     check_choice("--backend", values.backend, BACKENDS)
     is_cpu = values.device == "cpu"
@@ -154,6 +158,16 @@ def prepare(values: flags.FlagValues, names: list[str]) -> Plan:
         limit,
         Path(values.results),
     )
+
+
+def _check_folders(values: flags.FlagValues) -> None:
+    """Another folder of results would have to be there; one of runs is made where there is none."""
+    for name in ("runs", "results"):
+        path = Path(str(values[name].value))
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"--{name} must be a folder, got the file {path}")
+        if name == "results" and values[name].present and not path.exists():
+            raise UsageError(f"--results must be a folder that is there, got {path}")
 
 
 def _choose(values: flags.FlagValues) -> Choice:

@@ -8,12 +8,22 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
 from dsrl_jax.training.seals import RECORD
-from experiments.run_directory import FILES, MAY_CHANGE, read_rows, read_starts, with_defaults
+from experiments.run_directory import (
+    FILES,
+    MAY_CHANGE,
+    describe_whole,
+    read_rows,
+    read_starts,
+    with_defaults,
+)
 
 # In the name of a directory whose policy others start from: continued, it would be another one.
 OF_POLICY = "-policy-"
+
+# And of one that starts from such a policy, whose length follows: a run that has begun with the
+# samples of a policy cannot go on with another's.
+FROM_POLICY = "-from-"
 
 # What a run is found by is everything else.
 _NOT_COMPARED = ("seeds", *MAY_CHANGE)
@@ -34,9 +44,13 @@ class Found(NamedTuple):
 
     @property
     def may_continue(self) -> bool:
-        """Whether it can become longer."""
-        is_whole = not self.is_collected and self.config.get("format") == FORMAT
-        return is_whole and OF_POLICY not in self.directory.name
+        """Whether it can become longer: as `experiments.paper` alone would continue it."""
+        name = self.directory.name
+        if self.is_collected or self.config.get("format") != FORMAT or OF_POLICY in name:
+            return False
+        if self.config.get("initial_policy") and FROM_POLICY not in name:
+            return False
+        return self.reached == 0 or _checkpoints(self.directory).exists()
 
 
 def find_runs(runs: Path, results: Path) -> list[Found]:
@@ -60,7 +74,7 @@ def is_of(found: Found, experiment: Experiment) -> bool:
     A trained policy to start from is told by its method, seed and length: on another machine its
     content is another one.
     """
-    named, held = describe(experiment), found.config
+    named, held = describe_whole(experiment), found.config
     if any(held[name] != named[name] for name in ("env", "algo", "preset")):
         return False  # The others are known of this method's settings alone.
     there = with_defaults(held, experiment)
@@ -134,8 +148,8 @@ def reached_step(directory: Path, seeds: tuple[int, ...], steps: int) -> int:
 
     That of its last checkpoint. A whole run may have lost those: its evaluations tell it then.
     """
-    if (directory / "checkpoints").exists():
-        saved = [path.parent.name for path in directory.glob(f"checkpoints/*/{RECORD}")]
+    if _checkpoints(directory).exists():
+        saved = [path.parent.name for path in _checkpoints(directory).glob(f"*/{RECORD}")]
         return max((int(name) for name in saved if name.isdecimal()), default=0)
     evaluated = evaluated_step(directory, seeds)
     return evaluated if evaluated >= steps else 0
@@ -167,6 +181,10 @@ def _read(directory: Path, is_collected: bool) -> Found | None:
     else:
         reached = reached_step(directory, seeds, steps)
     return Found(directory, config, reached, is_collected)
+
+
+def _checkpoints(directory: Path) -> Path:
+    return directory / "checkpoints"
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

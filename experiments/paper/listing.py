@@ -48,6 +48,9 @@ def list_figures(
         if not figure.variants:
             lines.append(f"{'':<8} runs nothing: python -m experiments.paper {name} prints it")
             continue
+        if not own:
+            lines.append(f"{'':<8} none of its runs was chosen")
+            continue
         for variant in figure.variants:
             if of_variant := [run for run in own if run.wanted.variant == variant]:
                 lines.append(_line(variant.label, of_variant) + f"   {_where(of_variant)}")

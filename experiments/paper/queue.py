@@ -14,7 +14,7 @@ class State(Enum):
     WAITING = "waiting"
     RUNNING = "running"
     STOPPING = "stopping"  # asked to save and end
-    ENDING = "ending"  # asked to end at once
+    ENDING = "ending"  # killed, as it did not save in time
     STOPPED = "stopped"  # saved, and not at its end
     DONE = "done"
     FAILED = "failed"
@@ -28,7 +28,7 @@ class Decision(NamedTuple):
     """What to do now.
 
     start: tasks to start
-    stop: directories whose process is to be told to stop; told a second time it ends at once
+    stop: directories whose process is to be told to stop, or if it was told, to be killed
     is_over: nothing runs, and nothing can be started
     """
 
@@ -52,7 +52,7 @@ def decide(
     Args:
       jobs: how many may run at once.
       stops: whether all shall save and end.
-      is_late: whether those that were told so shall end at once.
+      is_late: whether those that were told so shall be killed.
     """
     active = [task for task in tasks if states[task.directory] in ACTIVE]
     if stops:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe
-from experiments.paper.found import OF_POLICY, Found, best_of
+from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
 from experiments.run_directory import default_directory
 from experiments.values import format_value
@@ -37,11 +37,17 @@ class Task(NamedTuple):
     reached: int  # steps of it that are done
     steps_before_updates: int
     needs: Path | None = None  # the run directory of a trained policy that has to be whole before
+    label: str = ""  # what it is in its figure
 
     @property
     def name(self) -> str:
-        """As it is told."""
+        """Its directory's."""
         return self.directory.name
+
+    @property
+    def title(self) -> str:
+        """As it is told."""
+        return f"{self.name} ({self.label})" if self.label else self.name
 
 
 class Located(NamedTuple):
@@ -87,7 +93,8 @@ def make_tasks(located: Sequence[Located], found: Sequence[Found], machine: Mach
             seeds = tuple(each.wanted.experiment.seeds[0] for each in group)
             directory = _directory(experiment, seeds, machine, policy)
             task = _task(experiment, directory, seeds, experiment.loop.steps, 0, machine, needs)
-        tasks.setdefault(task.directory, task)
+        label = group[0].wanted.variant.label
+        tasks.setdefault(task.directory, task._replace(label=label))
     return list(tasks.values())
 
 
@@ -114,7 +121,8 @@ def _policy_task(policy: Experiment, found: Sequence[Found], machine: Machine) -
     here = [run.reached for run in found if run.directory == directory]
     # The policy is in the checkpoints: without them it is trained anew.
     reached = sum(here) if (directory / "checkpoints").exists() else 0
-    return _task(policy, directory, policy.seeds, steps, reached, machine)
+    task = _task(policy, directory, policy.seeds, steps, reached, machine)
+    return task._replace(label="a policy to start from")
 
 
 def _directory(
@@ -129,7 +137,7 @@ def _directory(
     """
     plain = dataclasses.replace(experiment, seeds=seeds, initial_policy=None)
     name = default_directory(plain).name
-    return machine.runs / (f"{name}-from-{policy.loop.steps}" if policy else name)
+    return machine.runs / (f"{name}{FROM_POLICY}{policy.loop.steps}" if policy else name)
 
 
 def _task(

@@ -56,19 +56,24 @@ def choose_runs(figures: Iterable[str], choice: Choice) -> list[Wanted]:
     So that methods can be compared early on.
 
     Raises:
-      ValueError: if a name or a setting is none, or nothing of a figure is left by the choice.
+      ValueError: if a name or a setting is none, or the choice leaves nothing of any figure.
     """
     for task in choice.tasks:
         check_choice("--envs", task, TASKS)
     for algo in choice.algos:
         check_choice("--algos", algo, ALGORITHMS)
     check_seeds(choice.seeds)
-    return [wanted for figure in figures for wanted in _runs_of(figure, choice)]
+    of_runs = [figure for figure in figures if FIGURES[figure].variants]
+    found = [wanted for figure in of_runs for wanted in _runs_of(figure, choice)]
+    if of_runs and not found:
+        told = "; ".join(map(_tell, of_runs))
+        raise ValueError(f"nothing is left by --envs and --algos: {told}")
+    return found
 
 
 def _runs_of(name: str, choice: Choice) -> list[Wanted]:
     figure = FIGURES[name]
-    found = [
+    return [
         _resolve(name, variant, task, seed, choice)
         for task in figure.tasks
         if task in choice.tasks
@@ -76,12 +81,12 @@ def _runs_of(name: str, choice: Choice) -> list[Wanted]:
         for variant in figure.variants
         if variant.algo in choice.algos
     ]
-    if figure.variants and not found:
-        algos = dict.fromkeys(variant.algo for variant in figure.variants)
-        raise ValueError(
-            f"{name} has no such runs: it is of {', '.join(algos)} on {', '.join(figure.tasks)}"
-        )
-    return found
+
+
+def _tell(name: str) -> str:
+    figure = FIGURES[name]
+    algos = dict.fromkeys(variant.algo for variant in figure.variants)
+    return f"{name} is of {', '.join(algos)} on {', '.join(figure.tasks)}"
 
 
 def _resolve(figure: str, variant: Variant, task: str, seed: int, choice: Choice) -> Wanted:

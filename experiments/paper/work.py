@@ -1,6 +1,7 @@
 """Runs tasks as processes, several at once, until all are done or it is told to stop."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,7 +19,8 @@ PAUSE = 0.5  # seconds between two looks at the processes
 
 # A run that is told to stop finishes its step, an evaluation if that falls on it, and saves.
 TIME_TO_SAVE = 30.0  # seconds
-# And one that is told again ends at once; this is for the system.
+# And one that has not, as it compiles perhaps, is killed: what it saved before is good at any
+# moment. This is for the system.
 TIME_TO_END = 3.0
 
 
@@ -29,11 +31,14 @@ class Process(Protocol):
         """The exit status, or None while it runs."""
 
     def terminate(self) -> None:
-        """Asks it to end."""
+        """Asks it to save and end."""
+
+    def kill(self) -> None:
+        """Ends it."""
 
 
 class Limits(NamedTuple):
-    """When runs are told to save and end, and when they are told to end at once."""
+    """When runs are told to save and end, and when those that have not are killed."""
 
     stop: float = float("inf")
     end: float = float("inf")
@@ -104,8 +109,12 @@ def work(
                 processes[task.directory] = launch(task)
                 states[task.directory] = State.RUNNING
             for directory in decision.stop:
-                processes[directory].terminate()
                 is_first = states[directory] is State.RUNNING
+                process = processes[directory]
+                if is_first:
+                    process.terminate()
+                else:
+                    process.kill()
                 states[directory] = State.STOPPING if is_first else State.ENDING
             show(states)
             if decision.is_over:
@@ -123,4 +132,6 @@ def _take_ended(processes: Mapping[Path, Process], states: dict[Path, State]) ->
     for directory, process in processes.items():
         status = process.poll()
         if states[directory] in ACTIVE and status is not None:
-            states[directory] = outcome(status, status == 2 and is_held(directory))
+            killed = states[directory] is State.ENDING and status == -signal.SIGKILL
+            ended = outcome(status, status == 2 and is_held(directory))
+            states[directory] = State.STOPPED if killed else ended

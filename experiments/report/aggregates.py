@@ -28,6 +28,7 @@ class Arm(NamedTuple):
     algo: str
     preset: str
     is_plain: bool  # nothing differs from its preset
+    length: int
     reached: int
     scores: dict[str, np.ndarray]  # by environment, an entry a seed
 
@@ -44,14 +45,12 @@ def normalised(groups: Sequence[Group]) -> list[Arm]:
         usable = FIRST_STEP <= group.reached <= STEPS and method.backend != "brax"
         if dense is None or not usable:
             continue
-        key = (method.label, group.reached)
-        plain = not method.changes
-        arm = arms.setdefault(
-            key, Arm(method.label, method.algo, method.preset, plain, group.reached, {})
-        )
-        scores = group.values("final") / dense.at(group.reached)[0]
-        held = arm.scores.get(method.where, np.array([]))
-        arm.scores[method.where] = np.concatenate([held, scores])
+        named = (method.label, method.algo, method.preset, not method.changes)
+        # By length too: a run that is being made longer has the seeds of one that is there.
+        lengths = (group.length, group.reached)
+        key = (method.algo, method.preset, method.changes, *lengths)
+        arm = arms.setdefault(key, Arm(*named, *lengths, {}))
+        arm.scores[method.where] = group.values("final") / dense.at(group.reached)[0]
     return list(arms.values())
 
 
@@ -109,7 +108,7 @@ def _improvements(arms: Sequence[Arm]) -> Table:
 
 def _is_dense_of(dense: Arm, sparse: Arm) -> bool:
     return (
-        dense.reached == sparse.reached
+        (dense.length, dense.reached) == (sparse.length, sparse.reached)
         and dense.algo == DENSE.get(sparse.algo)
         and dense.preset in (sparse.preset, "paper")
         and dense.is_plain

@@ -9,7 +9,7 @@ from experiments.report import aggregates, claim_table, figures, run_tables, tab
 from experiments.report.document import Document, Figure, Section, Table, number
 from experiments.report.methods import Group, group
 from experiments.report.read import Run, read_runs, read_table
-from experiments.report.run_files import read_topology
+from experiments.report.run_files import read_topology, readable
 from experiments.run_directory import FILES
 
 # More panels than these nobody looks through; tables hold all methods.
@@ -32,8 +32,8 @@ def build(places: Sequence[Path]) -> Document:
         tables.paper(groups),
         over_tasks,
         run_tables.costs(groups),
-        _topology(groups),
-        run_tables.times(groups),
+        _topology(groups, notes),
+        run_tables.times(groups, notes),
         tables.runs(groups),
     ]
     text = f"{_count(runs)} in {', '.join(map(str, places))}, beside the paper's own numbers."
@@ -53,8 +53,8 @@ def build_of_run(directory: Path) -> Document:
     sections = [
         _curves(groups),
         tables.results(groups),
-        _topology(groups),
-        run_tables.times(groups),
+        _topology(groups, notes),
+        run_tables.times(groups, notes),
         run_tables.costs(groups),
         tables.runs(groups),
     ]
@@ -103,7 +103,7 @@ def _curves(groups: Sequence[Group]) -> Section:
     return Section("Learning curves", text, blocks)
 
 
-def _topology(groups: Sequence[Group]) -> Section:
+def _topology(groups: Sequence[Group], notes: list[str]) -> Section:
     text = (
         "Churn is the share of connections that the evaluation before lacked. A unit is dormant if "
         "no weight but 0 leads to it, or if it is silent on a whole batch. Collected runs tell "
@@ -111,7 +111,8 @@ def _topology(groups: Sequence[Group]) -> Section:
     )
     told = []
     for each in groups:
-        own = [(run, layers) for run in each.runs if (layers := read_topology(run))]
+        read = [(run, readable(read_topology, run, notes)) for run in each.runs]
+        own = [(run, layers) for run, layers in read if layers]
         if own:
             told.append((each.method, own))
     blocks: list[Table | Figure] = []

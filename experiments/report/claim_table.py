@@ -1,5 +1,6 @@
 """A line for each claim of the paper, and for each length at which there are runs of it."""
 
+import math
 from collections.abc import Sequence
 
 from experiments.paper_curves import STEPS
@@ -42,7 +43,9 @@ def section(groups: Sequence[Group]) -> Section:
     text = (
         f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, not yet run: {waiting}. Higher is "
         f"tested by Welch's two-sided test at {1 - LEVEL:.0%}, close by two one-sided tests within "
-        f"{MARGIN:.0%} of the second mean (the paper names no margin), sooner by redrawn seeds. "
+        f"{MARGIN:.0%} of the second mean (the paper names no margin), sooner by redrawn seeds: p "
+        "is the share of draws in which it is not so, and the step is that at which the mean of "
+        "all seeds passes. "
         "Each line is a test of its own: of a hundred claims without any difference five would be "
         f"decided by chance. Seeds still needed are for a power of {POWER:.0%}, were the measured "
         "means and deviations the true ones; few seeds know them badly. The paper's own p is of "
@@ -83,7 +86,9 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
         for sample in (finding.first, finding.second)
     )
     if claim.kind == "sooner":
-        first = f"step {number(finding.first.mean)} ({finding.first.seeds})"
+        passed = finding.first.mean
+        first = "never" if math.isnan(passed) else f"step {number(passed)}"
+        first += f" ({finding.first.seeds})"
     # What is said of a shorter run is not said of the paper's.
     length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
     return [

@@ -69,8 +69,8 @@ class Method(NamedTuple):
 class Group(NamedTuple):
     """The seeds of a method that shall have the same length.
 
-    Where some have come to their end, figures are of those; else of all, up to the step that all
-    have reached.
+    Where some have come to their end, figures are of those; else of all that have not broken down,
+    up to the step that these have reached.
     """
 
     method: Method
@@ -80,7 +80,13 @@ class Group(NamedTuple):
     @property
     def counted(self) -> tuple["Run", ...]:
         """Those that the figures are of."""
-        return tuple(run for run in self.runs if run.is_whole) or self.runs
+        sound = [run for run in self.runs if not run.broke_down]
+        return tuple(run for run in sound if run.is_whole) or tuple(sound) or self.runs
+
+    @property
+    def broken(self) -> int:
+        """How many broke down, which figures of the others do not tell."""
+        return sum(run.broke_down for run in self.runs)
 
     @property
     def reached(self) -> int:

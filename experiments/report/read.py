@@ -1,7 +1,5 @@
 """Run directories, collected or being written, as plain records: one for each seed."""
 
-import csv
-import io
 import json
 import math
 from collections import defaultdict
@@ -17,7 +15,7 @@ from dsrl_jax.settings import override
 from dsrl_jax.training.description import describe, from_description
 from experiments.metrics import Score, score
 from experiments.report.methods import Method, freeze
-from experiments.run_directory import FILES, MAY_CHANGE
+from experiments.run_directory import FILES, MAY_CHANGE, read_rows
 from experiments.values import UsageError
 
 # What tells a run's method otherwise, or changes nothing that is computed.
@@ -36,6 +34,8 @@ _NOT_A_CHANGE = {
 }
 # What configurations lack that were written before there was a choice.
 _FIRST = {"env_preset": "v5", "backend": "gymnasium"}
+# What the costs of a run are counted by.
+_SIZES = ("observation_size", "action_low", "action_high")
 # Below these of a run directory there are no others.
 _OF_A_RUN = {"checkpoints", "replay", "tensorboard"}
 
@@ -51,6 +51,7 @@ class Run(NamedTuple):
     member: str  # its number, where the tables tell it
     steps: np.ndarray  # int, of its evaluations
     returns: np.ndarray  # float, mean over an evaluation's episodes
+    broke_down: bool  # its numbers were not finite after these
 
     @property
     def length(self) -> int:
@@ -88,13 +89,13 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     notes: list[str] = []
     for directory in dict.fromkeys(found for place in places for found in _find(place)):
         try:
-            for run in _read(directory, notes):
+            for run in list(_read(directory, notes)):
                 _add(runs, run, notes)
         except (OSError, LookupError, TypeError, ValueError) as error:
-            notes.append(f"{directory} is not counted: {' '.join(str(error).split())}")
+            notes.append(f"{directory} is not counted: {explain(error)}")
     if not runs:
         where = ", ".join(map(str, places))
-        raise UsageError(notes[0] if notes else f"{where} holds no run with an evaluation yet")
+        raise UsageError(notes[0] if notes else f"{where} holds no run")
     return sorted(runs.values(), key=lambda run: (run.method.order, run.length, run.seed)), notes
 
 
@@ -113,16 +114,17 @@ def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
         )
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a CSV file; none if there is no file.
+def explain(error: Exception) -> str:
+    """An error of reading, in one line; of a name that is missing Python tells the name alone."""
+    told = " ".join(str(error).split())
+    if isinstance(error, json.JSONDecodeError):
+        return f"config.json is no JSON: {told}"
+    return f"{told} is missing" if isinstance(error, KeyError) else told
 
-    Of a row that is being written nothing is told.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text()
-    rows = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1]))
-    return [row for row in rows if None not in row.values()]
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """As `read_rows`; none if there is no file."""
+    return read_rows(path) if path.exists() else []
 
 
 def _find(place: Path) -> Iterator[Path]:
@@ -137,21 +139,36 @@ def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
     """The members of one run directory that have an evaluation; notes those that broke down."""
     config = json.loads((directory / "config.json").read_text())
     experiment = from_description(_FIRST | config)
+    if lacking := [name for name in _SIZES if name not in config]:
+        raise ValueError(f"its config.json has no {', '.join(lacking)}")
     found = defaultdict(list)
-    broken: dict[str, None] = {}
+    broken: dict[tuple[str, int], None] = {}
     for row in read_table(directory / FILES["evaluation"]):
         key = (row.get("member", ""), int(row["seed"]))
         if math.isfinite(value := float(row["return_mean"])):
             found[key].append((int(row["env_step"]), value))
         else:  # From where a sweep's member is frozen on it has no returns.
-            who = f"member {key[0]}" if key[0] else f"seed {key[1]}"
-            broken[f"{directory}, {who}: its numbers were not finite; figures are of others"] = None
-    notes += broken
-    for (member, seed), points in found.items():
-        place = int(member) if member else experiment.seeds.index(seed)
-        own = _of_member(config, experiment, place)
+            broken[key] = None
+    if not found and not broken:
+        notes.append(f"{directory} has no evaluation yet")
+    notes += [
+        f"{directory}, {_name(*key)}: its numbers were not finite; figures are of others"
+        for key in broken
+    ]
+    for key, points in found.items():
+        member, seed = key
+        if seed not in experiment.seeds:
+            raise ValueError(f"evaluations.csv has {_name(*key)}, config.json has not")
+        own = _of_member(config, experiment, int(member or experiment.seeds.index(seed)))
         steps, returns = map(np.array, zip(*points, strict=True))
-        yield Run(directory, config, own, _method(config, own), seed, member, steps, returns)
+        if (np.diff(steps) <= 0).any():
+            raise ValueError(f"the steps of {_name(*key)} in evaluations.csv do not increase")
+        method = _method(config, own)
+        yield Run(directory, config, own, method, seed, member, steps, returns, key in broken)
+
+
+def _name(member: str, seed: int) -> str:
+    return f"member {member}" if member else f"seed {seed}"
 
 
 def _of_member(config: dict[str, Any], experiment: Experiment, place: int) -> Experiment:

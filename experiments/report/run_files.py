@@ -1,12 +1,15 @@
 """What run directories tell beside returns: topology and time. Collected runs tell neither."""
 
 from collections import defaultdict
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from experiments.report.read import Run, read_table
+from experiments.report.read import Run, explain, read_table
 from experiments.run_directory import FILES, read_starts
+
+T = TypeVar("T")
 
 _NUMBERS = ("connections", "churn", "overlap", "units", "dormant_units")
 
@@ -32,13 +35,36 @@ class Duration(NamedTuple):
     checkpoint_seconds: float
 
 
+def readable(read: Callable[[Run], T], run: Run, notes: list[str]) -> T | None:
+    """What a file beside a run's returns tells; None, with a note, where it is damaged."""
+    try:
+        return read(run)
+    except (OSError, ValueError) as error:
+        if (note := explain(error)) not in notes:  # Members share a directory.
+            notes.append(note)
+        return None
+
+
 def read_topology(run: Run) -> dict[tuple[str, str], LayerHistory]:
-    """By network and layer; empty where nothing was recorded."""
-    found = defaultdict(list)
-    for row in read_table(run.directory / FILES["topology"]):
-        if int(row["seed"]) == run.seed and row.get("member", "") == run.member:
-            found[row["network"], row["layer"]].append(row)
-    return {key: _history(rows) for key, rows in found.items()}
+    """By network and layer, of the evaluations that all layers have; empty where there are none.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    path = run.directory / FILES["topology"]
+    rows = read_table(path)
+    found: dict[tuple[str, str], dict[int, dict[str, str]]] = defaultdict(dict)
+    try:
+        for row in rows:
+            if int(row["seed"]) == run.seed and row.get("member", "") == run.member:
+                found[row["network"], row["layer"]][int(row["env_step"])] = row
+        # Of the last evaluation of a run that was killed only some layers may be there.
+        steps = sorted(set.intersection(*map(set, found.values()))) if found else []
+        if not steps:
+            return {}
+        return {key: _history([own[step] for step in steps]) for key, own in found.items()}
+    except (LookupError, ValueError) as error:
+        raise ValueError(f"{path} is damaged: {explain(error)}") from error
 
 
 def _history(rows: list[dict[str, str]]) -> LayerHistory:
@@ -49,15 +75,24 @@ def _history(rows: list[dict[str, str]]) -> LayerHistory:
 
 
 def read_duration(run: Run) -> Duration | None:
-    """The time of all its processes, each up to its last evaluation; None if nobody measured it."""
-    starts = sorted(int(start["env_step"]) for start in read_starts(run.directory))
+    """The time of all its processes, each up to its last evaluation; None if nobody measured it.
+
+    Raises:
+      ValueError: if a file is damaged.
+    """
+    path = run.directory / FILES["timing"]
+    rows = read_table(path)
     last: dict[int, dict[str, str]] = {}
-    for row in read_table(run.directory / FILES["timing"]):
-        # Each process counts from its own start.
-        part = sum(start < int(row["env_step"]) for start in starts)
-        last[max(part, 1)] = row
-    if not last:
-        return None
-    names = ("seconds", "evaluation_seconds", "checkpoint_seconds")
-    totals = [sum(float(row.get(name) or 0) for row in last.values()) for name in names]
-    return Duration(max(int(row["env_step"]) for row in last.values()), *totals)
+    try:
+        starts = sorted(int(start["env_step"]) for start in read_starts(run.directory))
+        for row in rows:
+            # Each process counts from its own start.
+            part = sum(start < int(row["env_step"]) for start in starts)
+            last[max(part, 1)] = row
+        if not last:
+            return None
+        names = ("seconds", "evaluation_seconds", "checkpoint_seconds")
+        totals = [sum(float(row.get(name) or 0) for row in last.values()) for name in names]
+        return Duration(max(int(row["env_step"]) for row in last.values()), *totals)
+    except (LookupError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} or starts.jsonl is damaged: {explain(error)}") from error

@@ -7,7 +7,7 @@ import numpy as np
 from experiments.report.document import Cell, Section, Table, number
 from experiments.report.methods import Group, Method
 from experiments.report.read import Run
-from experiments.report.run_files import LayerHistory, read_duration
+from experiments.report.run_files import LayerHistory, read_duration, readable
 
 Topologies = Sequence[tuple[Run, Mapping[tuple[str, str], LayerHistory]]]
 
@@ -107,12 +107,13 @@ def topology(method: Method, topologies: Topologies) -> Table:
     return Table(title, header, rows)
 
 
-def times(groups: Sequence[Group]) -> Section:
-    """How long runs took, where they were measured."""
+def times(groups: Sequence[Group], notes: list[str]) -> Section:
+    """How long runs took, where they were measured; notes what cannot be read."""
     rows = []
     for group in groups:
         for run in group.runs:
-            if (found := read_duration(run)) is None or not found.seconds:
+            found = readable(read_duration, run, notes)
+            if found is None or not found.seconds:
                 continue
             training = found.seconds - found.evaluation_seconds - found.checkpoint_seconds
             rows.append(

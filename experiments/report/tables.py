@@ -9,7 +9,6 @@ from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
 from experiments.report.document import Cell, Section, Table, missing, number, spread
 from experiments.report.methods import TASKS, Group
-from experiments.statistics import describe
 
 # The dense method that a sparse one is compared with.
 DENSE = {"ds_td3": "td3", "static_td3": "td3", "ds_sac": "sac", "static_sac": "sac"}
@@ -34,8 +33,10 @@ def results(groups: Sequence[Group]) -> Section:
         "Mean ± deviation over seeds (of the sample, over n - 1). Final is the last evaluation, "
         "which is what the paper prints as its return; last 10 is the mean of the last ten "
         "evaluations. LCA, the learning curve area, is the sum of all evaluations over the number "
-        "of steps. Steps to dense: the first evaluation at which the mean passes the final mean of "
-        "dense training of the same length."
+        "of steps, for another period than 5,000 times that over 5,000. The paper's columns are of "
+        "its digitised curves; its tables' own numbers follow below. Steps to dense: the first "
+        "evaluation at which the mean passes the final mean of dense training of the same length, "
+        "by the same preset where there is such, or else by the paper's."
     )
     return Section("Results", text, [Table("Every method that was run", header, rows, words=2)])
 
@@ -65,16 +66,20 @@ def _row(group: Group, groups: Sequence[Group]) -> list[str | Cell]:
 
 def _steps_to_dense(group: Group, groups: Sequence[Group]) -> str:
     method = group.method
-    if method.algo not in DENSE:
+    own = (method.where, group.length, group.reached, DENSE.get(method.algo))
+    fitting = {
+        dense.method.preset: dense
+        for dense in groups
+        if (dense.method.where, dense.length, dense.reached, dense.method.algo) == own
+        and not dense.method.changes
+    }
+    dense = fitting.get(method.preset) or fitting.get("paper")
+    if dense is None:
         return "–"
-    for dense in groups:
-        same = (dense.method.where, dense.reached) == (method.where, group.reached)
-        plain = dense.method.preset in (method.preset, "paper") and not dense.method.changes
-        if same and plain and dense.method.algo == DENSE[method.algo]:
-            steps, returns = group.curves()
-            mean = returns.mean(axis=0).tolist()
-            return number(steps_to_reach(steps.tolist(), mean, dense.sample(FINAL).mean))
-    return "–"
+    steps, returns = group.curves()
+    mean = returns.mean(axis=0).tolist()
+    reached = steps_to_reach(steps.tolist(), mean, dense.sample(FINAL).mean)
+    return "not reached" if reached is None else number(reached)
 
 
 def paper(groups: Sequence[Group]) -> Section:
@@ -160,29 +165,29 @@ def _figure(
     for label, (arm, final, area) in curves.items():
         found = _of_the_papers_length(groups, "HalfCheetah", arm)
         method = LABELS[arm.algo] if arm != DYNAMIC else "DS-TD3, the paper's settings"
-        rows.append(
-            [
-                label,
-                method,
-                number(final),
-                _ours(found, FINAL, 0),
-                number(area, 3),
-                _ours(found, AREA, 3),
-            ]
-        )
-    header = ("", "method", "final, paper", "final, ours", "LCA, paper", "LCA, ours")
-    return Table(title, header, rows, words=2)
+        for where in dict.fromkeys(group.method.where for group in found) or [""]:
+            own = [group for group in found if group.method.where == where]
+            finals: list[str | Cell] = [number(final), _ours(own, FINAL, 0)]
+            rows.append([label, method, where, *finals, number(area, 3), _ours(own, AREA, 3)])
+    header = ("", "method", "ours on", "final, paper", "final, ours", "LCA, paper", "LCA, ours")
+    return Table(title, header, rows, words=3)
 
 
 def _of_the_papers_length(groups: Iterable[Group], task: str, arm: Arm) -> list[Group]:
-    return [group for group in groups if group.reached == STEPS and arm.is_of(group.method, task)]
+    """At most one on each version of the task: longer runs are others, with the same seeds."""
+    return [
+        group
+        for group in groups
+        if (group.length, group.reached) == (STEPS, STEPS) and arm.is_of(group.method, task)
+    ]
 
 
 def _ours(groups: Sequence[Group], measure: str, digits: int) -> Cell:
-    """Our cell, over all seeds of this length; lengths that were asked for may differ."""
+    """Our cell, of the one group that there is, if any."""
     if not groups:
         return missing()
-    found = describe([value for group in groups for value in group.values(measure)])
+    (group,) = groups
+    found = group.sample(measure)
     return Cell(f"{spread(*found[:2], digits)} ({found.seeds})")
 
 

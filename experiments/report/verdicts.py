@@ -29,6 +29,16 @@ MARGIN = 0.1
 SHARE_OF_STEPS = 0.5
 
 
+class Needed(NamedTuple):
+    """Further seeds of each method."""
+
+    first: int
+    second: int
+
+
+NONE_NEEDED = Needed(0, 0)
+
+
 class Finding(NamedTuple):
     """What one pair of groups says of a claim."""
 
@@ -38,7 +48,8 @@ class Finding(NamedTuple):
     second: Sample
     verdict: str
     p_value: float  # for sooner: the share of redrawn seeds in which it is not so
-    needed: int | None  # further seeds of each; 0: none; None: not to be told
+    needed: Needed | None  # None: not to be told
+    broken: int = 0  # seeds of both that broke down, which samples do not tell
 
     @property
     def is_of_the_papers_length(self) -> bool:
@@ -55,7 +66,7 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
         for second in groups:
             same = (first.method.where, first.length) == (second.method.where, second.length)
             if same and claim.second.is_of(second.method, claim.task):
-                found.append(_judge_pair(claim, first, second))
+                found.append(_unless_broken(_judge_pair(claim, first, second), first, second))
     if claim.kind == "sooner":  # Half of fewer steps is another claim.
         return [finding for finding in found if finding.is_of_the_papers_length]
     return found
@@ -78,6 +89,12 @@ def papers_own(claim: Claim) -> float:
     return compare(first, second).p_value
 
 
+def _unless_broken(finding: Finding, first: Group, second: Group) -> Finding:
+    """Left open where a seed broke down: those that are left are picked by how they went."""
+    broken = first.broken + second.broken
+    return finding._replace(verdict=OPEN, needed=None, broken=broken) if broken else finding
+
+
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     step = min(first.reached, second.reached)
     if claim.kind == "sooner":
@@ -90,37 +107,42 @@ def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     return Finding(first.method.where, step, ours, theirs, *judged)
 
 
-def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, int | None]:
+def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
     """Welch's two-sided test: a claim holds or not where the difference is told from none."""
     test = compare(first, second)
     if test.p_value < 1 - LEVEL:
-        return (HOLDS if test.difference > 0 else FAILS), test.p_value, 0
-    wanted = seeds_needed(first, second)
+        return (HOLDS if test.difference > 0 else FAILS), test.p_value, NONE_NEEDED
+    return OPEN, test.p_value, _further(seeds_needed(first, second), first, second)
+
+
+def _further(wanted: int | None, first: Sample, second: Sample) -> Needed | None:
+    """Seeds beside those that there are, of `wanted` each."""
+    if wanted is None:
+        return None
+    needed = Needed(max(wanted - first.seeds, 0), max(wanted - second.seeds, 0))
     # A difference that was not found may need no more seeds than there are: then one more.
-    have = min(first.seeds, second.seeds)
-    return OPEN, test.p_value, None if wanted is None else max(wanted - have, 1)
+    return needed if any(needed) else Needed(1, 1)
 
 
-def _judge_close(first: Sample, second: Sample) -> tuple[str, float, int | None]:
+def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
     """Two one-sided tests; it does not hold where the difference is surely past the margin."""
     margin = MARGIN * abs(second.mean)
     p_value = closeness(first, second, margin)
     interval = compare(first, second).interval
     if p_value < 1 - LEVEL:
-        return HOLDS, p_value, 0
+        return HOLDS, p_value, NONE_NEEDED
     if interval.low > margin or interval.high < -margin:
-        return FAILS, p_value, 0
+        return FAILS, p_value, NONE_NEEDED
     # The seeds that tell the measured difference from the margin's end.
     room = Sample(margin - abs(first.mean - second.mean), first.deviation, first.seeds)
-    wanted = seeds_needed(room, second._replace(mean=0.0))
-    have = min(first.seeds, second.seeds)
-    return OPEN, p_value, None if wanted is None else max(wanted - have, 1)
+    wanted = seeds_needed(room, second._replace(mean=0.0), sides=1)
+    return OPEN, p_value, _further(wanted, first, second)
 
 
 def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
     """By redrawn seeds: in how many draws the mean passes dense training's final mean in time.
 
-    Samples are of the steps at which single seeds do; those that never do are left out.
+    The first sample's mean is the step at which the mean of all seeds does; NaN: never.
     """
     steps, returns = first.curves()
     dense = second.values("final")
@@ -130,11 +152,11 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
     def passes(ours: np.ndarray, theirs: np.ndarray) -> int | None:
         return steps_to_reach(steps.tolist(), ours.mean(axis=0).tolist(), float(theirs.mean()))
 
-    reached = [passes(one[None], dense) for one in returns]
-    alone = describe([value for value in reached if value is not None] or [math.nan])
-    known = describe(dense)
+    passed = passes(returns, dense)
+    ours = Sample(math.nan if passed is None else passed, math.nan, len(returns))
+    told = (first.method.where, step, ours, describe(dense))
     if min(len(returns), len(dense)) < 2:
-        return Finding(first.method.where, step, alone, known, OPEN, math.nan, None)
+        return Finding(*told, OPEN, math.nan, None)
     late = 0
     for _ in range(RESAMPLES):
         drawn = returns[rng.integers(len(returns), size=len(returns))]
@@ -142,14 +164,18 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
         late += found is None or found > in_time
     share = late / RESAMPLES
     verdict = HOLDS if share < 1 - LEVEL else FAILS if share > LEVEL else OPEN
-    needed = None if verdict == OPEN else 0
-    return Finding(first.method.where, step, alone, known, verdict, share, needed)
+    return Finding(*told, verdict, share, None if verdict == OPEN else NONE_NEEDED)
 
 
 def tell_needed(claim: Claim, finding: Finding) -> str:
     """How many further seeds of each method a claim needs."""
+    if finding.broken:
+        return f"not judged: {finding.broken} broke down"
     if finding.needed is not None:
-        return f"{finding.needed} of each" if finding.needed else "none"
+        first, second = finding.needed
+        if first == second:
+            return f"{first} of each" if first else "none"
+        return f"{first} of the first, {second} of the second"
     if min(finding.first.seeds, finding.second.seeds) < 2:
         return "two of each to tell"
     if claim.kind == "sooner" or math.isnan(finding.p_value):

@@ -56,7 +56,7 @@ def test_a_run_of_a_million_steps_is_below_40_kB(tmp_path, results):
 
 def test_every_evaluation_is_kept_to_seven_digits(tmp_path):
     run = make_run(tmp_path / "run", make_experiment(steps=60_000))
-    (tmp_path / "short.csv").write_text(shorten(run / "evaluations.csv"))
+    (tmp_path / "short.csv").write_text(shorten(run / "evaluations.csv") + "\n")
     before, after = rows(run / "evaluations.csv"), rows(tmp_path / "short.csv")
     assert len(before) == len(after) == 13
     for long, short in zip(before, after, strict=True):
@@ -67,7 +67,7 @@ def test_every_evaluation_is_kept_to_seven_digits(tmp_path):
             else:
                 assert short[name] == long[name]
     # What is short stays as it is.
-    assert shorten(tmp_path / "short.csv") + "\n" == (tmp_path / "short.csv").read_text() + "\n"
+    assert shorten(tmp_path / "short.csv") + "\n" == (tmp_path / "short.csv").read_text()
 
 
 def test_a_collected_run_is_found_as_what_it_is(tmp_path, results):
@@ -121,10 +121,42 @@ def test_nothing_is_overwritten_and_all_or_nothing_is_written(tmp_path, results)
     with pytest.raises(ValueError, match="with other returns; nothing is overwritten"):
         collect([new, other], results)
     assert files(results) == before
-    taken = results / "halfcheetah" / "ds_td3-s1-300000"
-    taken.mkdir()
+
+
+def test_a_folder_of_something_else_is_taken(tmp_path, results):
+    run = make_run(tmp_path / "run", make_experiment())
+    (taken := results / "halfcheetah" / "ds_td3-s0-300000").mkdir(parents=True)
+    (taken / "thesis.tex").write_text("mine")
     with pytest.raises(ValueError, match="is taken, .* nothing is overwritten"):
-        collect([new], results)
+        collect([run], results)
+    assert set(files(results)) == {"halfcheetah/ds_td3-s0-300000/thesis.tex"}
+
+
+def test_what_was_killed_while_it_collected_is_collected(tmp_path, results):
+    run = make_run(tmp_path / "run", make_experiment())
+    collect([run], results)
+    whole = files(results)
+    place = results / "halfcheetah" / "ds_td3-s0-300000"
+    (place / "config.json").rename(place / "config.json.new")
+    collect([run], results)
+    assert files(results) == whole
+
+
+@pytest.mark.parametrize("damage", ["0,300000,5", "0,300000,5,a" + ",1" * 21, '0,"300000'])
+def test_what_is_damaged_is_refused_by_its_name(tmp_path, results, damage):
+    run = make_run(tmp_path / "run", make_experiment())
+    with (run / "evaluations.csv").open("a") as file:
+        file.write(damage + "\n")
+    with pytest.raises(ValueError, match=r"run/evaluations.csv is damaged: "):
+        collect([run], results)
+    assert not files(results)
+
+
+def test_a_batch_of_a_sweep_is_refused(tmp_path, results):
+    varied = {"varied": {"drop_fraction": [0.1, 0.2]}, "freezes": True}
+    run = make_run(tmp_path / "run", make_experiment(seeds=(0, 1)), **varied)
+    with pytest.raises(ValueError, match="is a batch of a sweep"):
+        collect([run], results)
 
 
 @pytest.mark.parametrize("reached", [0, 295_000])

@@ -20,7 +20,8 @@ BAD = [
     (["fig1", "--steps=0"], "steps must be at least 1, got 0"),
     (["fig1", "--envs=ant,reacher"], "--envs must be one of"),
     (["fig1", "--algos=td4"], "--algos must be one of"),
-    (["fig2a", "--envs=ant"], "fig2a has no such runs"),
+    (["fig2a", "--envs=ant"], "nothing is left by --envs and --algos: fig2a is of ds_td3, td3"),
+    (["--list", "--results=nowhere"], "--results must be a folder that is there, got nowhere"),
     (["fig1", "--seeds=3:3"], "--seeds must name at least one seed"),
     (["fig1", "--seeds=1,1"], "seeds must be different"),
     (["fig1", "--seeds=-1"], "seeds must be different"),
@@ -74,6 +75,17 @@ def test_the_list_has_every_figure(tmp_path, capsys, monkeypatch):
     assert command.main(["--list", "table4", "--seeds=0:2"]) == 0
     text = capsys.readouterr().out
     assert "fig4" in text and "fig1" not in text and "seeds 0,1" in text
+
+
+def test_the_list_of_all_leaves_out_figures_of_which_nothing_is_chosen(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    assert command.main(["--list", "--envs=ant"]) == 0
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    after = lines[lines.index("fig2a Figure 2a: adaptation schedules") + 1]
+    assert after == "none of its runs was chosen"
+    assert "TD3 5 0 - ant; seeds 0,1,2,3,4" in lines
 
 
 def test_the_costs_run_nothing(tmp_path, capsys, monkeypatch):

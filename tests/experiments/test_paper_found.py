@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from dsrl_jax.presets import InitialPolicy
+from dsrl_jax.training.description import describe
 from experiments import run as command
 from experiments.paper.board import Seen, format_time, time_left
-from experiments.paper.found import find_runs, measure_rates, reached_step
+from experiments.paper.found import best_of, find_runs, is_of, measure_rates, reached_step
 from experiments.paper.listing import count, list_figures
 from experiments.paper.tasks import Machine, locate, make_tasks
 from experiments.paper.wanted import Choice, choose_runs
@@ -150,10 +151,48 @@ def test_a_run_is_as_far_as_its_last_whole_checkpoint(place):
     assert reached_step(directory, (0,), 20_000) == 20_000  # whole: its evaluations are enough
 
 
+def test_a_last_row_that_was_cut_off_is_not_reached(place):
+    directory = make_run(place / "runs" / "a", make_experiment(), saved=False)
+    path = directory / "evaluations.csv"
+    path.write_text(path.read_text().rstrip("\n")[:-3])
+    assert reached_step(directory, (0,), 300_000) == 0
+
+
+def test_a_batch_of_a_sweep_is_no_run_of_a_figure(place):
+    varied = {"varied": {"drop_fraction": [0.3]}, "freezes": True}
+    make_run(place / "runs" / "batch_1", make_experiment(), **varied)
+    (found,) = find_runs(place / "runs", place / "nowhere")
+    assert not is_of(found, make_experiment())
+
+
+def test_a_whole_run_without_checkpoints_is_not_made_longer(place):
+    make_run(place / "runs" / "a", make_experiment(steps=20_000), saved=False)
+    (found,) = find_runs(place / "runs", place / "nowhere")
+    assert best_of([found], make_experiment(), 20_000) is found
+    assert best_of([found], make_experiment(), 40_000) is None
+
+
+def test_a_run_from_another_policy_counts_when_it_is_done_and_is_not_continued(place):
+    """Its first samples are of a policy that is not at hand."""
+    (wanted,) = choose_runs(["fig3a"], CHOICE._replace(algos=("td3",), seeds=(0,)))
+    held = describe(wanted.experiment)["initial_policy"]
+    run = make_run(
+        place / "runs" / "mine", wanted.experiment, 5_000, initial_policy=held | {"sha256": "b"}
+    )
+    (found,) = find_runs(place / "runs", place / "nowhere")
+    assert is_of(found, wanted.experiment)
+    assert best_of([found], wanted.experiment, wanted.experiment.loop.steps) is None
+    assert best_of([found], wanted.experiment, 5_000) is found
+    named = run.rename(place / "runs" / "halfcheetah-v5-td3-s0-from-500000")
+    (found,) = find_runs(place / "runs", place / "nowhere")
+    assert found.directory == named and found.may_continue
+
+
 def test_new_seeds_are_members_of_one_program_where_that_is_asked_for(place):
     make_run(place / "runs" / "begun", make_experiment(seeds=(1, 4)), reached=5_000)
     choice = CHOICE._replace(seeds=(0, 1, 2, 3, 4))
     _, tasks = see(place, choice=choice, together=True)
+    assert {task.label for task in tasks} == {"DS-TD3"}
     seeds = {
         task.name: word for task in tasks for word in task.arguments if word.startswith("--seeds")
     }

@@ -1,5 +1,6 @@
 """Which runs are started and stopped, by a function of their states and with a fake runner."""
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -124,16 +125,17 @@ class Process:
     def __init__(self, machine, name):
         self.machine, self.name = machine, name
         self.ends, self.status = machine.time + machine.seconds, machine.statuses.get(name, 0)
-        self.signals = 0
 
     def poll(self):
         return self.status if self.machine.time >= self.ends else None
 
     def terminate(self):
-        self.signals += 1
         self.machine.log.append((self.machine.time, "stop", self.name))
-        saving = self.machine.saving if self.signals == 1 else 0.0
-        self.ends, self.status = self.machine.time + saving, 143
+        self.ends, self.status = self.machine.time + self.machine.saving, 143
+
+    def kill(self):
+        self.machine.log.append((self.machine.time, "kill", self.name))
+        self.ends, self.status = self.machine.time, -signal.SIGKILL
 
 
 def test_all_tasks_are_run_and_never_too_many_at_once():
@@ -163,12 +165,20 @@ def test_all_is_over_before_the_time_limit():
     states = machine.work([A, B, C], limits=limits(0.0, 540))
     assert set(states.values()) == {State.STOPPED, WAITING}
     assert 500 < machine.time < 540
-    # One that does not end is told again, in time.
+
+
+def test_what_does_not_save_in_time_is_killed_before_the_limit():
     machine = Machine(seconds=1e6, saving=1e6)
     states = machine.work([A, B, C], limits=limits(0.0, 540))
     assert set(states.values()) == {State.STOPPED, WAITING}
     assert 530 < machine.time < 540
-    assert [entry[2] for entry in machine.log if entry[1] == "stop"] == ["a", "b", "a", "b"]
+    ended = [entry[1:] for entry in machine.log if entry[1] != "start"]
+    assert ended == [("stop", "a"), ("stop", "b"), ("kill", "a"), ("kill", "b")]
+
+
+def test_a_run_that_somebody_else_kills_has_failed():
+    machine = Machine(statuses={"a": -signal.SIGKILL})
+    assert machine.work([A]) == {"a": State.FAILED}
 
 
 def test_where_nobody_is_told_nothing_goes_on():

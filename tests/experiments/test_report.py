@@ -156,7 +156,34 @@ def test_runs_of_the_papers_length_fill_its_cells(tmp_path):
     areas = table(document, "The paper's tables", "Table 2").rows
     assert areas[1][4] == Cell("0.0001 ± 0.0001 (2)")  # 10 and 211 over a million
     figure = table(document, "The paper's tables", "Figure 2a").rows
-    assert [row[3].kind for row in figure] == ["missing", "missing", "", "missing", "missing"]
+    assert [row[4].kind for row in figure] == ["missing", "missing", "", "missing", "missing"]
+    assert [row[2] for row in figure] == ["", "", "HalfCheetah-v5", "", ""]
+
+
+def test_a_run_that_is_made_longer_counts_no_seed_twice(tmp_path):
+    """The collected run of 1,000,000 steps, and itself on its way to 2,000,000."""
+    returns = [[1.0] * 201]
+    for seed in (0, 1):
+        write_run(tmp_path / "results" / str(seed), returns, seeds=(seed,))
+        write_run(tmp_path / "runs" / str(seed), returns, seeds=(seed,), steps=2_000_000)
+    document = build([tmp_path])
+    assert table(document, "The paper's tables", "Table 1").rows[1][4] == Cell("1.00 ± 0.00 (2)")
+    assert [row[3] for row in table(document, "Over all tasks", "Normalised").rows] == ["2", "2"]
+
+
+def test_steps_to_dense_are_by_dense_training_of_the_same_preset(tmp_path):
+    for preset, algo, final in (
+        ("paper", "td3", 5),
+        ("official", "td3", 20),
+        ("official", "ds_td3", 9),
+    ):
+        write_run(tmp_path / f"{preset}-{algo}", [[0.0, final]], algo=algo, preset=preset)
+    rows = table(build([tmp_path]), "Results", "Every").rows
+    assert {row[1]: row[-1] for row in rows} == {
+        "TD3": "–",
+        "TD3 (official)": "–",
+        "DS-TD3 (official)": "not reached",
+    }
 
 
 def test_claims_are_counted_and_told(document):
@@ -193,6 +220,38 @@ def test_topology_and_time_of_a_run_directory(runs):
     assert "The paper's claims" not in [section.title for section in document.sections]
 
 
+def test_of_an_evaluation_that_a_kill_cut_short_nothing_is_drawn(tmp_path):
+    directory = write_run(tmp_path / "run", [[0.0, 1]])
+    write_tables(directory)
+    path = directory / "topology.csv"
+    lines = path.read_text().splitlines(keepends=True)
+    other = [line.replace("hidden_0", "hidden_1") for line in lines[1:]]
+    # The first layers of the last evaluation are there, its others are not.
+    path.write_text("".join([*lines, *other[:3]]))
+    assert "Topology" in [section.title for section in build([tmp_path]).sections]
+
+
+@pytest.mark.parametrize(
+    "name, text, said",
+    [
+        (
+            "topology.csv",
+            "seed,env_step\n0,5000\n",
+            "topology.csv is damaged: 'network' is missing",
+        ),
+        ("topology.csv", "\xff\xfe", "topology.csv is damaged: 'utf-8' codec"),
+        ("timings.csv", "seconds\n1\n", "timings.csv or starts.jsonl is damaged: 'env_step'"),
+        ("starts.jsonl", "{}\n", "timings.csv or starts.jsonl is damaged: 'env_step' is missing"),
+    ],
+)
+def test_a_damaged_table_beside_the_returns_is_noted(tmp_path, name, text, said):
+    directory = write_run(tmp_path / "run", [[0.0, 1]])
+    write_tables(directory)
+    (directory / name).write_bytes(text.encode("latin1"))
+    (note,) = build([tmp_path]).notes
+    assert said in note
+
+
 def test_text_is_escaped():
     name = "<script>|&"
     section = Section(name, name, [Table(name, [name], [[name], [Cell(name)]]), Figure(name, [])])
@@ -219,8 +278,9 @@ def test_numbers_for_people():
     "arguments, said",
     [
         (["nowhere"], "nowhere is no directory"),
-        (["."], "holds no run"),
+        (["."], "runs/a is not counted"),
         (["--watch=nowhere"], "nowhere is no directory"),
+        (["--watch=runs"], "runs is a folder of run directories: name one of them, as runs/a"),
         (["--watch=.", "x"], "--watch is of one run directory, got x too"),
         (["--interval=0"], "interval must be at least 1"),
         (["--intervall=3"], "unknown flag --intervall"),
@@ -230,11 +290,13 @@ def test_numbers_for_people():
 def test_bad_input_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "config.json").write_text("{}")
     assert command.main(arguments) == 2
     assert said in (error := capsys.readouterr().err)
     assert error.startswith("error: ") and error.count("\n") == 1
     assert (tmp_path / "file").read_text() == "mine"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "runs"}
 
 
 def test_help_says_what_it_does(capsys):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 
 import numpy as np
@@ -156,8 +157,50 @@ def test_a_damaged_run_hides_no_other(tmp_path, damage):
         read_runs([bad])
 
 
+@pytest.mark.parametrize(
+    "table, said",
+    [
+        ("seed,env_step,return_mean\n0,0\n", "row 2 has not the header's cells"),
+        ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 has not the header's cells"),
+        ("env_step,return_mean\n0,1\n", "'seed' is missing"),
+        ("seed,env_step,return_mean\n0,0,x\n", "could not convert string to float: 'x'"),
+        ("seed,env_step,return_mean\n0,0,1\n7,0,1\n", "has seed 7, config.json has not"),
+        ("seed,env_step,return_mean\n0,0,1\n0,0,1\n", "steps of seed 0 .* do not increase"),
+    ],
+)
+def test_damaged_evaluations_hide_no_other(tmp_path, table, said):
+    write_run(tmp_path / "good", [[0.0, 1]])
+    bad = write_run(tmp_path / "bad", [[0.0, 1]])
+    (bad / "evaluations.csv").write_text(table)
+    groups, (note,) = read(tmp_path)
+    assert [len(each.runs) for each in groups] == [1]
+    assert re.search(f"{bad} is not counted: .*{said}", note)
+
+
+def test_a_config_without_sizes_is_told(tmp_path):
+    run = write_run(tmp_path / "run", [[0.0, 1]])
+    held = json.loads((run / "config.json").read_text())
+    del held["observation_size"]
+    (run / "config.json").write_text(json.dumps(held))
+    with pytest.raises(UsageError, match="its config.json has no observation_size"):
+        read_runs([run])
+
+
+def test_a_seed_that_broke_down_is_in_no_figure(tmp_path):
+    run = write_run(
+        tmp_path / "run", [[0.0, 1, 2], [0.0, math.nan, math.nan]], seeds=(0, 1), steps=20_000
+    )
+    (only,), (note,) = read(run)
+    assert "seed 1: its numbers were not finite" in note
+    assert (only.reached, only.broken) == (10_000, 1)
+    assert only.values("final").tolist() == [2]
+
+
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
+        read_runs([tmp_path])
+    (write_run(tmp_path / "run", [[0.0, 1]]) / "evaluations.csv").unlink()
+    with pytest.raises(UsageError, match="run has no evaluation yet"):
         read_runs([tmp_path])
     with pytest.raises(UsageError, match="is no directory"):
         read_runs([tmp_path / "nothing"])
@@ -166,8 +209,6 @@ def test_no_run_is_an_error(tmp_path):
 def test_a_row_that_is_being_written_is_left_out(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("x,y\n1,2\n3,4")
-    assert read_table(path) == [{"x": "1", "y": "2"}]
-    path.write_text("x,y\n1,2\n3\n")
     assert read_table(path) == [{"x": "1", "y": "2"}]
     path.write_text("x")
     assert read_table(path) == read_table(tmp_path / "nothing") == []

@@ -46,7 +46,7 @@ def groups_of(tmp_path, sparse, dense, **given):
 def test_higher(tmp_path, sparse, dense, verdict):
     (finding,) = judge(HIGHER, groups_of(tmp_path, sparse, dense))
     assert finding.verdict == verdict
-    assert (finding.needed == 0) == (verdict != OPEN)
+    assert (finding.needed == (0, 0)) == (verdict != OPEN)
     assert finding.first.mean == np.mean(sparse)
     assert not finding.is_of_the_papers_length
 
@@ -54,8 +54,23 @@ def test_higher(tmp_path, sparse, dense, verdict):
 def test_seeds_needed_are_those_beyond_what_there_is(tmp_path):
     # Means one deviation apart take 17 of each: 14 more than three.
     (finding,) = judge(HIGHER, groups_of(tmp_path, [1.0, 2, 3], [0.0, 1, 2]))
-    assert finding.needed == 14
+    assert finding.needed == (14, 14)
     assert tell_needed(HIGHER, finding) == "14 of each"
+
+
+def test_seeds_needed_are_told_of_each_where_there_are_more_of_one(tmp_path):
+    (finding,) = judge(HIGHER, groups_of(tmp_path, [1.0, 2, 3, 1, 2, 3], [0.0, 1, 2]))
+    first, second = finding.needed
+    assert second == first + 3
+    assert tell_needed(HIGHER, finding) == f"{first} of the first, {second} of the second"
+
+
+@pytest.mark.parametrize("sparse", [[10.0, 11, 12, math.nan], [10.0, 11, math.nan, math.nan]])
+def test_no_claim_is_judged_by_the_seeds_that_were_left_over(tmp_path, sparse):
+    (finding,) = judge(HIGHER, groups_of(tmp_path, sparse, [1.0, 2, 3]))
+    broken = sum(map(math.isnan, sparse))
+    assert finding.verdict == OPEN
+    assert tell_needed(HIGHER, finding) == f"not judged: {broken} broke down"
 
 
 def test_what_a_single_seed_leaves_open_is_said(tmp_path):
@@ -76,14 +91,14 @@ def test_close(tmp_path, sparse, verdict):
 
 # Curves of three evaluations at 0, 500,000 and 1,000,000 steps; dense training ends at 2.
 @pytest.mark.parametrize(
-    "curves, verdict",
+    "curves, verdict, passes",
     [
-        ([[0.0, 5, 6], [0.0, 6, 7]], HOLDS),
-        ([[0.0, 1, 6], [0.0, 1, 7]], FAILS),
-        ([[0.0, 1, 6], [0.0, 4, 7]], OPEN),
+        ([[0.0, 5, 6], [0.0, 6, 7]], HOLDS, 500_000),
+        ([[0.0, 1, 6], [0.0, 1, 7]], FAILS, 1_000_000),
+        ([[0.0, 1, 6], [0.0, 4, 7]], OPEN, 500_000),
     ],
 )
-def test_sooner(tmp_path, curves, verdict):
+def test_sooner(tmp_path, curves, verdict, passes):
     every = {"eval_period": 500_000, "seeds": (0, 1), "steps": 1_000_000}
     write_run(tmp_path / "sparse", curves, **every)
     write_run(tmp_path / "dense", [[0.0, 1, 2], [0.0, 1, 2]], algo="td3", **every)
@@ -94,6 +109,8 @@ def test_sooner(tmp_path, curves, verdict):
     (finding,) = judge(HIGHER._replace(kind="sooner"), plain)
     assert finding.verdict == verdict
     assert finding.is_of_the_papers_length
+    # The mean passes 2 where these do, though one seed of the last does not by then.
+    assert finding.first == (passes, pytest.approx(math.nan, nan_ok=True), 2)
 
 
 def test_half_of_fewer_steps_is_another_claim(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import pytest
 
@@ -16,6 +17,7 @@ from experiments.run_directory import (
     cut_rows,
     read_starts,
 )
+from tests.experiments.paper_runs import make_experiment, make_run
 
 ROWS = "env_step,return_mean\n0,1.0\n5,2.0\n10,3.0\n"
 
@@ -58,6 +60,18 @@ def test_more_steps_change_nothing_else_in_the_config(tmp_path):
     RunDirectory(tmp_path, CONFIG, {})
     RunDirectory(tmp_path, {**CONFIG, "steps": 9, "commit": "b"}, {})
     assert json.loads(held(tmp_path)) == CONFIG | {"steps": 9}
+
+
+def test_a_finished_run_whose_checkpoints_are_gone_is_kept(tmp_path):
+    """It would begin anew, over its tables."""
+    run = make_run(tmp_path / "run", make_experiment(steps=20_000))
+    longer = make_experiment(steps=40_000)
+    assert check_directory(run, longer) is not None
+    shutil.rmtree(run / "checkpoints")
+    with pytest.raises(DirectoryError, match="its checkpoints are gone"):
+        check_directory(run, longer)
+    unfinished = make_run(tmp_path / "other", longer, reached=20_000, saved=False)
+    assert check_directory(unfinished, longer) is not None
 
 
 def test_a_run_of_before_a_setting_existed_has_its_default(tmp_path):

@@ -144,6 +144,12 @@ def test_seeds_needed_are_those_of_the_tables(effect, seeds):
     assert seeds_needed(Sample(0, 1, 5), Sample(effect, 1, 2)) == seeds
 
 
+# One-sided, as Cohen's tables have them.
+@pytest.mark.parametrize("effect, seeds", [(0.5, 51), (0.8, 21), (1.0, 14)])
+def test_a_test_of_one_side_needs_fewer_seeds(effect, seeds):
+    assert seeds_needed(Sample(effect, 1, 2), Sample(0, 1, 5), sides=1) == seeds
+
+
 def test_seeds_needed_is_the_least_number_of_enough_power():
     first, second = Sample(3.0, 1, 2), Sample(0, 4, 2)
     found = seeds_needed(first, second)
