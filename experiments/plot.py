@@ -17,7 +17,7 @@ from experiments.command import start
 from experiments.flags import help_text, parse
 from experiments.paper_curves import Curve as PaperCurve
 from experiments.paper_curves import read_curves as read_paper_curves
-from experiments.run_directory import read_rows
+from experiments.run_state import read_rows
 from experiments.values import UsageError
 
 # The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).

@@ -28,12 +28,8 @@ from experiments.machine import (
     keep_compiled_programs,
     keep_freed_memory,
 )
-from experiments.run_directory import (
-    check_directory,
-    default_directory,
-    is_finished,
-    read_starts,
-)
+from experiments.run_directory import check_directory, default_directory
+from experiments.run_state import is_finished, read_starts
 from experiments.stopping import ends_on_interrupt
 from experiments.values import UsageError, parse_value
 

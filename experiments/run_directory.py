@@ -16,18 +16,10 @@ from typing import Any, BinaryIO
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.description import describe, read_description
-from dsrl_jax.training.seals import RECORD, write_whole
+from dsrl_jax.training.seals import UNFINISHED, write_whole
+from experiments.run_state import FILES, has_lost_its_checkpoints
 
 Row = dict[str, Any]
-
-# Columns of each file; a row has its keys. Clock times are in timings.csv alone.
-FILES = {
-    "evaluation": "evaluations.csv",
-    "training": "training.csv",
-    "topology": "topology.csv",
-    "timing": "timings.csv",
-}
-
 
 # Settings that a continued run may change: how long it is, and how often it saves.
 MAY_CHANGE = ("steps", "checkpoint_period")
@@ -36,7 +28,7 @@ MAY_CHANGE = ("steps", "checkpoint_period")
 LOG = "output.log"
 
 # What a run that was killed before its first file leaves.
-OF_A_START = {"lock", "config.json.new", LOG}
+OF_A_START = {"lock", f"config.json{UNFINISHED}", LOG}
 
 
 # What config.json does not name of a plain run.
@@ -90,20 +82,12 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
             f"{experiment.loop.steps:,}; they can be raised, not lowered; "
             "choose another --run_dir, or remove it"
         )
-    if _has_lost_its_checkpoints(directory, held):
+    if has_lost_its_checkpoints(directory, tuple(held["seeds"]), held["steps"]):
         raise DirectoryError(
             f"{directory} holds a run that was finished, and its checkpoints are gone: it cannot "
-            "go on, and its tables are kept; choose another --run_dir, or remove it"
+            "go on; remove it to train it anew, or choose another --run_dir"
         )
     return held
-
-
-def _has_lost_its_checkpoints(directory: Path, held: dict[str, Any]) -> bool:
-    """Whether a run has an evaluation of its last step and not even the checkpoints' folder."""
-    path = directory / FILES["evaluation"]
-    if (directory / "checkpoints").exists() or not path.exists():
-        return False
-    return any(row.get("env_step") == str(held["steps"]) for row in read_rows(path))
 
 
 def describe_whole(experiment: Experiment) -> dict[str, Any]:
@@ -146,41 +130,6 @@ def read_config(directory: Path) -> dict[str, Any] | None:
     if entries - OF_A_START:
         raise DirectoryError(f"{directory} is no run directory and not empty; choose another")
     return None
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a CSV file of a run directory; of one that is being written nothing.
-
-    Raises:
-      FileNotFoundError: if there is no such file.
-      ValueError: if it is no table: a row has not the header's cells.
-    """
-    try:
-        text = path.read_text()
-        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
-    for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():  # A cell too many, or one that is missing.
-            raise ValueError(f"{path} is damaged: row {number} has not the header's cells")
-    return rows
-
-
-def is_finished(directory: Path, experiment: Experiment) -> bool:
-    """Whether there is a checkpoint of the last step, which is the last thing that a run saves."""
-    return (directory / "checkpoints" / str(experiment.loop.steps) / RECORD).exists()
-
-
-def read_starts(directory: Path) -> list[dict[str, Any]]:
-    """On what each part of a run was computed, in order. A line that was cut short is left out."""
-    path = directory / "starts.jsonl"
-    found = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            found.append(dict(json.loads(line)))
-        except (TypeError, ValueError):
-            continue
-    return found
 
 
 class RunDirectory:

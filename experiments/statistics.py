@@ -120,15 +120,44 @@ def closeness(first: Sample, second: Sample, margin: float) -> float:
     return float(stats.t.sf((margin - difference) / error, degrees))
 
 
-def seeds_needed(first: Sample, second: Sample, sides: int = 2) -> int | None:
-    """Seeds of each method with which Welch's test finds this very difference with `POWER`.
+def power(first: Sample, second: Sample) -> float:
+    """P(Welch's test finds a difference), were means and deviations exactly these.
+
+    From two seeds on; by the noncentral t distribution.
+    """
+    error, degrees = _standard_error(first, second)
+    shift = abs(first.mean - second.mean) / error
+    critical = stats.t.ppf((1 + LEVEL) / 2, degrees)
+    # The other side's tail is NaN where it is too small for the series.
+    tail = np.nan_to_num(stats.nct.cdf(-critical, degrees, shift))
+    return float(stats.nct.sf(critical, degrees, shift) + tail)
+
+
+def power_of_closeness(first: Sample, second: Sample, margin: float) -> float:
+    """P(both one-sided tests of `closeness` find it), were means and deviations exactly these.
+
+    At least: as if they never failed together. From two seeds on.
+    """
+    error, degrees = _standard_error(first, second)
+    difference = abs(first.mean - second.mean)
+    critical = stats.t.ppf(LEVEL, degrees)
+    near, far = (
+        float(stats.nct.sf(critical, degrees, (margin + side * difference) / error))
+        for side in (-1, 1)
+    )
+    return near + far - 1
+
+
+def seeds_needed(
+    first: Sample, second: Sample, power: Callable[[Sample, Sample], float] = power
+) -> int | None:
+    """Seeds of each method with which a test, Welch's or that of `power`, has the power `POWER`.
 
     None: more than `MOST_SEEDS`, or a deviation is not known.
     """
 
     def is_enough(seeds: int) -> bool:
-        parts = first._replace(seeds=seeds), second._replace(seeds=seeds)
-        return power(*parts, sides) >= POWER
+        return power(first._replace(seeds=seeds), second._replace(seeds=seeds)) >= POWER
 
     if not _standard_error(first, second)[0] > 0 or not is_enough(MOST_SEEDS):
         return None
@@ -137,24 +166,6 @@ def seeds_needed(first: Sample, second: Sample, sides: int = 2) -> int | None:
         middle = (low + high) // 2
         low, high = (low, middle) if is_enough(middle) else (middle, high)
     return high
-
-
-def power(first: Sample, second: Sample, sides: int = 2) -> float:
-    """P(Welch's test finds a difference), were means and deviations exactly these.
-
-    From two seeds on; by the noncentral t distribution.
-
-    Args:
-      sides: 2, or 1 for a test that looks for a difference of the measured sign alone.
-    """
-    error, degrees = _standard_error(first, second)
-    shift = abs(first.mean - second.mean) / error
-    critical = stats.t.ppf(1 - (1 - LEVEL) / sides, degrees)
-    if sides == 1:
-        return float(stats.nct.sf(critical, degrees, shift))
-    # The other side's tail is NaN where it is too small for the series.
-    tail = np.nan_to_num(stats.nct.cdf(-critical, degrees, shift))
-    return float(stats.nct.sf(critical, degrees, shift) + tail)
 
 
 def _standard_error(first: Sample, second: Sample) -> tuple[float, float]:

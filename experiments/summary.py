@@ -11,7 +11,7 @@ from dsrl_jax.training.description import describe
 from dsrl_jax.training.device_replay import count_columns
 from experiments.machine import library_versions
 from experiments.metrics import score
-from experiments.run_directory import read_rows
+from experiments.run_state import read_rows
 from experiments.values import format_value
 
 # Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
@@ -20,7 +20,9 @@ _BYTES_A_WEIGHT = 4 * 4 + 1
 
 def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
     """The resolved settings, layers with their densities, and expected memory and disk."""
-    settings = {k: v for k, v in describe(experiment).items() if k not in NOT_A_SETTING}
+    settings = {
+        name: value for name, value in describe(experiment).items() if name not in NOT_A_SETTING
+    }
     lines = [f"{experiment.algo} on {environment(experiment, spaces)}", ""]
     lines += [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
     lines += ["", f"{'layer':<20} {'shape':>11} {'density':>8} {'connections':>12}"]

@@ -33,7 +33,8 @@ from experiments.machine import (
     keep_compiled_programs,
     keep_freed_memory,
 )
-from experiments.run_directory import RunDirectory, check_directory, is_finished, read_starts
+from experiments.run_directory import RunDirectory, check_directory
+from experiments.run_state import is_finished, read_starts
 from experiments.stopping import StopRequest, ends_on_interrupt
 from experiments.sweep_directory import batch_directory, check_sweep, write_sweep
 from experiments.sweep_plan import (

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.seals import write_whole
+from dsrl_jax.training.seals import UNFINISHED, write_whole
 from experiments.run_directory import MAY_CHANGE, DirectoryError
 from experiments.sweep_plan import Question
 
 NAME = "sweep.json"
 # What a sweep that was killed before its first file leaves.
-_OF_A_START = {"lock", NAME + ".new"}
+_OF_A_START = {"lock", NAME + UNFINISHED}
 
 
 def batch_directory(directory: Path, number: int) -> Path:

@@ -13,7 +13,7 @@ from scipy import stats
 
 from dsrl_jax.training.seals import write_whole
 from experiments.metrics import score
-from experiments.run_directory import read_rows
+from experiments.run_state import read_rows
 from experiments.sweep_directory import batch_directory
 from experiments.sweep_plan import Member, Question
 from experiments.values import format_value

@@ -16,8 +16,9 @@ from typing import Any
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe, read_experiment
 from dsrl_jax.training.seals import UNFINISHED, write_whole
-from experiments.paper.found import Found, evaluated_step, find_collected, is_of
-from experiments.run_directory import FILES, MAY_CHANGE, read_rows
+from experiments.paper.found import Found, find_collected, is_of
+from experiments.run_directory import MAY_CHANGE
+from experiments.run_state import FILES, evaluated_step, read_rows
 
 # Significant digits of returns, those of a float32: a run of a million steps takes under 40 kB.
 DIGITS = 7
@@ -104,9 +105,10 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
             f"{directory} is not finished: it has evaluations up to step {reached:,} of {steps:,}; "
             "the command that began it continues it"
         )
+    # In this order: a folder that a kill leaves without its config.json is no run.
     files = {
-        "config.json": json.dumps(without_places(config), indent=1),
         FILES["evaluation"]: evaluations,
+        "config.json": json.dumps(without_places(config), indent=1),
     }
     return files, experiment
 

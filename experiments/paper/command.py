@@ -107,10 +107,10 @@ def run(arguments: list[str], begun: float) -> int:
             return 0
         plan = prepare(values, names)
         wanted = choose_runs(plan.figures, plan.choice)
+        found = find_runs(plan.machine.runs, plan.results)
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    found = find_runs(plan.machine.runs, plan.results)
     located, rates = locate(wanted, found), measure_rates(found)
     if values.list:
         print(list_figures(plan.figures, located, found, plan.machine, rates, plan.jobs))
@@ -120,6 +120,8 @@ def run(arguments: list[str], begun: float) -> int:
     tasks = make_tasks(located, found, plan.machine)
     if wanted:
         done = sum(run.is_done for run in located)
+        without = set(plan.figures) - {run.figure for run in wanted} - {"costs"}
+        print("".join(f"{name}: none of its runs was chosen\n" for name in sorted(without)), end="")
         print(f"{done} of {len(located)} runs are done; to compute: {len(tasks)}", flush=True)
     try:
         return compute(tasks, plan, Board(tasks, plan.jobs, rates, sys.stdout), begun)

@@ -9,13 +9,14 @@ from typing import Any, NamedTuple
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.seals import RECORD
-from experiments.run_directory import (
+from experiments.run_directory import MAY_CHANGE, describe_whole, with_defaults
+from experiments.run_state import (
     FILES,
-    MAY_CHANGE,
-    describe_whole,
+    checkpoints_of,
+    evaluated_step,
+    has_lost_its_checkpoints,
     read_rows,
     read_starts,
-    with_defaults,
 )
 
 # In the name of a directory whose policy others start from: continued, it would be another one.
@@ -50,13 +51,16 @@ class Found(NamedTuple):
             return False
         if self.config.get("initial_policy") and FROM_POLICY not in name:
             return False
-        return self.reached == 0 or _checkpoints(self.directory).exists()
+        return self.reached == 0 or checkpoints_of(self.directory).exists()
 
 
 def find_runs(runs: Path, results: Path) -> list[Found]:
     """All runs in run directories under `runs` and collected ones under `results`.
 
-    What is no run, or is damaged, is left out.
+    What is no run, or has a damaged config.json, is left out.
+
+    Raises:
+      ValueError: if the evaluations are damaged that would tell how far a run is.
     """
     here = [_read(path.parent, False) for path in sorted(runs.glob("*/config.json"))]
     return [*(found for found in here if found), *find_collected(results)]
@@ -112,10 +116,10 @@ class Interval(NamedTuple):
 def read_intervals(directory: Path) -> list[Interval]:
     """What timings.csv tells of a run; the time between two processes is nobody's."""
     try:
-        rows = _rows(directory / FILES["timing"])
+        rows = read_rows(directory / FILES["timing"])
         told = [(int(row["env_step"]), float(row["seconds"])) for row in rows]
         starts = [int(start["env_step"]) for start in read_starts(directory)]
-    except (OSError, KeyError, TypeError, ValueError):  # A line that is being written.
+    except (OSError, KeyError, ValueError):  # What nobody measured, or is damaged, is no rate.
         return []
     return [
         Interval(first, last, then - before)
@@ -147,23 +151,14 @@ def reached_step(directory: Path, seeds: tuple[int, ...], steps: int) -> int:
     """The step up to which nothing of a run of `steps` is lost, whatever happens to it.
 
     That of its last checkpoint. A whole run may have lost those: its evaluations tell it then.
+
+    Raises:
+      ValueError: if these are damaged.
     """
-    if _checkpoints(directory).exists():
-        saved = [path.parent.name for path in _checkpoints(directory).glob(f"*/{RECORD}")]
-        return max((int(name) for name in saved if name.isdecimal()), default=0)
-    evaluated = evaluated_step(directory, seeds)
-    return evaluated if evaluated >= steps else 0
-
-
-def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
-    """The last step of which there is an evaluation of every seed; 0 before any."""
-    steps = dict.fromkeys(seeds, 0)
-    for row in _rows(directory / FILES["evaluation"]):
-        try:
-            steps[int(row["seed"])] = int(row["env_step"])
-        except (KeyError, TypeError, ValueError):  # A line that is being written.
-            continue
-    return min(steps.values())
+    if has_lost_its_checkpoints(directory, seeds, steps):
+        return evaluated_step(directory, seeds)
+    saved = [path.parent.name for path in checkpoints_of(directory).glob(f"*/{RECORD}")]
+    return max((int(name) for name in saved if name.isdecimal()), default=0)
 
 
 def _read(directory: Path, is_collected: bool) -> Found | None:
@@ -181,17 +176,6 @@ def _read(directory: Path, is_collected: bool) -> Found | None:
     else:
         reached = reached_step(directory, seeds, steps)
     return Found(directory, config, reached, is_collected)
-
-
-def _checkpoints(directory: Path) -> Path:
-    return directory / "checkpoints"
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    try:
-        return read_rows(path)
-    except (OSError, ValueError):
-        return []
 
 
 def _comparable(value: Any) -> Any:

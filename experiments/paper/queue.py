@@ -15,7 +15,7 @@ class State(Enum):
     RUNNING = "running"
     STOPPING = "stopping"  # asked to save and end
     ENDING = "ending"  # killed, as it did not save in time
-    STOPPED = "stopped"  # saved, and not at its end
+    STOPPED = "stopped"  # ended before its end, and goes on from what it saved
     DONE = "done"
     FAILED = "failed"
     ELSEWHERE = "elsewhere"  # another process computes it

@@ -10,6 +10,7 @@ from dsrl_jax.training.description import describe
 from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
 from experiments.run_directory import default_directory
+from experiments.run_state import checkpoints_of
 from experiments.values import format_value
 
 
@@ -119,8 +120,9 @@ def _policy_task(policy: Experiment, found: Sequence[Found], machine: Machine) -
     directory = _directory(policy, policy.seeds, machine)
     directory = directory.with_name(f"{directory.name}{OF_POLICY}{steps}")
     here = [run.reached for run in found if run.directory == directory]
-    # The policy is in the checkpoints: without them it is trained anew.
-    reached = sum(here) if (directory / "checkpoints").exists() else 0
+    # The policy is in the checkpoints: without them it has to be trained anew, which
+    # experiments.run refuses while its tables are there.
+    reached = sum(here) if checkpoints_of(directory).exists() else 0
     task = _task(policy, directory, policy.seeds, steps, reached, machine)
     return task._replace(label="a policy to start from")
 

@@ -56,7 +56,7 @@ def choose_runs(figures: Iterable[str], choice: Choice) -> list[Wanted]:
     So that methods can be compared early on.
 
     Raises:
-      ValueError: if a name or a setting is none, or the choice leaves nothing of any figure.
+      ValueError: if a name or a setting is none, or the choice leaves nothing of all figures.
     """
     for task in choice.tasks:
         check_choice("--envs", task, TASKS)

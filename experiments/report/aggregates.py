@@ -32,6 +32,11 @@ class Arm(NamedTuple):
     reached: int
     scores: dict[str, np.ndarray]  # by environment, an entry a seed
 
+    @property
+    def steps(self) -> str:
+        """How far it is, for people."""
+        return f"{self.reached:,}" + ("" if self.reached >= self.length else f" of {self.length:,}")
+
 
 def normalised(groups: Sequence[Group]) -> list[Arm]:
     """Scores as shares of the return that the paper's TD3 has at the same step, per task.
@@ -74,7 +79,7 @@ def _means(arms: Sequence[Arm]) -> Table:
             [
                 arm.label,
                 ", ".join(arm.scores),
-                f"{arm.reached:,}",
+                arm.steps,
                 str(sum(map(len, scores))),
                 number(interquartile_mean(scores), 3),
                 _tell(stratified_interval(interquartile_mean, scores)),
@@ -97,7 +102,7 @@ def _improvements(arms: Sequence[Arm]) -> Table:
                 [
                     f"{sparse.label} over {dense.label}",
                     ", ".join(tasks),
-                    f"{sparse.reached:,}",
+                    sparse.steps,
                     number(probability_of_improvement(*both), 2),
                     _tell(stratified_interval(probability_of_improvement, *both), 2),
                 ]

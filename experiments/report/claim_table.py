@@ -21,6 +21,7 @@ from experiments.report.verdicts import (
     HOLDS,
     MARGIN,
     OPEN,
+    UNJUDGED,
     Finding,
     judge,
     papers_own,
@@ -28,7 +29,7 @@ from experiments.report.verdicts import (
 )
 from experiments.statistics import LEVEL, POWER
 
-_KINDS = {HOLDS: "holds", FAILS: "fails", OPEN: "open"}
+_KINDS = {HOLDS: "holds", FAILS: "fails", OPEN: "open", UNJUDGED: "open"}
 
 
 def section(groups: Sequence[Group]) -> Section:
@@ -36,8 +37,7 @@ def section(groups: Sequence[Group]) -> Section:
     judged = [(claim, judge(claim, groups)) for claim in CLAIMS]
     told = [finding for _, found in judged for finding in found if finding.is_of_the_papers_length]
     counts = ", ".join(
-        f"{verdict}: {sum(finding.verdict == verdict for finding in told)}"
-        for verdict in (HOLDS, FAILS, OPEN)
+        f"{verdict}: {sum(finding.verdict == verdict for finding in told)}" for verdict in _KINDS
     )
     waiting = sum(not any(f.is_of_the_papers_length for f in found) for _, found in judged)
     text = (
@@ -91,6 +91,7 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
         first += f" ({finding.first.seeds})"
     # What is said of a shorter run is not said of the paper's.
     length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
+    length += "" if finding.reached == finding.length else f" of {finding.length:,}"
     return [
         Cell(f"{finding.where}{length}: {finding.verdict}", _KINDS[finding.verdict]),
         first,

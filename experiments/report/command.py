@@ -13,7 +13,7 @@ from typing import Any
 from absl import flags
 
 from experiments.flags import help_text, parse
-from experiments.run_directory import FILES
+from experiments.run_state import FILES
 from experiments.values import UsageError, parse_value
 
 DEFAULT = Path(__file__).parents[2] / "results"

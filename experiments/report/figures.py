@@ -142,12 +142,13 @@ def _finish_steps(axis: Any) -> None:
 def draw_profiles(arms: Sequence[Arm]) -> list[str]:
     """Performance profiles, a picture a length: the share of runs above each normalised score."""
     pictures = []
-    for reached in sorted({arm.reached for arm in arms}):
-        together = [arm for arm in arms if arm.reached == reached]
+    by_length = sorted(arms, key=lambda arm: (arm.reached, arm.length))
+    for steps in dict.fromkeys(arm.steps for arm in by_length):
+        together = [arm for arm in arms if arm.steps == steps]
         highest = max(float(np.max(runs)) for arm in together for runs in arm.scores.values())
         thresholds = np.linspace(0, 1.05 * max(highest, 1), 200)
         dashes = _dashes([arm.algo for arm in together])
-        with _axes(f"Performance profiles at {reached:,} steps") as (axis, written):
+        with _axes(f"Performance profiles at {steps} steps") as (axis, written):
             for arm, dash in zip(together, dashes, strict=True):
                 shares = performance_profile(list(arm.scores.values()), thresholds)
                 style = {"color": COLORS[arm.algo], "linestyle": dash, "drawstyle": "steps-post"}

@@ -15,7 +15,8 @@ from dsrl_jax.settings import override
 from dsrl_jax.training.description import describe, from_description
 from experiments.metrics import Score, score
 from experiments.report.methods import Method, freeze
-from experiments.run_directory import FILES, MAY_CHANGE, read_rows
+from experiments.run_directory import MAY_CHANGE
+from experiments.run_state import FILES, read_rows
 from experiments.values import UsageError
 
 # What tells a run's method otherwise, or changes nothing that is computed.
@@ -117,8 +118,6 @@ def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
 def explain(error: Exception) -> str:
     """An error of reading, in one line; of a name that is missing Python tells the name alone."""
     told = " ".join(str(error).split())
-    if isinstance(error, json.JSONDecodeError):
-        return f"config.json is no JSON: {told}"
     return f"{told} is missing" if isinstance(error, KeyError) else told
 
 
@@ -137,7 +136,10 @@ def _find(place: Path) -> Iterator[Path]:
 
 def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
     """The members of one run directory that have an evaluation; notes those that broke down."""
-    config = json.loads((directory / "config.json").read_text())
+    try:
+        config = json.loads((directory / "config.json").read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its config.json is no JSON: {error}") from error
     experiment = from_description(_FIRST | config)
     if lacking := [name for name in _SIZES if name not in config]:
         raise ValueError(f"its config.json has no {', '.join(lacking)}")
@@ -151,10 +153,7 @@ def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
             broken[key] = None
     if not found and not broken:
         notes.append(f"{directory} has no evaluation yet")
-    notes += [
-        f"{directory}, {_name(*key)}: its numbers were not finite; figures are of others"
-        for key in broken
-    ]
+    notes += [f"{directory}, {_name(*key)}: its numbers were not finite" for key in broken]
     for key, points in found.items():
         member, seed = key
         if seed not in experiment.seeds:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +20,13 @@ from experiments.statistics import (
     closeness,
     compare,
     describe,
+    power_of_closeness,
     seeds_needed,
 )
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not yet enough seeds"
+# Seeds that are left are picked by how they went.
+UNJUDGED = "not judged, as seeds broke down"
 # "Close": within this share of the second method's mean. The paper names no number.
 MARGIN = 0.1
 # Section 4.5: "after 40-50 % of the steps".
@@ -43,18 +47,18 @@ class Finding(NamedTuple):
     """What one pair of groups says of a claim."""
 
     where: str  # the environment
+    length: int  # the steps that the runs shall have
     reached: int  # the step that the figures are of
     first: Sample
     second: Sample
     verdict: str
     p_value: float  # for sooner: the share of redrawn seeds in which it is not so
     needed: Needed | None  # None: not to be told
-    broken: int = 0  # seeds of both that broke down, which samples do not tell
 
     @property
     def is_of_the_papers_length(self) -> bool:
-        """Whether the paper's claim is about this very step."""
-        return self.reached == STEPS
+        """Whether the paper's claim is about these very runs; longer ones are others."""
+        return (self.length, self.reached) == (STEPS, STEPS)
 
 
 def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
@@ -66,7 +70,10 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
         for second in groups:
             same = (first.method.where, first.length) == (second.method.where, second.length)
             if same and claim.second.is_of(second.method, claim.task):
-                found.append(_unless_broken(_judge_pair(claim, first, second), first, second))
+                finding = _judge_pair(claim, first, second)
+                broken = first.broken + second.broken
+                unjudged = finding._replace(verdict=UNJUDGED, needed=None)
+                found.append(unjudged if broken else finding)
     if claim.kind == "sooner":  # Half of fewer steps is another claim.
         return [finding for finding in found if finding.is_of_the_papers_length]
     return found
@@ -89,12 +96,6 @@ def papers_own(claim: Claim) -> float:
     return compare(first, second).p_value
 
 
-def _unless_broken(finding: Finding, first: Group, second: Group) -> Finding:
-    """Left open where a seed broke down: those that are left are picked by how they went."""
-    broken = first.broken + second.broken
-    return finding._replace(verdict=OPEN, needed=None, broken=broken) if broken else finding
-
-
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     step = min(first.reached, second.reached)
     if claim.kind == "sooner":
@@ -104,7 +105,7 @@ def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
         for group in (first, second)
     )
     judged = (_judge_close if claim.kind == "close" else _judge_higher)(ours, theirs)
-    return Finding(first.method.where, step, ours, theirs, *judged)
+    return Finding(first.method.where, first.length, step, ours, theirs, *judged)
 
 
 def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
@@ -133,9 +134,11 @@ def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | No
         return HOLDS, p_value, NONE_NEEDED
     if interval.low > margin or interval.high < -margin:
         return FAILS, p_value, NONE_NEEDED
-    # The seeds that tell the measured difference from the margin's end.
-    room = Sample(margin - abs(first.mean - second.mean), first.deviation, first.seeds)
-    wanted = seeds_needed(room, second._replace(mean=0.0), sides=1)
+    past = abs(first.mean - second.mean) - margin
+    if past < 0:
+        wanted = seeds_needed(first, second, partial(power_of_closeness, margin=margin))
+    else:  # What is past the margin may be told from its end.
+        wanted = seeds_needed(first._replace(mean=past), second._replace(mean=0.0))
     return OPEN, p_value, _further(wanted, first, second)
 
 
@@ -154,7 +157,7 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
 
     passed = passes(returns, dense)
     ours = Sample(math.nan if passed is None else passed, math.nan, len(returns))
-    told = (first.method.where, step, ours, describe(dense))
+    told = (first.method.where, first.length, step, ours, describe(dense))
     if min(len(returns), len(dense)) < 2:
         return Finding(*told, OPEN, math.nan, None)
     late = 0
@@ -169,8 +172,8 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
 
 def tell_needed(claim: Claim, finding: Finding) -> str:
     """How many further seeds of each method a claim needs."""
-    if finding.broken:
-        return f"not judged: {finding.broken} broke down"
+    if finding.verdict == UNJUDGED:
+        return "–"
     if finding.needed is not None:
         first, second = finding.needed
         if first == second:

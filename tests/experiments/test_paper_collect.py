@@ -1,5 +1,6 @@
 """Collected runs: small, complete, of no machine, and never written over."""
 
+import contextlib
 import csv
 import json
 import shutil
@@ -7,6 +8,7 @@ import shutil
 import pytest
 
 from dsrl_jax.presets import resolve
+from dsrl_jax.training.seals import write_whole
 from experiments.paper.collect import collect, folder_of, shorten, without_places
 from experiments.paper.found import find_collected, is_of
 from experiments.paper.wanted import Choice, choose_runs
@@ -18,6 +20,12 @@ from tests.experiments.paper_runs import make_experiment, make_run
 def results(tmp_path):
     (tmp_path / "results").mkdir()
     return tmp_path / "results"
+
+
+def make_whole(tmp_path, run):
+    """The files of a run that was collected at once."""
+    collect([run], tmp_path / "whole")
+    return files(tmp_path / "whole")
 
 
 def files(results):
@@ -132,14 +140,29 @@ def test_a_folder_of_something_else_is_taken(tmp_path, results):
     assert set(files(results)) == {"halfcheetah/ds_td3-s0-300000/thesis.tex"}
 
 
-def test_what_was_killed_while_it_collected_is_collected(tmp_path, results):
+@pytest.mark.parametrize("written", range(5))
+def test_what_was_killed_while_it_collected_is_collected(tmp_path, results, monkeypatch, written):
+    """After none, one or two of its files, or with half of the next."""
     run = make_run(tmp_path / "run", make_experiment())
+    left = written
+
+    def write_until_killed(path, text):
+        nonlocal left
+        if left == 0:
+            raise KeyboardInterrupt
+        if left == 1:
+            path.with_name(path.name + ".new").write_text(text[:100])
+            raise KeyboardInterrupt
+        left -= 2
+        write_whole(path, text)
+
+    with contextlib.suppress(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr("experiments.paper.collect.write_whole", write_until_killed)
+        collect([run], results)
     collect([run], results)
-    whole = files(results)
-    place = results / "halfcheetah" / "ds_td3-s0-300000"
-    (place / "config.json").rename(place / "config.json.new")
-    collect([run], results)
-    assert files(results) == whole
+    whole = make_whole(tmp_path, run)
+    assert {name: files(results)[name] for name in whole} == whole
+    assert len(files(results)) == len(whole)
 
 
 @pytest.mark.parametrize("damage", ["0,300000,5", "0,300000,5,a" + ",1" * 21, '0,"300000'])

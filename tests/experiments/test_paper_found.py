@@ -16,6 +16,7 @@ from experiments.paper.listing import count, list_figures
 from experiments.paper.tasks import Machine, locate, make_tasks
 from experiments.paper.wanted import Choice, choose_runs
 from experiments.presets import FIGURES
+from experiments.run_directory import DirectoryError, check_directory
 from tests.experiments.paper_runs import make_experiment, make_run, write_timings
 
 ROOT = Path(__file__).parents[2]
@@ -158,6 +159,14 @@ def test_a_last_row_that_was_cut_off_is_not_reached(place):
     assert reached_step(directory, (0,), 300_000) == 0
 
 
+def test_damaged_evaluations_are_told_and_not_computed_again(place):
+    run = make_run(place / "results" / "a" / "b", make_experiment(), saved=False)
+    with (run / "evaluations.csv").open("a") as file:
+        file.write("0,305000\n")
+    with pytest.raises(ValueError, match=r"a/b/evaluations.csv is damaged"):
+        find_runs(place / "nowhere", place / "results")
+
+
 def test_a_batch_of_a_sweep_is_no_run_of_a_figure(place):
     varied = {"varied": {"drop_fraction": [0.3]}, "freezes": True}
     make_run(place / "runs" / "batch_1", make_experiment(), **varied)
@@ -176,16 +185,20 @@ def test_a_run_from_another_policy_counts_when_it_is_done_and_is_not_continued(p
     """Its first samples are of a policy that is not at hand."""
     (wanted,) = choose_runs(["fig3a"], CHOICE._replace(algos=("td3",), seeds=(0,)))
     held = describe(wanted.experiment)["initial_policy"]
-    run = make_run(
+    make_run(
         place / "runs" / "mine", wanted.experiment, 5_000, initial_policy=held | {"sha256": "b"}
     )
     (found,) = find_runs(place / "runs", place / "nowhere")
     assert is_of(found, wanted.experiment)
     assert best_of([found], wanted.experiment, wanted.experiment.loop.steps) is None
     assert best_of([found], wanted.experiment, 5_000) is found
-    named = run.rename(place / "runs" / "halfcheetah-v5-td3-s0-from-500000")
+
+
+def test_a_run_from_a_policy_that_this_command_began_is_continued(place):
+    (wanted,) = choose_runs(["fig3a"], CHOICE._replace(algos=("td3",), seeds=(0,)))
+    make_run(place / "runs" / "halfcheetah-v5-td3-s0-from-150000", wanted.experiment, 5_000)
     (found,) = find_runs(place / "runs", place / "nowhere")
-    assert found.directory == named and found.may_continue
+    assert best_of([found], wanted.experiment, wanted.experiment.loop.steps) is found
 
 
 def test_new_seeds_are_members_of_one_program_where_that_is_asked_for(place):
@@ -215,10 +228,14 @@ def test_a_policy_is_trained_before_those_that_start_from_it(place):
     assert tasks == agents
 
 
-def test_a_policy_whose_checkpoints_are_gone_is_trained_anew(place):
+def test_a_policy_whose_checkpoints_are_gone_is_not_done(place):
+    """It is to be trained anew; experiments.run says that its directory has to be removed."""
     _, (policy, *_) = see(place, "fig3a")
-    make_run(policy.directory, make_experiment(seeds=(5,), steps=150_000), saved=False)
+    experiment = make_experiment(seeds=(5,), steps=150_000)
+    make_run(policy.directory, experiment, saved=False)
     assert see(place, "fig3a")[1][0] == policy
+    with pytest.raises(DirectoryError, match="remove it to train it anew"):
+        check_directory(policy.directory, experiment)
 
 
 def test_a_policys_run_is_never_made_longer(place):

@@ -168,7 +168,11 @@ def test_a_run_that_is_made_longer_counts_no_seed_twice(tmp_path):
         write_run(tmp_path / "runs" / str(seed), returns, seeds=(seed,), steps=2_000_000)
     document = build([tmp_path])
     assert table(document, "The paper's tables", "Table 1").rows[1][4] == Cell("1.00 ± 0.00 (2)")
-    assert [row[3] for row in table(document, "Over all tasks", "Normalised").rows] == ["2", "2"]
+    rows = table(document, "Over all tasks", "Normalised").rows
+    assert [(row[2], row[3]) for row in rows] == [
+        ("1,000,000", "2"),
+        ("1,000,000 of 2,000,000", "2"),
+    ]
 
 
 def test_steps_to_dense_are_by_dense_training_of_the_same_preset(tmp_path):

@@ -199,11 +199,14 @@ def test_a_seed_that_broke_down_is_in_no_figure(tmp_path):
 def test_no_run_is_an_error(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
         read_runs([tmp_path])
+    with pytest.raises(UsageError, match="is no directory"):
+        read_runs([tmp_path / "nothing"])
+
+
+def test_a_run_without_an_evaluation_is_named(tmp_path):
     (write_run(tmp_path / "run", [[0.0, 1]]) / "evaluations.csv").unlink()
     with pytest.raises(UsageError, match="run has no evaluation yet"):
         read_runs([tmp_path])
-    with pytest.raises(UsageError, match="is no directory"):
-        read_runs([tmp_path / "nothing"])
 
 
 def test_a_row_that_is_being_written_is_left_out(tmp_path):

@@ -20,10 +20,20 @@ from experiments.report.claims import (
 )
 from experiments.report.methods import group
 from experiments.report.read import read_runs
-from experiments.report.verdicts import FAILS, HOLDS, OPEN, judge, papers_own, tell_needed
+from experiments.report.verdicts import FAILS, HOLDS, OPEN, UNJUDGED, judge, papers_own, tell_needed
+from experiments.statistics import power, power_of_closeness
 from tests.experiments.report_runs import write_run
 
 HIGHER = Claim("higher", "HalfCheetah", DYNAMIC, TD3, FINAL, "Table 1")
+
+
+def closes(first, second):
+    return power_of_closeness(first, second, 10.1)
+
+
+def differs(first, second):
+    """From the margin's end."""
+    return power(first._replace(mean=first.mean - second.mean - 10.1), second._replace(mean=0.0))
 
 
 def groups_of(tmp_path, sparse, dense, **given):
@@ -68,9 +78,8 @@ def test_seeds_needed_are_told_of_each_where_there_are_more_of_one(tmp_path):
 @pytest.mark.parametrize("sparse", [[10.0, 11, 12, math.nan], [10.0, 11, math.nan, math.nan]])
 def test_no_claim_is_judged_by_the_seeds_that_were_left_over(tmp_path, sparse):
     (finding,) = judge(HIGHER, groups_of(tmp_path, sparse, [1.0, 2, 3]))
-    broken = sum(map(math.isnan, sparse))
-    assert finding.verdict == OPEN
-    assert tell_needed(HIGHER, finding) == f"not judged: {broken} broke down"
+    assert finding.verdict == UNJUDGED
+    assert tell_needed(HIGHER, finding) == "–"
 
 
 def test_what_a_single_seed_leaves_open_is_said(tmp_path):
@@ -87,6 +96,20 @@ def test_close(tmp_path, sparse, verdict):
     claim = HIGHER._replace(kind="close")
     (finding,) = judge(claim, groups_of(tmp_path, sparse, [99.0, 101, 103]))
     assert finding.verdict == verdict
+
+
+@pytest.mark.parametrize("sparse, test", [([92.0, 102, 112], closes), ([104.0, 114, 124], differs)])
+def test_seeds_for_close_are_those_of_the_test_that_may_decide(tmp_path, sparse, test):
+    """Both one-sided tests within the margin, 10.1 here; past it, that of the margin's end."""
+    claim = HIGHER._replace(kind="close")
+    (finding,) = judge(claim, groups_of(tmp_path, sparse, [91.0, 101, 111]))
+    assert finding.verdict == OPEN
+    needed = finding.needed.first + 3
+    powers = [
+        test(finding.first._replace(seeds=seeds), finding.second._replace(seeds=seeds))
+        for seeds in (needed - 1, needed)
+    ]
+    assert powers[0] < 0.8 <= powers[1]
 
 
 # Curves of three evaluations at 0, 500,000 and 1,000,000 steps; dense training ends at 2.

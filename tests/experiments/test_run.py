@@ -116,7 +116,11 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, capsys, monkeypa
     for part in ("106,169 of 214,784 weights", "50.57%", "0.4918 of dense", "drop_fraction"):
         assert part in plan
     assert list(tmp_path.iterdir()) == []
-    _, settings, *_ = plan.split("\n\n")
+
+
+def test_a_dry_run_names_settings_as_flags_do(capsys):
+    assert run.main(["--env=halfcheetah", "--dry_run"]) == 0
+    _, settings, *_ = capsys.readouterr().out.split("\n\n")
     named = {line.split()[0] for line in settings.splitlines()}
     assert "sparsity" in named and named <= set(run.make_flags())
 

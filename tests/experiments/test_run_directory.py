@@ -10,13 +10,8 @@ from dsrl_jax.presets import resolve
 from dsrl_jax.training.config import FORMAT
 from dsrl_jax.training.description import describe
 from experiments.machine import PLATFORMS, changed_conditions, choose_device
-from experiments.run_directory import (
-    DirectoryError,
-    RunDirectory,
-    check_directory,
-    cut_rows,
-    read_starts,
-)
+from experiments.run_directory import DirectoryError, RunDirectory, check_directory, cut_rows
+from experiments.run_state import read_starts
 from tests.experiments.paper_runs import make_experiment, make_run
 
 ROWS = "env_step,return_mean\n0,1.0\n5,2.0\n10,3.0\n"

@@ -17,6 +17,7 @@ from experiments.statistics import (
     interquartile_mean,
     performance_profile,
     power,
+    power_of_closeness,
     probability_of_improvement,
     seeds_needed,
     stratified_interval,
@@ -144,12 +145,6 @@ def test_seeds_needed_are_those_of_the_tables(effect, seeds):
     assert seeds_needed(Sample(0, 1, 5), Sample(effect, 1, 2)) == seeds
 
 
-# One-sided, as Cohen's tables have them.
-@pytest.mark.parametrize("effect, seeds", [(0.5, 51), (0.8, 21), (1.0, 14)])
-def test_a_test_of_one_side_needs_fewer_seeds(effect, seeds):
-    assert seeds_needed(Sample(effect, 1, 2), Sample(0, 1, 5), sides=1) == seeds
-
-
 def test_seeds_needed_is_the_least_number_of_enough_power():
     first, second = Sample(3.0, 1, 2), Sample(0, 4, 2)
     found = seeds_needed(first, second)
@@ -164,6 +159,18 @@ def test_power_is_how_often_the_test_finds_it(rng):
     first, second = rng.normal(2, 1, (4000, 5)), rng.normal(0, 2, (4000, 5))
     found = stats.ttest_ind(first, second, axis=1, equal_var=False).pvalue < 0.05
     assert power(Sample(2, 1, 5), Sample(0, 2, 5)) == pytest.approx(found.mean(), abs=0.03)
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.5])
+def test_power_of_closeness_is_how_often_both_tests_find_it(rng, difference):
+    first, second = rng.normal(difference, 1, (4000, 8)), rng.normal(0, 1.5, (4000, 8))
+    ends = [
+        stats.ttest_ind(first + side * 2.0, second, axis=1, equal_var=False, alternative=way).pvalue
+        for side, way in ((1, "greater"), (-1, "less"))
+    ]
+    found = (np.maximum(*ends) < 0.05).mean()
+    samples = Sample(difference, 1, 8), Sample(0, 1.5, 8)
+    assert power_of_closeness(*samples, 2.0) == pytest.approx(found, abs=0.03)
 
 
 def test_there_is_no_number_of_seeds_for_no_difference():

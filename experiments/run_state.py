@@ -1,0 +1,80 @@
+"""What a run directory holds, read and left as it is."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training.seals import RECORD
+
+# Columns of each file; a row has its keys. Clock times are in timings.csv alone.
+FILES = {
+    "evaluation": "evaluations.csv",
+    "training": "training.csv",
+    "topology": "topology.csv",
+    "timing": "timings.csv",
+}
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a CSV file of a run directory; of one that is being written nothing.
+
+    Raises:
+      FileNotFoundError: if there is no such file.
+      ValueError: if it is no table: a row has not the header's cells.
+    """
+    try:
+        text = path.read_text()
+        rows = list(csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1])))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():  # A cell too many, or one that is missing.
+            raise ValueError(f"{path} is damaged: row {number} has not the header's cells")
+    return rows
+
+
+def is_finished(directory: Path, experiment: Experiment) -> bool:
+    """Whether there is a checkpoint of the last step, which is the last thing that a run saves."""
+    return (checkpoints_of(directory) / str(experiment.loop.steps) / RECORD).exists()
+
+
+def read_starts(directory: Path) -> list[dict[str, Any]]:
+    """On what each part of a run was computed, in order. A line that was cut short is left out."""
+    path = directory / "starts.jsonl"
+    found = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            found.append(dict(json.loads(line)))
+        except (TypeError, ValueError):
+            continue
+    return found
+
+
+def checkpoints_of(directory: Path) -> Path:
+    """Where a run keeps its checkpoints; there from its first one on."""
+    return directory / "checkpoints"
+
+
+def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
+    """The last step of which there is an evaluation of every seed; 0 before any.
+
+    Raises:
+      ValueError: if the table is damaged.
+    """
+    path = directory / FILES["evaluation"]
+    steps = dict.fromkeys(seeds, 0)
+    try:
+        for row in read_rows(path) if path.exists() else ():
+            steps[int(row["seed"])] = int(row["env_step"])
+    except KeyError as error:
+        raise ValueError(f"{path} is damaged: it has no column {error}") from error
+    return min(steps.values())
+
+
+def has_lost_its_checkpoints(directory: Path, seeds: tuple[int, ...], steps: int) -> bool:
+    """Whether a run of so many steps was finished, and the folder of its checkpoints is gone."""
+    gone = not checkpoints_of(directory).exists()
+    return gone and evaluated_step(directory, seeds) >= steps
