@@ -6,12 +6,15 @@ from typing import Any
 
 from tqdm import tqdm
 
+from dsrl_jax.training.config import LoopConfig
+
 
 class Progress:
     """Shows rows as they come; counts all members' steps once, as they advance together."""
 
-    def __init__(self, steps: int, members: int, dense_weights: int):
-        self.steps, self.members, self.dense_weights = steps, members, dense_weights
+    def __init__(self, loop: LoopConfig, members: int, dense_weights: int):
+        self.steps, self.members, self.dense_weights = loop.steps, members, dense_weights
+        self.steps_before_updates = loop.steps_before_updates
         self.bar: tqdm | None = None
         self.shown: dict[str, str] = {}
         self.returns: list[float] = []
@@ -37,7 +40,7 @@ class Progress:
                 self.shown["return"] = f"{sum(self.returns) / self.members:.1f}"
                 self.returns = []
                 self._advance(row["env_step"])
-                self._tell(row["env_step"], row["updates"] > 0)
+                self._tell(row["env_step"])
 
     def close(self) -> None:
         """Leaves the bar as it is and frees the line."""
@@ -54,16 +57,17 @@ class Progress:
             self.bar.set_postfix(self._facts(), refresh=False)
             self.bar.update(env_step - self.bar.n)
 
-    def _tell(self, env_step: int, updates: bool) -> None:
+    def _tell(self, env_step: int) -> None:
         if self.bar is not None:
             return
-        # Since the last line: random steps, and what is compiled, are no measure of the rest.
+        # Since the last line: steps without updates, and what is compiled, are no measure of the
+        # rest.
         (before, first), self.told = self.told, (time.perf_counter(), env_step)
         facts = [f"{name} {value}" for name, value in self._facts().items()]
         if done := env_step - first:
             seconds = self.told[0] - before
             minutes = (self.steps - env_step) * seconds / done / 60
-            left = [f"{minutes:.1f} minutes left"] if updates else []
+            left = [f"{minutes:.1f} minutes left"] if first >= self.steps_before_updates else []
             facts = [f"{done / seconds:.0f} steps/s", *left, *facts]
         line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
         print(line, file=sys.stderr, flush=True)

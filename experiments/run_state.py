@@ -54,7 +54,7 @@ def read_starts(directory: Path) -> list[dict[str, Any]]:
 
 
 def checkpoints_of(directory: Path) -> Path:
-    """Where a run keeps its checkpoints; there from its first one on."""
+    """Where a run keeps its checkpoints; there from the start of its training."""
     return directory / "checkpoints"
 
 
@@ -65,12 +65,15 @@ def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
       ValueError: if the table is damaged.
     """
     path = directory / FILES["evaluation"]
+    rows = read_rows(path) if path.exists() else []
     steps = dict.fromkeys(seeds, 0)
     try:
-        for row in read_rows(path) if path.exists() else ():
+        for row in rows:
             steps[int(row["seed"])] = int(row["env_step"])
     except KeyError as error:
         raise ValueError(f"{path} is damaged: it has no column {error}") from error
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}") from error
     return min(steps.values())
 
 

@@ -257,7 +257,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     keep_freed_memory()
     keep_compiled_programs()
     experiments = [joined(batch) for batch in plan.batches]
-    progress = SweepProgress([(len(one.seeds), one.loop.steps) for one in experiments])
+    progress = SweepProgress([(len(one.seeds), one.loop) for one in experiments])
     try:
         write_sweep(directory, plan.question, plan.sizes)
         with StopRequest() as request, contextlib.closing(progress):

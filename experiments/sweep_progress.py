@@ -3,51 +3,55 @@
 import math
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from tqdm import tqdm
+
+from dsrl_jax.training.config import LoopConfig
 
 
 class SweepProgress:
     """Shows the rows of one batch after the other; counts the steps of all members.
 
     Args:
-      batches: members and steps of each.
+      batches: members and loop of each.
     """
 
-    def __init__(self, batches: list[tuple[int, int]]):
+    def __init__(self, batches: Sequence[tuple[int, LoopConfig]]):
         self.batches = batches
-        self.total = sum(members * steps for members, steps in batches)
+        self.total = sum(members * loop.steps for members, loop in batches)
         self.number = 0  # of the running batch, from 1
         self.before = 0  # steps of the batches that are done
         # The steps that were done, and the time, since when the rate is measured.
         self.since: tuple[int, float] | None = None
-        self.learns = False
+        self.learns = False  # whether updates had begun then
         self.returns: list[float] = []
         self.bar: tqdm | None = None
 
     def begin(self) -> None:
         """The next batch runs, or is done already and shows nothing."""
         if self.number:
-            members, steps = self.batches[self.number - 1]
-            self.before += members * steps
+            members, loop = self.batches[self.number - 1]
+            self.before += members * loop.steps
         self.number += 1
 
     def show(self, row: dict[str, Any]) -> None:
         """Takes in one row of a loop."""
-        members, _ = self.batches[self.number - 1]
+        members, loop = self.batches[self.number - 1]
         if row["kind"] == "note":
             self._say(f"warning: batch {self.number}: {row['text']}")
         elif row["kind"] == "start":
             if self.since is None:
                 self._start(self.before + members * row["env_step"])
+                self.learns = row["env_step"] >= loop.steps_before_updates
             self._advance(row["env_step"])
         elif row["kind"] == "training" and self.bar is not None:
             self._advance(row["env_step"])
         elif row["kind"] == "evaluation":
             self.returns.append(row["return_mean"])
             if len(self.returns) == members:
-                self._tell_evaluation(row["env_step"], row["updates"] > 0)
+                self._tell_evaluation(row["env_step"])
                 self.returns = []
 
     def close(self) -> None:
@@ -60,7 +64,7 @@ class SweepProgress:
         if sys.stderr.isatty():
             self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
 
-    def _tell_evaluation(self, env_step: int, updates: bool) -> None:
+    def _tell_evaluation(self, env_step: int) -> None:
         finite = [value for value in self.returns if math.isfinite(value)]
         facts = {"batch": f"{self.number} of {len(self.batches)}"}
         if finite:
@@ -71,17 +75,20 @@ class SweepProgress:
             self.bar.set_postfix(facts, refresh=False)
             self._advance(env_step)
             return
-        members, steps = self.batches[self.number - 1]
+        members, loop = self.batches[self.number - 1]
         done = self.before + members * env_step
-        where = f"step {env_step:,} of {steps:,}, {done / self.total:.0%} of the sweep"
-        told = [f"batch {facts.pop('batch')}", where, *self._minutes(done, updates)]
+        where = f"step {env_step:,} of {loop.steps:,}, {done / self.total:.0%} of the sweep"
+        told = [
+            f"batch {facts.pop('batch')}",
+            where,
+            *self._minutes(done, env_step >= loop.steps_before_updates),
+        ]
         self._say(", ".join(told + [f"{name} {value}" for name, value in facts.items()]))
 
-    def _minutes(self, done: int, updates: bool) -> list[str]:
-        self.learns |= updates
+    def _minutes(self, done: int, learns: bool) -> list[str]:
         now = time.perf_counter()
-        if self.since is None or not self.learns:  # Random steps are no measure of the rest.
-            self.since = done, now
+        if self.since is None or not self.learns:  # Steps without updates are no measure.
+            self.since, self.learns = (done, now), learns
             return []
         first, started = self.since
         if done == first:

@@ -66,7 +66,7 @@ def train(
                 experiment, directory, tables=files.tables, stop=request.is_made, devices=devices
             )
             dense_weights = expected_cost(spaces, experiment.agent, 1).dense_weights
-            progress = Progress(experiment.loop.steps, len(experiment.seeds), dense_weights)
+            progress = Progress(experiment.loop, len(experiment.seeds), dense_weights)
             with contextlib.closing(progress):
                 last = write_rows(files, progress, rows)
         if last["kind"] == "stopped":

@@ -12,6 +12,7 @@ from experiments.report.document import (
     Table,
     missing,
     number,
+    out_of,
     probability,
     spread,
 )
@@ -81,21 +82,22 @@ def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
 
 def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
     digits = 4 if claim.measure == AREA else 0
-    first, second = (
-        f"{spread(*sample[:2], digits)} ({sample.seeds})"
-        for sample in (finding.first, finding.second)
-    )
+    first, second = (spread(*sample[:2], digits) for sample in (finding.first, finding.second))
     if claim.kind == "sooner":
         passed = finding.first.mean
         first = "never" if math.isnan(passed) else f"step {number(passed)}"
-        first += f" ({finding.first.seeds})"
+    # Those that are not whole are told, as they may be such as broke down.
+    first_seeds, second_seeds = (
+        out_of(sample.seeds, begun)
+        for sample, begun in zip((finding.first, finding.second), finding.begun, strict=True)
+    )
     # What is said of a shorter run is not said of the paper's.
     length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
     length += "" if finding.reached == finding.length else f" of {finding.length:,}"
     return [
         Cell(f"{finding.where}{length}: {finding.verdict}", _KINDS[finding.verdict]),
-        first,
-        second,
+        f"{first} ({first_seeds})",
+        f"{second} ({second_seeds})",
         probability(finding.p_value),
         tell_needed(claim, finding),
     ]

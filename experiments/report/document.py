@@ -64,6 +64,11 @@ def spread(mean: float, deviation: float, digits: int = 0) -> str:
     return shown if math.isnan(deviation) else f"{shown} ± {number(deviation, digits)}"
 
 
+def out_of(count: int, whole: int) -> str:
+    """A count, and of how many where that is more."""
+    return f"{count}" if count == whole else f"{count} of {whole}"
+
+
 def probability(value: float) -> str:
     """A p-value; a dash where there is none."""
     if math.isnan(value):

@@ -7,7 +7,7 @@ from experiments.paper_curves import PERIOD, STEPS, read_curves
 from experiments.plot import LABELS
 from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
-from experiments.report.document import Cell, Section, Table, missing, number, spread
+from experiments.report.document import Cell, Section, Table, missing, number, out_of, spread
 from experiments.report.methods import TASKS, Group
 
 # The dense method that a sparse one is compared with.
@@ -54,7 +54,7 @@ def _row(group: Group, groups: Sequence[Group]) -> list[str | Cell]:
         method.where,
         method.label,
         reached if group.is_whole else f"{reached} of {group.length:,}",
-        f"{len(seeds)}: {', '.join(seeds)}",
+        f"{out_of(len(seeds), len(group.runs))}: {', '.join(seeds)}",
         spread(*group.sample(FINAL)[:2]),
         beside,
         spread(*group.sample("last10")[:2]),
@@ -188,7 +188,7 @@ def _ours(groups: Sequence[Group], measure: str, digits: int) -> Cell:
         return missing()
     (group,) = groups
     found = group.sample(measure)
-    return Cell(f"{spread(*found[:2], digits)} ({found.seeds})")
+    return Cell(f"{spread(*found[:2], digits)} ({out_of(found.seeds, len(group.runs))})")
 
 
 def runs(groups: Sequence[Group]) -> Section:

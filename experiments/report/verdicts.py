@@ -54,6 +54,7 @@ class Finding(NamedTuple):
     verdict: str
     p_value: float  # for sooner: the share of redrawn seeds in which it is not so
     needed: Needed | None  # None: not to be told
+    begun: tuple[int, int] = (0, 0)  # seeds of each, with those that have not come to their end
 
     @property
     def is_of_the_papers_length(self) -> bool:
@@ -70,10 +71,7 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
         for second in groups:
             same = (first.method.where, first.length) == (second.method.where, second.length)
             if same and claim.second.is_of(second.method, claim.task):
-                finding = _judge_pair(claim, first, second)
-                broken = first.broken + second.broken
-                unjudged = finding._replace(verdict=UNJUDGED, needed=None)
-                found.append(unjudged if broken else finding)
+                found.append(_judge_pair(claim, first, second))
     if claim.kind == "sooner":  # Half of fewer steps is another claim.
         return [finding for finding in found if finding.is_of_the_papers_length]
     return found
@@ -97,6 +95,14 @@ def papers_own(claim: Claim) -> float:
 
 
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
+    finding = _judge_counted(claim, first, second)
+    finding = finding._replace(begun=(len(first.runs), len(second.runs)))
+    if first.broken or second.broken:
+        return finding._replace(verdict=UNJUDGED, needed=None)
+    return finding
+
+
+def _judge_counted(claim: Claim, first: Group, second: Group) -> Finding:
     step = min(first.reached, second.reached)
     if claim.kind == "sooner":
         return _judge_sooner(first, second, step)

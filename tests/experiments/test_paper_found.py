@@ -159,10 +159,11 @@ def test_a_last_row_that_was_cut_off_is_not_reached(place):
     assert reached_step(directory, (0,), 300_000) == 0
 
 
-def test_damaged_evaluations_are_told_and_not_computed_again(place):
+@pytest.mark.parametrize("damage", ["0,305000", "x" + ",1" * 24])
+def test_damaged_evaluations_are_told_and_not_computed_again(place, damage):
     run = make_run(place / "results" / "a" / "b", make_experiment(), saved=False)
     with (run / "evaluations.csv").open("a") as file:
-        file.write("0,305000\n")
+        file.write(damage + "\n")
     with pytest.raises(ValueError, match=r"a/b/evaluations.csv is damaged"):
         find_runs(place / "nowhere", place / "results")
 

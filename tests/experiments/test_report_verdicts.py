@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.report import published
-from experiments.report.claim_table import tell
+from experiments.report.claim_table import section, tell
 from experiments.report.claims import (
     AREA,
     CLAIMS,
@@ -80,6 +80,15 @@ def test_no_claim_is_judged_by_the_seeds_that_were_left_over(tmp_path, sparse):
     (finding,) = judge(HIGHER, groups_of(tmp_path, sparse, [1.0, 2, 3]))
     assert finding.verdict == UNJUDGED
     assert tell_needed(HIGHER, finding) == "–"
+
+
+def test_seeds_that_have_not_come_to_their_end_are_told(tmp_path):
+    for algo in ("ds_td3", "td3"):
+        write_run(tmp_path / algo, [[0.0, 1, 2], [0.0, 1, 3]], algo=algo, seeds=(0, 1))
+    write_run(tmp_path / "ended", [[0.0, 9]], seeds=(2,), steps=10_000)
+    (block,) = section(group(read_runs([tmp_path])[0])).blocks
+    (row,) = [row for row in block.rows if str(row[4]).startswith("2")]
+    assert [cell.split("(")[1] for cell in row[4:6]] == ["2 of 3)", "2)"]
 
 
 def test_what_a_single_seed_leaves_open_is_said(tmp_path):

@@ -13,6 +13,7 @@ import sys
 import pytest
 
 from dsrl_jax.training import train as training
+from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.policy import load_policy
 from experiments import memory, run, sweep
 from experiments.sweep_progress import SweepProgress
@@ -251,32 +252,36 @@ class Terminal(io.StringIO):
 
 
 def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
-    """From step 20 on, ten of each member in four seconds; 180 are left at the first line."""
-    clock = iter([0.0, 1.0, 5.0])
+    """From step 20 on, ten of each member in four seconds; 180 are left of all."""
+    clock = iter([0.0, 1.0, 2.0, 6.0])
     monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: next(clock))
-    progress = SweepProgress([(2, 50), (1, 140)])
+    progress = SweepProgress(
+        [
+            (members, LoopConfig(steps=steps, start_steps=15))
+            for members, steps in ((2, 50), (1, 140))
+        ]
+    )
     progress.begin()
     progress.show({"kind": "start", "env_step": 0})
-    for step, updates in ((20, 0), (30, 10)):
+    for step in (10, 20, 30):
         for value in (1.0, 2.0):
-            row = {"env_step": step, "updates": updates, "return_mean": value}
-            progress.show({"kind": "evaluation", **row})
-    first, second = capsys.readouterr().err.splitlines()
-    assert "minutes left" not in first
-    assert "step 30 of 50, 25% of the sweep, 0.6 minutes left" in second  # 180 * 4 / 20 = 36 s
+            progress.show({"kind": "evaluation", "env_step": step, "return_mean": value})
+    *before, last = capsys.readouterr().err.splitlines()
+    assert not any("minutes left" in line for line in before)
+    assert "step 30 of 50, 25% of the sweep, 0.6 minutes left" in last  # 180 * 4 / 20 = 36 s
 
 
 def test_there_is_one_bar_for_all_batches(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    progress = SweepProgress([(2, 100), (3, 100), (1, 50)])
+    sizes = ((2, 100), (3, 100), (1, 50))
+    progress = SweepProgress([(members, LoopConfig(steps=steps)) for members, steps in sizes])
     progress.begin()  # Done already.
     progress.begin()
     progress.show({"kind": "start", "env_step": 50})
     assert progress.bar.total == 550 and progress.bar.n == progress.bar.initial == 200 + 150
     for value in (1.0, math.nan, 4.0):
-        row = {"kind": "evaluation", "env_step": 100, "updates": 50, "return_mean": value}
-        progress.show(row)
+        progress.show({"kind": "evaluation", "env_step": 100, "return_mean": value})
     assert progress.bar.n == 500
     assert progress.bar.postfix == "batch=2 of 3, return=2.5, best=4.0, frozen=1"
     progress.show({"kind": "note", "env_step": 100, "text": "member 1 is frozen"})
