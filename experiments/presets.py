@@ -10,8 +10,15 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.training.config import LoopConfig
 
-# Section 4.2, in the order of Table 1.
-TASKS = ("halfcheetah", "walker2d", "hopper", "ant", "humanoid")
+# Section 4.2, in the order of Table 1: as commands name a task, and as the paper does.
+PAPER_NAMES = {
+    "halfcheetah": "HalfCheetah",
+    "walker2d": "Walker2d",
+    "hopper": "Hopper",
+    "ant": "Ant",
+    "humanoid": "Humanoid",
+}
+TASKS = tuple(PAPER_NAMES)
 # Section 4.6: all of its analyses.
 ANALYSED = ("halfcheetah",)
 # Section 4.4: "over 5 seeds"; it does not say which.

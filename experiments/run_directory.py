@@ -5,7 +5,6 @@ the first one was.
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
@@ -17,6 +16,7 @@ from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.config import BraxConfig, LoopConfig
 from dsrl_jax.training.description import describe, read_description
 from dsrl_jax.training.seals import UNFINISHED, write_whole
+from experiments.naming import as_name, differences, short_hash
 from experiments.run_state import FILES, has_lost_its_checkpoints
 
 Row = dict[str, Any]
@@ -44,15 +44,10 @@ def default_directory(experiment: Experiment) -> Path:
     seeds = experiment.seeds
     whole = seeds == tuple(range(seeds[0], seeds[-1] + 1))
     name = f"{seeds[0]}-{seeds[-1]}" if whole and len(seeds) > 1 else "_".join(map(str, seeds))
-    env = experiment.env.replace(":", "-").replace("/", "-").lower()
-    plain = describe(resolve(experiment.env, experiment.algo))
-    changed = {
-        key: value
-        for key, value in describe(experiment).items()
-        if value != plain.get(key) and key not in ("seeds", *MAY_CHANGE)
-    }
-    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
-    return Path("runs") / f"{env}-{experiment.algo}-s{name}{'-' + digest if changed else ''}"
+    plain = resolve(experiment.env, experiment.algo)
+    changed = differences(experiment, plain, besides=("seeds", *MAY_CHANGE))
+    end = f"-{short_hash(changed)}" if changed else ""
+    return Path("runs") / f"{as_name(experiment.env)}-{experiment.algo}-s{name}{end}"
 
 
 def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] | None:

@@ -4,7 +4,6 @@ Needs no JAX.
 """
 
 import dataclasses
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from dsrl_jax.members import count_sharing, express, join, shared, widest_algorithm
 from dsrl_jax.presets import ALGORITHMS, Experiment, heeds, resolve
 from dsrl_jax.settings import flatten, is_number, settings_of
+from experiments.naming import as_name, short_hash
 from experiments.run_directory import MAY_CHANGE
 from experiments.values import UsageError, format_value
 
@@ -182,6 +182,5 @@ def default_directory(question: Question) -> Path:
     """runs/{env}-{algos}-sweep-{hash of all lists}: the same command finds it again."""
     held = question.describe()
     held["lists"] = {name: v for name, v in held["lists"].items() if name not in MAY_CHANGE}
-    digest = hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()[:6]
-    env = question.env.replace(":", "-").replace("/", "-").lower()
-    return Path("runs") / f"{env}-{'_'.join(question.lists['algo'])}-sweep-{digest}"
+    algos = "_".join(question.lists["algo"])
+    return Path("runs") / f"{as_name(question.env)}-{algos}-sweep-{short_hash(held)}"

@@ -5,7 +5,6 @@ settings, and its length. Readers go by config.json alone.
 """
 
 import csv
-import hashlib
 import io
 import json
 import shlex
@@ -14,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training.description import describe, read_experiment
+from dsrl_jax.training.description import read_experiment
 from dsrl_jax.training.seals import UNFINISHED, write_whole
+from experiments.naming import as_name, differences, short_hash, task_of
 from experiments.paper.found import Found, find_collected, is_of
 from experiments.run_directory import MAY_CHANGE
 from experiments.run_state import FILES, evaluated_step, read_rows
@@ -154,20 +154,17 @@ def _shorten(name: str, cell: str) -> str:
 
 def folder_of(experiment: Experiment) -> Path:
     """Where a run is collected, below the results' folder."""
-    env = experiment.env.rpartition(":")[2].rpartition("-v")[0] or experiment.env
     named = ("env", "algo", "preset", "seeds", *MAY_CHANGE)
+    plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
+    changed = differences(experiment, plain, besides=named)
     # A version of the task is a setting like others.
-    plain = describe(resolve(experiment.env, experiment.algo, preset=experiment.preset))
-    own = describe(experiment)
-    changed = {name: own[name] for name in own if name not in named and own[name] != plain[name]}
     if not experiment.env.endswith("-v5"):
         changed["env"] = experiment.env
-    digest = hashlib.sha256(json.dumps(changed, sort_keys=True).encode()).hexdigest()[:6]
     parts = [
         experiment.algo,
         *([] if experiment.preset == "paper" else [experiment.preset]),
         "s" + "_".join(map(str, experiment.seeds)),
-        *([digest] if changed else []),
+        *([short_hash(changed)] if changed else []),
         str(experiment.loop.steps),
     ]
-    return Path(env.lower().replace("/", "-")) / "-".join(parts)
+    return Path(as_name(task_of(experiment.env))) / "-".join(parts)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.training.description import describe
+from experiments.naming import differences
 from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
 from experiments.run_directory import default_directory
@@ -175,10 +176,9 @@ def _settings(experiment: Experiment) -> list[str]:
     """The flags that name an experiment: what differs from the presets alone."""
     names = ("env", "env_preset", "backend", "algo", "preset")
     named = {name: getattr(experiment, name) for name in names}
-    plain = describe(resolve(experiment.env, experiment.algo, preset=experiment.preset))
-    mine = describe(experiment)
-    skipped = {"seeds", "steps", "initial_policy", *names}
-    changed = {key: mine[key] for key in mine if key not in skipped and mine[key] != plain[key]}
+    plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
+    besides = ("seeds", "steps", "initial_policy", *names)
+    changed = differences(experiment, plain, besides)
     defaults = {"env_preset": "v5", "backend": "gymnasium", "preset": "paper"}
     kept = {key: value for key, value in named.items() if defaults.get(key) != value}
     values = {key: tuple(v) if isinstance(v, list) else v for key, v in (kept | changed).items()}

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.paper_curves import STEPS, read_curves
+from experiments.paper_curves import read_curves
+from experiments.presets import STEPS
 from experiments.report.document import Section, Table, number
 from experiments.report.methods import Group
 from experiments.report.tables import DENSE

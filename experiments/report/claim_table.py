@@ -3,8 +3,8 @@
 import math
 from collections.abc import Sequence
 
-from experiments.paper_curves import STEPS
 from experiments.plot import LABELS
+from experiments.presets import STEPS
 from experiments.report.claims import AREA, CLAIMS, Arm, Claim
 from experiments.report.document import (
     Cell,

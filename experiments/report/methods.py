@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dsrl_jax.presets import ALGORITHMS
+from experiments.naming import task_of
 from experiments.plot import COLORS, LABELS
+from experiments.presets import PAPER_NAMES
 from experiments.statistics import Sample, describe
 
 if TYPE_CHECKING:
     from experiments.report.read import Run
 
-# The paper's order, Table 1.
-TASKS = ("HalfCheetah", "Walker2d", "Hopper", "Ant", "Humanoid")
+# By their names in the paper.
+TASKS = tuple(PAPER_NAMES.values())
 
 Changes = tuple[tuple[str, Any], ...]
 
@@ -33,7 +35,7 @@ class Method(NamedTuple):
     @property
     def task(self) -> str:
         """The environment without its version."""
-        return self.env.rpartition(":")[2].rpartition("-v")[0] or self.env
+        return task_of(self.env)
 
     @property
     def order(self) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """What the paper printed: the cells of its tables, and the curve that shows a method."""
 
-from experiments.paper_curves import SEEDS, Curve, read_curves
-from experiments.presets import POLICY_STEPS
+from experiments.paper_curves import Curve, read_curves
+from experiments.presets import POLICY_STEPS, SEEDS
 from experiments.report.methods import TASKS, Method
 from experiments.statistics import Sample, from_population
 
@@ -101,4 +101,4 @@ def figure_of(method: Method) -> str:
 def returns_of(table: str, task: str, algo: str) -> Sample:
     """A cell of Table 1 or 5. Its deviation is taken as NumPy's, over n: the paper does not say."""
     mean, deviation = RETURNS[table][task][algo]
-    return from_population(mean, deviation, SEEDS)
+    return from_population(mean, deviation, len(SEEDS))

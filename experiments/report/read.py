@@ -12,8 +12,9 @@ import numpy as np
 
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.settings import override
-from dsrl_jax.training.description import describe, from_description
+from dsrl_jax.training.description import from_description
 from experiments.metrics import Score, score
+from experiments.naming import differences
 from experiments.report.methods import Method, freeze
 from experiments.run_directory import MAY_CHANGE
 from experiments.run_state import FILES, read_rows
@@ -187,12 +188,8 @@ def _method(config: dict[str, Any], experiment: Experiment) -> Method:
         backend=experiment.backend,
         settings={"steps": experiment.loop.steps},
     )
-    own, usual = describe(experiment), describe(plain)
-    changes: dict[str, Any] = {
-        name: freeze(value)
-        for name, value in own.items()
-        if name not in _NOT_A_CHANGE and value != usual.get(name)
-    }
+    changed = differences(experiment, plain, besides=_NOT_A_CHANGE)
+    changes = {name: freeze(value) for name, value in changed.items()}
     if policy := config.get("initial_policy"):
         # On another machine a policy of the same training has another content.
         changes["initial_policy"] = (policy["algo"], policy["preset"], policy["env_step"])

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from experiments.metrics import steps_to_reach
-from experiments.paper_curves import STEPS
+from experiments.presets import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, Claim
 from experiments.report.methods import Group

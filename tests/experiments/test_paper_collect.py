@@ -220,8 +220,12 @@ def test_runs_that_differ_have_folders_that_differ():
         for run in choose_runs([figure], Choice(env_preset=preset))
     ]
     different = {repr(experiment): experiment for experiment in runs}
-    official = resolve("Ant-v5", "ds_td3", preset="official")
-    folders = [folder_of(experiment) for experiment in [*different.values(), official]]
+    others = [
+        resolve("Ant-v5", "ds_td3", backend="envpool"),
+        resolve("ant", "ds_td3", backend="brax"),
+        resolve("Ant-v5", "ds_td3", preset="official"),
+    ]
+    folders = [folder_of(experiment) for experiment in [*different.values(), *others]]
     assert len(set(folders)) == len(folders)
     assert folders[-1].as_posix() == "ant/ds_td3-official-s0-1000000"
     assert folder_of(make_experiment(seeds=(0, 1))).name == "ds_td3-s0_1-300000"

@@ -3,7 +3,8 @@
 import pytest
 
 from experiments.metrics import score, steps_to_reach
-from experiments.paper_curves import PERIOD, STEPS, read_curves
+from experiments.paper_curves import PERIOD, read_curves
+from experiments.presets import STEPS
 from experiments.report import published
 from experiments.report.claims import FIGURE_2A, FIGURE_2B
 from experiments.report.methods import TASKS, Method

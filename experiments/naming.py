@@ -1,0 +1,40 @@
+"""What runs are called by: their task, and the settings that are not the preset's. Needs no JAX."""
+
+import hashlib
+import json
+from collections.abc import Container
+from typing import Any
+
+from dsrl_jax.presets import Experiment
+from dsrl_jax.training.description import describe
+
+
+def differences(
+    experiment: Experiment, plain: Experiment, besides: Container[str]
+) -> dict[str, Any]:
+    """The settings of an experiment that `plain` has not, or has otherwise, by name.
+
+    Args:
+      besides: names of settings that do not count.
+    """
+    usual = describe(plain)
+    return {
+        name: value
+        for name, value in describe(experiment).items()
+        if name not in besides and value != usual.get(name)
+    }
+
+
+def short_hash(settings: dict[str, Any]) -> str:
+    """Six hexadecimal digits by which names differ where settings do."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:6]
+
+
+def as_name(env: str) -> str:
+    """An environment's id in the name of a directory."""
+    return env.replace(":", "-").replace("/", "-").lower()
+
+
+def task_of(env: str) -> str:
+    """An environment's id without its package and version: HalfCheetah of HalfCheetah-v5."""
+    return env.rpartition(":")[2].rpartition("-v")[0] or env
