@@ -65,6 +65,8 @@ def main(arguments: list[str]) -> int:
             raise UsageError("name one or more run directories: python -m experiments.plot DIR...")
         curves = [curve for name in directories for curve in read_curves(Path(name))]
         draw(curves, Path(values.output))
+    except BrokenPipeError:  # The reader has gone: `command.start` ends it.
+        raise
     except (OSError, ValueError) as error:  # The picture's folder or its format may not exist.
         print(f"error: {error}", file=sys.stderr)
         return 2

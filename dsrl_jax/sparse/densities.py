@@ -48,15 +48,27 @@ def find_densities(
     if not sparse:
         paths = ", ".join(leaf.path for leaf in leaves) or "none"
         raise ValueError(f"no leaf is sparse: is_sparse is False for all of {paths}")
+    check_sparsities(sparsity)
     if isinstance(sparsity, Mapping):
         return _by_pattern(sparse, sparsity)
-    _check("sparsity", sparsity)
     shapes = [leaf.one.shape for leaf in sparse for _ in range(_networks(leaf))]
     weights = sum(math.prod(shape) for shape in shapes)
     if not is_traced(sparsity):
         _check_fewest(sparsity, shapes, weights, distribution)
     shares = iter(share_connections(shapes, (1 - sparsity) * weights, distribution))
     return {leaf.path: [next(shares) for _ in range(_networks(leaf))][0] for leaf in sparse}
+
+
+def check_sparsities(sparsity: Sparsities) -> None:
+    """Raises ValueError for one outside [0, 1); those that are traced are not checked."""
+    given: Mapping[str, Any] = (
+        {f"sparsity of {pattern}": share for pattern, share in sparsity.items()}
+        if isinstance(sparsity, Mapping)
+        else {"sparsity": sparsity}
+    )
+    for name, share in given.items():
+        if not is_traced(share) and not 0 <= share < 1:
+            raise ValueError(f"{name} must be in [0, 1), got {share}")
 
 
 def erdos_renyi(lam: float | Array) -> Density:
@@ -82,7 +94,6 @@ def _by_pattern(sparse: Sequence[Leaf], sparsities: Mapping[str, float | Array])
                 f'{leaf.path} matches no pattern of {", ".join(sparsities)}; add one, or "*"'
             )
         used.add(pattern)
-        _check(f"sparsity of {pattern}", sparsities[pattern])
         densities[leaf.path] = 1 - sparsities[pattern]
         _check_not_empty(pattern, sparsities[pattern], leaf)
     for pattern in sparsities:
@@ -110,11 +121,6 @@ def _check_not_empty(pattern: str, sparsity: Any, leaf: Leaf) -> None:
             f"sparsity of {pattern} must be at most 1 - 1 / {size} for {leaf.path} to have a "
             f"connection, got {sparsity}"
         )
-
-
-def _check(name: str, sparsity: Any) -> None:
-    if not is_traced(sparsity) and not 0 <= sparsity < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {sparsity}")
 
 
 def _networks(leaf: Leaf) -> int:

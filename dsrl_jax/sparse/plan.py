@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Bool, Int
 
-from dsrl_jax.sparse.densities import Sparsities
+from dsrl_jax.sparse.densities import Sparsities, check_sparsities
 from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
 from dsrl_jax.sparse.numbers import check_choice, is_traced
@@ -66,6 +66,8 @@ def check_plan(plan: Plan) -> None:
     _check_amount(plan)
     if isinstance(plan.sparsity, Gradual):
         check_gradual(plan.sparsity, plan.period)
+    elif plan.sparsity is not None:
+        check_sparsities(plan.sparsity)
     if isinstance(plan.sparsity, Gradual) or plan.rules.drop == "nothing":
         for name in ("drop_fraction", "last_step"):
             if getattr(plan, name) is not None:

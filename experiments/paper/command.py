@@ -108,6 +108,8 @@ def run(arguments: list[str], begun: float) -> int:
         plan = prepare(values, names)
         wanted = choose_runs(plan.figures, plan.choice)
         found = find_runs(plan.machine.runs, plan.results)
+    except BrokenPipeError:  # The reader has gone: `command.start` ends it.
+        raise
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -125,9 +127,9 @@ def run(arguments: list[str], begun: float) -> int:
         print(f"{done} of {len(located)} runs are done; to compute: {len(tasks)}", flush=True)
     try:
         return compute(tasks, plan, Board(tasks, plan.jobs, rates, sys.stdout), begun)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
         print(f"error: {error}; the same command continues once that is mended", file=sys.stderr)
         return 1
 

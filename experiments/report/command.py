@@ -37,6 +37,8 @@ def main(arguments: list[str]) -> int:
             watch(Path(values.watch), _output(values, Path(values.watch)), interval)
         else:
             report(places or [_shorten(DEFAULT)], _output(values, Path()))
+    except BrokenPipeError:  # The reader has gone: `command.start` ends it.
+        raise
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {_explain(error)}", file=sys.stderr)
         return 2

@@ -131,8 +131,12 @@ def _find(place: Path) -> Iterator[Path]:
     if not place.is_dir():
         raise UsageError(f"{place} is no directory: name run directories, or folders of such")
     for path in sorted(place.rglob("config.json")):
-        if not _OF_A_RUN & set(path.relative_to(place).parts):
+        if not any(map(_is_of_a_run, path.parents)):
             yield path.parent
+
+
+def _is_of_a_run(directory: Path) -> bool:
+    return directory.name in _OF_A_RUN and (directory.parent / "config.json").exists()
 
 
 def _read(directory: Path, notes: list[str]) -> Iterator[Run]:

@@ -170,7 +170,7 @@ def test_seeds(arguments, seeds):
     assert flags.parse_seeds(values) == seeds
 
 
-@pytest.mark.parametrize("name", ["run", "costs"])
+@pytest.mark.parametrize("name", ["run", "costs", "report", "paper", "plot"])
 def test_a_reader_that_goes_away_gets_no_traceback(name):
     """As `--help | head` does: the pipe is closed before anything is written."""
     with subprocess.Popen(

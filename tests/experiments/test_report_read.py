@@ -248,3 +248,9 @@ def test_what_lies_in_checkpoints_is_no_run(tmp_path):
     shutil.copytree(run, run / "checkpoints" / "5000")
     runs, notes = read_runs([run])
     assert (len(runs), notes) == (1, [])
+    # A folder of runs may have any name.
+    run.rename(tmp_path / "replay")
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "replay").rename(tmp_path / "checkpoints" / "replay")
+    runs, notes = read_runs([tmp_path])
+    assert (len(runs), notes) == (1, [])

@@ -121,6 +121,8 @@ def test_its_updates_have_derivatives():
     [
         ({}, "give either sparsity or density, got neither"),
         ({"sparsity": 0.5, "density": 0.5}, "got sparsity and density"),
+        ({"sparsity": 1.5}, r"sparsity must be in \[0, 1\), got 1.5"),
+        ({"sparsity": {"*": 1.0}}, r"sparsity of \* must be in \[0, 1\), got 1.0"),
         ({"sparsity": 0.5, "period": 0}, "period must be at least 1, got 0"),
         ({"sparsity": 0.5, "last_step": -1}, "last_step must be at least 0, .* got -1"),
         ({"sparsity": 0.5, "momentum_decay": 7.0}, r"momentum_decay must be in \[0, 1\), got 7.0"),
