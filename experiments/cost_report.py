@@ -103,7 +103,8 @@ def show_table(rows: list[dict[str, Any]], style: str) -> str:
     if style == "csv":
         return to_csv(rows)
     lines = [
-        "training FLOPs by the paper's count, 1,000,000 updates; csv and json tell more",
+        "training FLOPs by the paper's count, 1,000,000 updates; "
+        "experiments.costs --all --format=csv tells more",
         f"{'algo':<11} {'env':<15} {'sizes':>7} {'weights':>8} {'connections':>12} "
         f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}",
     ]
