@@ -18,7 +18,10 @@ def draw(directory: Path) -> None:
         print("no pictures without matplotlib: pip install -e '.[plots]'")
         return
     from experiments import plot
+    from experiments.report.methods import group
+    from experiments.report.read import read_runs
 
-    plot.draw(plot.read_curves(directory), directory / "curve.png")
+    runs, _ = read_runs([directory])
+    plot.draw(group(runs), directory / "curve.png")
     plot.draw_degrees(directory, directory / "degrees.png")
     print(f"pictures: {', '.join(NAMES)}")

@@ -1,53 +1,30 @@
 """Learning curves: `python -m experiments.plot RUN_DIR... --output=FILE.png`.
 
-Draws each method's seeds and their mean, over the paper's mean and deviation where it has the
-task.
+Draws each method's seeds, their mean and deviation, over the paper's where it has the method with
+these settings. RUN_DIR may be a folder of run directories.
 """
 
-import json
 import sys
+import textwrap
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from absl import flags
 
 from experiments.command import start
 from experiments.flags import help_text, parse
-from experiments.paper_curves import Curve as PaperCurve
-from experiments.paper_curves import read_curves as read_paper_curves
+from experiments.report.curves import draw_over_paper, find_limits
+from experiments.report.methods import Group, group
+from experiments.report.read import read_runs
 from experiments.run_state import read_rows
 from experiments.values import UsageError
 
-# The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
-COLORS = {
-    "ds_td3": "#D55E00",
-    "static_td3": "#009E73",
-    "td3": "#0072B2",
-    "ds_sac": "#CC79A7",
-    "static_sac": "#E69F00",
-    "sac": "#56B4E9",
-}
-LABELS = {
-    "ds_td3": "DS-TD3",
-    "static_td3": "Static-TD3",
-    "td3": "TD3",
-    "ds_sac": "DS-SAC",
-    "static_sac": "Static-SAC",
-    "sac": "SAC",
-}
-
-
-class Curve(NamedTuple):
-    """One seed's evaluations."""
-
-    env: str
-    algo: str
-    preset: str
-    seed: int
-    steps: np.ndarray  # environment steps
-    returns: np.ndarray  # mean over an evaluation's episodes
+MOST_IN_A_ROW = 4
+# Characters of a title's line.
+TITLE_WIDTH = 46
 
 
 def main(arguments: list[str]) -> int:
@@ -63,98 +40,55 @@ def main(arguments: list[str]) -> int:
             return 0
         if not directories:
             raise UsageError("name one or more run directories: python -m experiments.plot DIR...")
-        curves = [curve for name in directories for curve in read_curves(Path(name))]
-        draw(curves, Path(values.output))
+        runs, notes = read_runs([Path(name) for name in directories])
+        draw(group(runs), Path(values.output))
     except BrokenPipeError:  # The reader has gone: `command.start` ends it.
         raise
     except (OSError, ValueError) as error:  # The picture's folder or its format may not exist.
         print(f"error: {error}", file=sys.stderr)
         return 2
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
     print(values.output)
     return 0
 
 
-def read_curves(directory: Path) -> list[Curve]:
-    """One curve for each seed of a run directory.
-
-    Raises:
-      UsageError: if it is none.
-    """
-    try:
-        config = json.loads((directory / "config.json").read_text())
-        rows = read_rows(directory / "evaluations.csv")
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{directory} is no run directory: {error}") from error
-    if not rows:
-        raise UsageError(f"{directory} has no evaluations yet")
-    found = defaultdict(list)
-    for row in rows:
-        whose = (row.get("member"), int(row["seed"]))  # Members of a sweep may share a seed.
-        found[whose].append((int(row["env_step"]), float(row["return_mean"])))
-    return [
-        Curve(config["env"], config["algo"], config["preset"], seed, *np.array(points, float).T)
-        for (_, seed), points in found.items()
-    ]
-
-
-def read_paper(env: str, algo: str, preset: str) -> PaperCurve | None:
-    """The paper's curve of a task and method, where it has one.
-
-    Figure 1, or Figure 4 for SAC with copied targets.
-    """
-    figure = "4" if "sac" in algo and preset != "figure1" else "1"
-    return read_paper_curves().get((figure, env.split("-")[0], algo))
-
-
-def draw(curves: list[Curve], output: Path) -> None:
-    """Draws curves into a file. Raises OSError or ValueError if it cannot be written."""
+def draw(groups: Sequence[Group], output: Path) -> None:
+    """Draws learning curves into a file. Raises OSError or ValueError if it cannot be written."""
     from matplotlib import pyplot
 
-    figure = make_figure(curves)
+    figure = make_figure(groups)
     figure.savefig(output)
     pyplot.close(figure)
 
 
-def make_figure(curves: list[Curve]) -> Any:
-    """One panel for each task, method and preset; its steps are those of the longest curve."""
+def make_figure(groups: Sequence[Group]) -> Any:
+    """One panel for each method, by all of its settings, and each length."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    panels = defaultdict(list)
-    for curve in sorted(curves, key=lambda curve: (curve.env, list(COLORS).index(curve.algo))):
-        panels[curve.env, curve.algo, curve.preset].append(curve)
-    one_task = len({env for env, _, _ in panels}) == 1
-    figure, axes = pyplot.subplots(
-        1, len(panels), figsize=(4.2 * len(panels), 3.4), sharey=one_task, squeeze=False, dpi=110
+    columns = min(len(groups), MOST_IN_A_ROW)
+    rows = -(-len(groups) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, figsize=(4.2 * columns, 3.4 * rows), squeeze=False, dpi=110
     )
-    for axis, together in zip(axes[0], panels.values(), strict=True):
-        _draw_method(axis, together)
-    axes[0][0].set_ylabel("return")
+    one_task = len({shown.method.where for shown in groups}) == 1
+    for axis, shown in zip(grid.flat, groups, strict=False):
+        draw_over_paper(axis, shown, neutral="black")
+        axis.set_title(textwrap.fill(f"{shown.method.label}, {shown.method.where}", TITLE_WIDTH))
+        axis.set_xlabel("environment steps")
+        axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
+        axis.legend(loc="lower right", frameon=False)
+        if one_task:
+            axis.set_ylim(*find_limits(groups))
+    for axis in grid[:, 0]:
+        axis.set_ylabel("return")
+    for axis in grid.flat[len(groups) :]:
+        axis.remove()
     figure.tight_layout()
     return figure
-
-
-def _draw_method(axis: Any, curves: list[Curve]) -> None:
-    """The seeds of one task, method and preset, over the paper's."""
-    algo, preset = curves[0].algo, curves[0].preset
-    end = max(curve.steps[-1] for curve in curves)
-    if (paper := read_paper(curves[0].env, algo, curves[0].preset)) is not None:
-        steps, mean, deviation = paper.until(end)
-        axis.plot(steps, mean, color="0.35", label="paper, 5 seeds")
-        axis.fill_between(steps, mean - deviation, mean + deviation, color="0.85")
-    for curve in curves:
-        axis.plot(curve.steps, curve.returns, color=COLORS[algo], alpha=0.4, linewidth=0.9)
-    common = sorted(set.intersection(*(set(curve.steps) for curve in curves)))
-    returns = [curve.returns[np.isin(curve.steps, common)] for curve in curves]
-    label = f"mean of {len(curves)} seeds" if len(curves) > 1 else f"seed {curves[0].seed}"
-    axis.plot(common, np.mean(returns, axis=0), color=COLORS[algo], label=label)
-    suffix = "" if preset == "paper" else f" ({preset})"
-    axis.set_title(f"{LABELS[algo]}{suffix}, {curves[0].env}")
-    axis.set_xlabel("environment steps")
-    axis.legend(loc="lower right", frameon=False)
-    axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
 
 
 def draw_degrees(directory: Path, output: Path) -> None:

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Sequence
 
-from experiments.plot import LABELS
 from experiments.presets import STEPS
 from experiments.report.claims import AREA, CLAIMS, Arm, Claim
 from experiments.report.document import (
@@ -16,7 +15,7 @@ from experiments.report.document import (
     probability,
     spread,
 )
-from experiments.report.methods import Group, Method
+from experiments.report.methods import LABELS, Group, Method
 from experiments.report.verdicts import (
     FAILS,
     HOLDS,

@@ -15,11 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.paper_curves import PERIOD, Curve
-from experiments.plot import COLORS
-from experiments.report import published
 from experiments.report.aggregates import Arm
-from experiments.report.methods import Group, Method
+from experiments.report.curves import draw_mean, draw_over_paper, find_limits
+from experiments.report.methods import COLORS, Group, Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory
 from experiments.statistics import performance_profile
@@ -63,68 +61,21 @@ def draw_curves(groups: Sequence[Group]) -> list[str]:
 
     More than `MOST_TOGETHER` are not drawn together.
     """
-    limits = _limits(groups)
+    limits = find_limits(groups)
     pictures = []
     if 1 < len(groups) <= MOST_TOGETHER:
         dashes = _dashes([group.method.algo for group in groups])
         with _axes(f"{groups[0].method.where}: all methods") as (axis, written):
             for group, dash in zip(groups, dashes, strict=True):
-                _draw_mean(axis, group, dash)
+                draw_mean(axis, group, dash)
             _finish_curves(axis, limits)
         pictures.append(written[0])
     for group in groups:
         with _axes(f"{group.method.label}, {group.method.where}") as (axis, written):
-            _draw_over_paper(axis, group)
+            draw_over_paper(axis, group, _PAGE)
             _finish_curves(axis, limits)
         pictures.append(written[0])
     return pictures
-
-
-def _limits(groups: Sequence[Group]) -> tuple[float, float]:
-    """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
-    values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
-    for group in groups:
-        if (curve := _papers(group)) is not None:
-            values += [curve.mean - curve.deviation, curve.mean + curve.deviation]
-    every = np.concatenate(values)
-    room = 0.05 * float(np.ptp(every)) or 1.0
-    return float(every.min()) - room, float(every.max()) + room
-
-
-def _papers(group: Group) -> Curve | None:
-    """The paper's curve up to where a group has come, if it has one."""
-    curve = published.curve_of(group.method)
-    return curve and curve.until(max(group.reached, PERIOD))
-
-
-def _draw_mean(axis: Any, group: Group, dash: str) -> None:
-    steps, returns = group.curves()
-    mean, deviation = _band(returns)
-    style = {"color": group.method.color, "linestyle": dash}
-    axis.plot(steps, mean, label=group.method.label, linewidth=1.5, **style)
-    axis.fill_between(steps, mean - deviation, mean + deviation, color=style["color"], alpha=0.15)
-
-
-def _draw_over_paper(axis: Any, group: Group) -> None:
-    """The seeds, their mean and deviation over the paper's mean and deviation."""
-    if (curve := _papers(group)) is not None:
-        steps, mean, deviation = curve
-        axis.plot(steps, mean, color=_PAGE, alpha=0.7, linewidth=1, label="paper, 5 seeds")
-        axis.fill_between(steps, mean - deviation, mean + deviation, color=_PAGE, alpha=0.15)
-    for run in group.runs:
-        axis.plot(run.steps, run.returns, color=group.method.color, alpha=0.35, linewidth=0.7)
-    steps, returns = group.curves()
-    mean, deviation = _band(returns)
-    label = f"ours, {len(returns)} seed{'s' if len(returns) > 1 else ''}"
-    axis.plot(steps, mean, color=group.method.color, linewidth=1.6, label=label)
-    band = {"color": group.method.color, "alpha": 0.2, "linewidth": 0}
-    axis.fill_between(steps, mean - deviation, mean + deviation, **band)
-
-
-def _band(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation by step; the deviation of a single seed is 0."""
-    mean = returns.mean(axis=0)
-    return mean, returns.std(axis=0, ddof=1) if len(returns) > 1 else np.zeros_like(mean)
 
 
 def _finish_curves(axis: Any, limits: tuple[float, float]) -> None:

@@ -7,12 +7,29 @@ import numpy as np
 
 from dsrl_jax.presets import ALGORITHMS
 from experiments.naming import task_of
-from experiments.plot import COLORS, LABELS
 from experiments.presets import PAPER_NAMES
 from experiments.statistics import Sample, describe
 
 if TYPE_CHECKING:
     from experiments.report.read import Run
+
+# The same colour for the same method everywhere; distinguishable to the colour-blind (Okabe, Ito).
+COLORS = {
+    "ds_td3": "#D55E00",
+    "static_td3": "#009E73",
+    "td3": "#0072B2",
+    "ds_sac": "#CC79A7",
+    "static_sac": "#E69F00",
+    "sac": "#56B4E9",
+}
+LABELS = {
+    "ds_td3": "DS-TD3",
+    "static_td3": "Static-TD3",
+    "td3": "TD3",
+    "ds_sac": "DS-SAC",
+    "static_sac": "Static-SAC",
+    "sac": "SAC",
+}
 
 # By their names in the paper.
 TASKS = tuple(PAPER_NAMES.values())

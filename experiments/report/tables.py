@@ -4,12 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from experiments.metrics import steps_to_reach
 from experiments.paper_curves import PERIOD, read_curves
-from experiments.plot import LABELS
 from experiments.presets import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
 from experiments.report.document import Cell, Section, Table, missing, number, out_of, spread
-from experiments.report.methods import TASKS, Group
+from experiments.report.methods import LABELS, TASKS, Group
 
 # The dense method that a sparse one is compared with.
 DENSE = {"ds_td3": "td3", "static_td3": "td3", "ds_sac": "sac", "static_sac": "sac"}

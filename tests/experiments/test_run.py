@@ -3,7 +3,6 @@
 import csv
 import json
 
-import numpy as np
 import pytest
 
 from experiments import plot, run
@@ -153,23 +152,3 @@ def test_a_picture_that_cannot_be_written_is_one_line(finished, tmp_path, capsys
     assert plot.main([str(finished), f"--output={tmp_path / output}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
-
-
-def test_a_panel_for_each_task_method_and_preset():
-    def curve(env, algo, preset, seed, steps):
-        steps = np.array(steps, float)
-        return plot.Curve(env, algo, preset, seed, steps, steps + seed)
-
-    curves = [
-        curve("Hopper-v5", "sac", "paper", 0, [0, 5, 10]),
-        curve("Ant-v5", "sac", "paper", 0, [0, 5, 7, 10]),  # went on after it had ended at 7
-        curve("Ant-v5", "sac", "paper", 2, [0, 5, 10]),
-        curve("Ant-v5", "sac", "figure1", 0, [0, 5]),
-        curve("Ant-v5", "td3", "paper", 0, [0, 5]),
-    ]
-    axes = plot.make_figure(curves).axes
-    titles = [axis.get_title() for axis in axes]
-    assert titles == ["TD3, Ant-v5", "SAC, Ant-v5", "SAC (figure1), Ant-v5", "SAC, Hopper-v5"]
-    mean = axes[1].get_lines()[-1]
-    assert mean.get_xdata().tolist() == [0, 5, 10]
-    assert mean.get_ydata().tolist() == [1, 6, 11]
