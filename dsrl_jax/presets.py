@@ -12,6 +12,7 @@ from dsrl_jax.agents import config as agent_config
 from dsrl_jax.agents.config import AgentConfig, SACConfig, TD3Config
 from dsrl_jax.agents.sparse_config import NEVER_ADAPT, SparseConfig
 from dsrl_jax.settings import check_limits, check_seeds, near_names, override, settings_of
+from dsrl_jax.tasks import PAPER_NAMES, task_of
 from dsrl_jax.training import config as loop_config
 from dsrl_jax.training.config import BraxConfig, LoopConfig, count_updates, round_up
 
@@ -50,9 +51,6 @@ LAMBDAS = {
         "Humanoid": (61.0, 64.0),
     },
 }
-
-# What Brax calls the paper's tasks.
-BRAX_NAMES = {task.lower(): task for task in LAMBDAS[TD3Config]}
 
 # Section 4.4 for TD3. For SAC, the code that Section 4.4 names: random steps are trained on, from
 # the first batch on.
@@ -178,7 +176,7 @@ def resolve(
     _check_contradictions(given, algo)
 
     loop, brax, changes = _resolve_loop(config, backend, given)
-    task = BRAX_NAMES.get(env_id) if brax else env_id.split("-")[0]
+    task = PAPER_NAMES.get(env_id) if brax else task_of(env_id)
     numbers = _method_numbers(config, preset, task or "") | {"topology": topology}
     if preset == "official":
         last = count_updates(loop, brax, loop.steps) - OFFICIAL_LAST_ADAPTATION

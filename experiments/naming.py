@@ -1,4 +1,4 @@
-"""What runs are called by: their task, and the settings that are not the preset's. Needs no JAX."""
+"""What runs are called by: the settings that are not their preset's. Needs no JAX."""
 
 import hashlib
 import json
@@ -12,7 +12,9 @@ from dsrl_jax.training.description import describe
 def differences(
     experiment: Experiment, plain: Experiment, besides: Container[str]
 ) -> dict[str, Any]:
-    """The settings of an experiment that `plain` has not, or has otherwise, by name.
+    """The settings of an experiment that are not those of `plain`, by name.
+
+    One that `plain` has not counts as None there.
 
     Args:
       besides: names of settings that do not count.
@@ -33,8 +35,3 @@ def short_hash(settings: dict[str, Any]) -> str:
 def as_name(env: str) -> str:
     """An environment's id in the name of a directory."""
     return env.replace(":", "-").replace("/", "-").lower()
-
-
-def task_of(env: str) -> str:
-    """An environment's id without its package and version: HalfCheetah of HalfCheetah-v5."""
-    return env.rpartition(":")[2].rpartition("-v")[0] or env

@@ -12,11 +12,10 @@ def are_drawn(directory: Path) -> bool:
     return not can_draw or all((directory / name).exists() for name in NAMES)
 
 
-def draw(directory: Path) -> None:
-    """Draws them, or says what it takes."""
+def draw(directory: Path) -> str:
+    """Draws them; returns a line: which, or what it takes."""
     if importlib.util.find_spec("matplotlib") is None:
-        print("no pictures without matplotlib: pip install -e '.[plots]'")
-        return
+        return "no pictures without matplotlib: pip install -e '.[plots]'"
     from experiments import plot
     from experiments.report.methods import group
     from experiments.report.read import read_runs
@@ -24,4 +23,4 @@ def draw(directory: Path) -> None:
     runs, _ = read_runs([directory])
     plot.draw(group(runs), directory / "curve.png")
     plot.draw_degrees(directory, directory / "degrees.png")
-    print(f"pictures: {', '.join(NAMES)}")
+    return f"pictures: {', '.join(NAMES)}"

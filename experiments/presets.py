@@ -8,16 +8,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dsrl_jax.tasks import PAPER_NAMES
 from dsrl_jax.training.config import LoopConfig
 
-# Section 4.2, in the order of Table 1: as commands name a task, and as the paper does.
-PAPER_NAMES = {
-    "halfcheetah": "HalfCheetah",
-    "walker2d": "Walker2d",
-    "hopper": "Hopper",
-    "ant": "Ant",
-    "humanoid": "Humanoid",
-}
+# Section 4.2.
 TASKS = tuple(PAPER_NAMES)
 # Section 4.6: all of its analyses.
 ANALYSED = ("halfcheetah",)

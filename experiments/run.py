@@ -187,7 +187,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     if plan.is_finished and not values.dry_run:
         print(f"{directory} is finished: all {experiment.loop.steps:,} steps are done")
         if not pictures.are_drawn(directory):  # The run was killed after its last checkpoint.
-            pictures.draw(directory)
+            print(pictures.draw(directory))
         return 0
     from dsrl_jax.agents.types import Spaces
     from experiments import summary, trainer

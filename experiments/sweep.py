@@ -283,9 +283,10 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
                         file=sys.stderr,
                     )
                     return request.status
-        print(sweep_report.report(plan.question, plan.batches, directory))
+        told = sweep_report.report(plan.question, plan.batches, directory)
     except trainer.FAILURES as error:
         return trainer.tell_failure(error, directory)
+    print(told)
     return 0
 
 

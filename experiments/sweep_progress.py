@@ -23,9 +23,10 @@ class SweepProgress:
         self.total = sum(members * loop.steps for members, loop in batches)
         self.number = 0  # of the running batch, from 1
         self.before = 0  # steps of the batches that are done
-        # The steps that were done, and the time, since when the rate is measured.
-        self.since: tuple[int, float] | None = None
-        self.learns = False  # whether updates had begun then
+        # Where the running interval began: steps done, the time, whether updates had begun.
+        self.since: tuple[int, float, bool] | None = None
+        # Of all intervals with updates: those without are no measure of the rest.
+        self.learned_steps, self.learned_seconds = 0, 0.0
         self.returns: list[float] = []
         self.bar: tqdm | None = None
 
@@ -42,9 +43,11 @@ class SweepProgress:
         if row["kind"] == "note":
             self._say(f"warning: batch {self.number}: {row['text']}")
         elif row["kind"] == "start":
-            if self.since is None:
-                self._start(self.before + members * row["env_step"])
-                self.learns = row["env_step"] >= loop.steps_before_updates
+            done = self.before + members * row["env_step"]
+            if self.since is None and sys.stderr.isatty():
+                self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
+            learns = row["env_step"] >= loop.steps_before_updates
+            self.since = done, time.perf_counter(), learns
             self._advance(row["env_step"])
         elif row["kind"] == "training" and self.bar is not None:
             self._advance(row["env_step"])
@@ -58,11 +61,6 @@ class SweepProgress:
         """Leaves the bar as it is and frees the line."""
         if self.bar is not None:
             self.bar.close()
-
-    def _start(self, done: int) -> None:
-        self.since = done, time.perf_counter()
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
 
     def _tell_evaluation(self, env_step: int) -> None:
         finite = [value for value in self.returns if math.isfinite(value)]
@@ -87,13 +85,14 @@ class SweepProgress:
 
     def _minutes(self, done: int, learns: bool) -> list[str]:
         now = time.perf_counter()
-        if self.since is None or not self.learns:  # Steps without updates are no measure.
-            self.since, self.learns = (done, now), learns
+        if self.since is not None and self.since[2]:
+            self.learned_steps += done - self.since[0]
+            self.learned_seconds += now - self.since[1]
+        self.since = done, now, learns
+        if not self.learned_steps:
             return []
-        first, started = self.since
-        if done == first:
-            return []
-        return [f"{(self.total - done) * (now - started) / (done - first) / 60:.1f} minutes left"]
+        seconds = (self.total - done) * self.learned_seconds / self.learned_steps
+        return [f"{seconds / 60:.1f} minutes left"]
 
     def _advance(self, env_step: int) -> None:
         if self.bar is not None:

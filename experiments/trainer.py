@@ -73,11 +73,22 @@ def train(
             step = f"stopped at step {last['env_step']:,} of {experiment.loop.steps:,} and saved"
             print(f"{step}; the same command continues", file=sys.stderr)
             return request.status
-        print(summary.results(experiment, spaces, directory))
-        print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
-        pictures.draw(directory)
+        told = summary.results(experiment, spaces, directory)
     except FAILURES as error:
         return tell_failure(error, directory)
+    # Not caught above: a reader that has gone is no failure of the run.
+    print(told)
+    print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
+    return _draw(directory)
+
+
+def _draw(directory: Path) -> int:
+    """Draws a run's pictures, and tells which; returns the exit status."""
+    try:
+        told = pictures.draw(directory)
+    except FAILURES as error:
+        return tell_failure(error, directory)
+    print(told)
     return 0
 
 

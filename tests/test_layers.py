@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "dsrl_jax.settings": [],
     "dsrl_jax.export": ["dsrl_jax.training"],
     "dsrl_jax.policy": [],
+    "dsrl_jax.tasks": [],
     "dsrl_jax.sparse": [],
     "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.settings"],
     "dsrl_jax.envs": [],
@@ -25,6 +26,7 @@ MAY_IMPORT = {
         "dsrl_jax.agents.sparse_config",
         "dsrl_jax.training.config",
         "dsrl_jax.settings",
+        "dsrl_jax.tasks",
     ],
     "dsrl_jax.members": ["dsrl_jax.presets", "dsrl_jax.settings"],
     "dsrl_jax.training": [

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.presets import Experiment, resolve
+from dsrl_jax.tasks import task_of
 from dsrl_jax.training.description import read_experiment
 from dsrl_jax.training.seals import UNFINISHED, write_whole
-from experiments.naming import as_name, differences, short_hash, task_of
+from experiments.naming import as_name, differences, short_hash
 from experiments.paper.found import Found, find_collected, is_of
 from experiments.run_directory import MAY_CHANGE
 from experiments.run_state import FILES, evaluated_step, read_rows
@@ -157,8 +158,9 @@ def folder_of(experiment: Experiment) -> Path:
     named = ("env", "algo", "preset", "seeds", *MAY_CHANGE)
     plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
     changed = differences(experiment, plain, besides=named)
-    # A version of the task is a setting like others.
-    if not experiment.env.endswith("-v5"):
+    task = task_of(experiment.env)
+    # Another version or package of the task is a setting like others.
+    if experiment.env != f"{task}-v5":
         changed["env"] = experiment.env
     parts = [
         experiment.algo,
@@ -167,4 +169,4 @@ def folder_of(experiment: Experiment) -> Path:
         *([short_hash(changed)] if changed else []),
         str(experiment.loop.steps),
     ]
-    return Path(as_name(task_of(experiment.env))) / "-".join(parts)
+    return Path(as_name(task)) / "-".join(parts)

@@ -64,9 +64,9 @@ def spread(mean: float, deviation: float, digits: int = 0) -> str:
     return shown if math.isnan(deviation) else f"{shown} ± {number(deviation, digits)}"
 
 
-def out_of(count: int, whole: int) -> str:
+def out_of(count: int, total: int) -> str:
     """A count, and of how many where that is more."""
-    return f"{count}" if count == whole else f"{count} of {whole}"
+    return f"{count}" if count == total else f"{count} of {total}"
 
 
 def probability(value: float) -> str:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from dsrl_jax.presets import ALGORITHMS
-from experiments.naming import task_of
-from experiments.presets import PAPER_NAMES
+from dsrl_jax.tasks import PAPER_NAMES, task_of
 from experiments.statistics import Sample, describe
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ LABELS = {
     "sac": "SAC",
 }
 
-# By their names in the paper.
-TASKS = tuple(PAPER_NAMES.values())
+PAPER_TASKS = tuple(PAPER_NAMES.values())
 
 Changes = tuple[tuple[str, Any], ...]
 
@@ -57,7 +55,7 @@ class Method(NamedTuple):
     @property
     def order(self) -> tuple[Any, ...]:
         """Sorts methods as the paper's tables do."""
-        place = TASKS.index(self.task) if self.task in TASKS else len(TASKS)
+        place = PAPER_TASKS.index(self.task) if self.task in PAPER_TASKS else len(PAPER_TASKS)
         algo = list(ALGORITHMS).index(self.algo)
         changes = [
             (name, float(value) if isinstance(value, int | float) else 0.0, str(value))

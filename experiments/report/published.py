@@ -2,7 +2,7 @@
 
 from experiments.paper_curves import Curve, read_curves
 from experiments.presets import POLICY_STEPS, SEEDS
-from experiments.report.methods import TASKS, Method
+from experiments.report.methods import PAPER_TASKS, Method
 from experiments.statistics import Sample, from_population
 
 _FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
@@ -91,7 +91,7 @@ def figure_of(method: Method) -> str:
     """The figure that shows a method by its curve; empty where none does."""
     changes = dict(method.changes)
     policy = changes.pop("initial_policy", None)
-    if changes or method.backend == "brax" or method.task not in TASKS:
+    if changes or method.backend == "brax" or method.task not in PAPER_TASKS:
         return ""
     if policy:
         return FIGURES_3.get(policy[2], "")

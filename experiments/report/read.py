@@ -131,7 +131,8 @@ def _find(place: Path) -> Iterator[Path]:
     if not place.is_dir():
         raise UsageError(f"{place} is no directory: name run directories, or folders of such")
     for path in sorted(place.rglob("config.json")):
-        if not any(map(_is_of_a_run, path.parents)):
+        inside = [parent for parent in path.parents if place in parent.parents]
+        if not any(map(_is_of_a_run, inside)):
             yield path.parent
 
 

@@ -8,7 +8,7 @@ from experiments.presets import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
 from experiments.report.document import Cell, Section, Table, missing, number, out_of, spread
-from experiments.report.methods import LABELS, TASKS, Group
+from experiments.report.methods import LABELS, PAPER_TASKS, Group
 
 # The dense method that a sparse one is compared with.
 DENSE = {"ds_td3": "td3", "static_td3": "td3", "ds_sac": "sac", "static_sac": "sac"}
@@ -125,9 +125,9 @@ def _table(
     measure: str,
     digits: int,
 ) -> Table:
-    algos = list(cells[TASKS[0]])
+    algos = list(cells[PAPER_TASKS[0]])
     rows: list[list[str | Cell]] = []
-    for task in TASKS:
+    for task in PAPER_TASKS:
         rows.append([f"{task}-v3", "paper", *cells[task].values()])
         # Table 1's SAC has soft targets.
         arms = [Arm(algo, "figure1" if (algo, table) in _SOFT else "paper") for algo in algos]

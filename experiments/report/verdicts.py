@@ -51,10 +51,10 @@ class Finding(NamedTuple):
     reached: int  # the step that the figures are of
     first: Sample
     second: Sample
+    begun: tuple[int, int]  # seeds of each, with those that have not come to their end
     verdict: str
     p_value: float  # for sooner: the share of redrawn seeds in which it is not so
     needed: Needed | None  # None: not to be told
-    begun: tuple[int, int] = (0, 0)  # seeds of each, with those that have not come to their end
 
     @property
     def is_of_the_papers_length(self) -> bool:
@@ -96,7 +96,6 @@ def papers_own(claim: Claim) -> float:
 
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     finding = _judge_counted(claim, first, second)
-    finding = finding._replace(begun=(len(first.runs), len(second.runs)))
     if first.broken or second.broken:
         return finding._replace(verdict=UNJUDGED, needed=None)
     return finding
@@ -111,7 +110,12 @@ def _judge_counted(claim: Claim, first: Group, second: Group) -> Finding:
         for group in (first, second)
     )
     judged = (_judge_close if claim.kind == "close" else _judge_higher)(ours, theirs)
-    return Finding(first.method.where, first.length, step, ours, theirs, *judged)
+    told = (first.method.where, first.length, step, ours, theirs, _begun(first, second))
+    return Finding(*told, *judged)
+
+
+def _begun(first: Group, second: Group) -> tuple[int, int]:
+    return len(first.runs), len(second.runs)
 
 
 def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
@@ -163,7 +167,8 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
 
     passed = passes(returns, dense)
     ours = Sample(math.nan if passed is None else passed, math.nan, len(returns))
-    told = (first.method.where, first.length, step, ours, describe(dense))
+    seeds = (ours, describe(dense), _begun(first, second))
+    told = (first.method.where, first.length, step, *seeds)
     if min(len(returns), len(dense)) < 2:
         return Finding(*told, OPEN, math.nan, None)
     late = 0

@@ -174,7 +174,7 @@ def test_seeds(arguments, seeds):
 def test_a_reader_that_goes_away_gets_no_traceback(name):
     """As `--help | head` does: the pipe is closed before anything is written."""
     with subprocess.Popen(
-        [sys.executable, "-m", f"experiments.{name}", "--help"],
+        [sys.executable, "-u", "-m", f"experiments.{name}", "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -3,7 +3,8 @@
 import pytest
 
 from dsrl_jax.presets import resolve
-from experiments.naming import as_name, differences, short_hash, task_of
+from dsrl_jax.tasks import task_of
+from experiments.naming import as_name, differences, short_hash
 
 
 def experiment(backend="gymnasium", **settings):
@@ -38,6 +39,7 @@ def test_a_hash_goes_by_values_and_not_by_their_order():
         ("HalfCheetah-v5", "halfcheetah-v5", "HalfCheetah"),
         ("my_package.tasks:My/Task-v0", "my_package.tasks-my-task-v0", "My/Task"),
         ("halfcheetah", "halfcheetah", "halfcheetah"),
+        ("Foo-vehicle", "foo-vehicle", "Foo-vehicle"),
     ],
 )
 def test_an_environment_in_the_names_of_files_and_tables(env, name, task):

@@ -223,6 +223,7 @@ def test_runs_that_differ_have_folders_that_differ():
     others = [
         resolve("Ant-v5", "ds_td3", backend="envpool"),
         resolve("ant", "ds_td3", backend="brax"),
+        resolve("my_package.tasks:Ant-v5", "ds_td3"),
         resolve("Ant-v5", "ds_td3", preset="official"),
     ]
     folders = [folder_of(experiment) for experiment in [*different.values(), *others]]

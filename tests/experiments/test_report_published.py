@@ -7,7 +7,7 @@ from experiments.paper_curves import PERIOD, read_curves
 from experiments.presets import STEPS
 from experiments.report import published
 from experiments.report.claims import FIGURE_2A, FIGURE_2B
-from experiments.report.methods import TASKS, Method
+from experiments.report.methods import PAPER_TASKS, Method
 
 FIGURES = {"1": "1", "2": "1", "4": "4", "5": "4"}
 AREAS = [
@@ -61,7 +61,7 @@ def test_the_figures_of_figure_2_are_the_tables_where_both_show_a_method():
 
 def test_steps_to_dense_of_the_papers_curves():
     found = []
-    for task in TASKS:
+    for task in PAPER_TASKS:
         sparse = read_curves()["1", task, "ds_td3"]
         final = read_curves()["1", task, "td3"].at(STEPS)[0]
         found.append(steps_to_reach(sparse.steps.tolist(), sparse.mean.tolist(), final))

@@ -3,7 +3,7 @@
 import json
 import math
 import re
-import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -243,14 +243,14 @@ def test_time_is_that_of_all_processes(tmp_path):
     assert read_duration(run) == (15_000, 60, 2, 1)
 
 
-def test_what_lies_in_checkpoints_is_no_run(tmp_path):
+def test_what_lies_in_checkpoints_is_no_run(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", [[0.0, 1]])
-    shutil.copytree(run, run / "checkpoints" / "5000")
-    runs, notes = read_runs([run])
-    assert (len(runs), notes) == (1, [])
-    # A folder of runs may have any name.
-    run.rename(tmp_path / "replay")
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "replay").rename(tmp_path / "checkpoints" / "replay")
-    runs, notes = read_runs([tmp_path])
-    assert (len(runs), notes) == (1, [])
+    write_run(run / "checkpoints" / "5000", [[0.0, 1]], seeds=(1,))
+    assert [found.seed for found in read_runs([tmp_path])[0]] == [0]
+    # What is named is read, and so is a folder of runs that is called like a part of one.
+    assert [found.seed for found in read_runs([run / "checkpoints"])[0]] == [1]
+    monkeypatch.chdir(run)
+    assert [found.seed for found in read_runs([Path("checkpoints")])[0]] == [1]
+    assert [found.seed for found in read_runs([Path()])[0]] == [0]
+    (run / "config.json").unlink()
+    assert [found.seed for found in read_runs([tmp_path])[0]] == [1]

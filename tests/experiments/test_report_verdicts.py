@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from experiments.report import published
+from experiments.report import published, tables
 from experiments.report.claim_table import section, tell
 from experiments.report.claims import (
     AREA,
@@ -86,7 +86,10 @@ def test_seeds_that_have_not_come_to_their_end_are_told(tmp_path):
     for algo in ("ds_td3", "td3"):
         write_run(tmp_path / algo, [[0.0, 1, 2], [0.0, 1, 3]], algo=algo, seeds=(0, 1))
     write_run(tmp_path / "ended", [[0.0, 9]], seeds=(2,), steps=10_000)
-    (block,) = section(group(read_runs([tmp_path])[0])).blocks
+    groups = group(read_runs([tmp_path])[0])
+    (table,) = tables.results(groups).blocks
+    assert [row[3] for row in table.rows] == ["2: 0, 1", "2 of 3: 0, 1"]
+    (block,) = section(groups).blocks
     (row,) = [row for row in block.rows if str(row[4]).startswith("2")]
     assert [cell.split("(")[1] for cell in row[4:6]] == ["2 of 3)", "2)"]
 

@@ -251,24 +251,38 @@ class Terminal(io.StringIO):
         return True
 
 
+def minutes_left(line):
+    told = [part for part in line.split(", ") if part.endswith(" minutes left")]
+    return float(told[0].split()[0]) if told else None
+
+
 def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
-    """From step 20 on, ten of each member in four seconds; 180 are left of all."""
-    clock = iter([0.0, 1.0, 2.0, 6.0])
+    """Two members, then one; ten steps take a second without updates, a minute with them."""
+    clock = 0.0
+    monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: clock)
+    progress = SweepProgress([(n, LoopConfig(steps=50, start_steps=15)) for n in (2, 1)])
+    for members in (2, 1):
+        progress.begin()
+        progress.show({"kind": "start", "env_step": 0})
+        for step in (10, 20, 30, 40, 50):
+            clock += 60.0 if step > 20 else 1.0
+            for value in range(members):
+                progress.show({"kind": "evaluation", "env_step": step, "return_mean": float(value)})
+    told = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
+    # Of the first batch a member's step takes 3 s; in both, 8.0 of 100 and 50 steps do.
+    first = [None, None, *(left * 3 / 60 for left in (90, 70, 50))]
+    second = [40 * 3 / 60, 30 * 3 / 60, 20 * 240 / 70 / 60, 10 * 300 / 80 / 60, 0.0]
+    assert told == [None if left is None else round(left, 1) for left in first + second]
+
+
+def test_the_time_of_a_sweep_that_goes_on_is_told_from_its_first_line_on(monkeypatch, capsys):
+    clock = iter([100.0, 130.0])
     monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: next(clock))
-    progress = SweepProgress(
-        [
-            (members, LoopConfig(steps=steps, start_steps=15))
-            for members, steps in ((2, 50), (1, 140))
-        ]
-    )
+    progress = SweepProgress([(1, LoopConfig(steps=50, start_steps=15))])
     progress.begin()
-    progress.show({"kind": "start", "env_step": 0})
-    for step in (10, 20, 30):
-        for value in (1.0, 2.0):
-            progress.show({"kind": "evaluation", "env_step": step, "return_mean": value})
-    *before, last = capsys.readouterr().err.splitlines()
-    assert not any("minutes left" in line for line in before)
-    assert "step 30 of 50, 25% of the sweep, 0.6 minutes left" in last  # 180 * 4 / 20 = 36 s
+    progress.show({"kind": "start", "env_step": 30})
+    progress.show({"kind": "evaluation", "env_step": 40, "return_mean": 1.0})
+    assert minutes_left(capsys.readouterr().err) == 0.5
 
 
 def test_there_is_one_bar_for_all_batches(monkeypatch):
