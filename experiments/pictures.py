@@ -21,6 +21,7 @@ def draw(directory: Path) -> str:
     from experiments.report.read import read_runs
 
     runs, _ = read_runs([directory])
-    plot.draw(group(runs), directory / "curve.png")
+    own = [run for run in runs if run.directory == directory]  # Others may lie below it.
+    plot.draw(group(own), directory / "curve.png")
     plot.draw_degrees(directory, directory / "degrees.png")
     return f"pictures: {', '.join(NAMES)}"

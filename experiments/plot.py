@@ -24,7 +24,7 @@ from experiments.values import UsageError
 
 MOST_IN_A_ROW = 4
 # Characters of a title's line.
-TITLE_WIDTH = 46
+TITLE_WIDTH = 40
 
 
 def main(arguments: list[str]) -> int:

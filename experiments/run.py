@@ -186,9 +186,11 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     experiment, directory = plan.experiment, plan.directory
     if plan.is_finished and not values.dry_run:
         print(f"{directory} is finished: all {experiment.loop.steps:,} steps are done")
-        if not pictures.are_drawn(directory):  # The run was killed after its last checkpoint.
-            print(pictures.draw(directory))
-        return 0
+        if pictures.are_drawn(directory):
+            return 0
+        from experiments import trainer
+
+        return trainer.draw(directory)  # The run was killed after its last checkpoint.
     from dsrl_jax.agents.types import Spaces
     from experiments import summary, trainer
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from dsrl_jax.training.config import LoopConfig
@@ -25,8 +26,9 @@ class SweepProgress:
         self.before = 0  # steps of the batches that are done
         # Where the running interval began: steps done, the time, whether updates had begun.
         self.since: tuple[int, float, bool] | None = None
-        # Of all intervals with updates: those without are no measure of the rest.
-        self.learned_steps, self.learned_seconds = 0, 0.0
+        # Steps and seconds of the intervals, by whether updates had begun before them.
+        self.spent = {True: np.zeros(2), False: np.zeros(2)}
+        self.has_whole_batch = False  # among these
         self.returns: list[float] = []
         self.bar: tqdm | None = None
 
@@ -35,6 +37,7 @@ class SweepProgress:
         if self.number:
             members, loop = self.batches[self.number - 1]
             self.before += members * loop.steps
+            self.has_whole_batch = self.since is not None
         self.number += 1
 
     def show(self, row: dict[str, Any]) -> None:
@@ -44,7 +47,7 @@ class SweepProgress:
             self._say(f"warning: batch {self.number}: {row['text']}")
         elif row["kind"] == "start":
             done = self.before + members * row["env_step"]
-            if self.since is None and sys.stderr.isatty():
+            if self.bar is None and sys.stderr.isatty():
                 self.bar = tqdm(total=self.total, initial=done, unit="step", dynamic_ncols=True)
             learns = row["env_step"] >= loop.steps_before_updates
             self.since = done, time.perf_counter(), learns
@@ -85,14 +88,15 @@ class SweepProgress:
 
     def _minutes(self, done: int, learns: bool) -> list[str]:
         now = time.perf_counter()
-        if self.since is not None and self.since[2]:
-            self.learned_steps += done - self.since[0]
-            self.learned_seconds += now - self.since[1]
+        if self.since is not None:
+            before, then, learned = self.since
+            self.spent[learned] += done - before, now - then
         self.since = done, now, learns
-        if not self.learned_steps:
-            return []
-        seconds = (self.total - done) * self.learned_seconds / self.learned_steps
-        return [f"{seconds / 60:.1f} minutes left"]
+        # Steps without updates are no measure of the rest, unless all batches are of one interval.
+        steps, seconds = self.spent[True]
+        if not steps and self.has_whole_batch:
+            steps, seconds = self.spent[False]
+        return [f"{(self.total - done) * seconds / steps / 60:.1f} minutes left"] if steps else []
 
     def _advance(self, env_step: int) -> None:
         if self.bar is not None:

@@ -79,10 +79,10 @@ def train(
     # Not caught above: a reader that has gone is no failure of the run.
     print(told)
     print(f"results in {directory}: evaluations.csv, training.csv, topology.csv, tensorboard")
-    return _draw(directory)
+    return draw(directory)
 
 
-def _draw(directory: Path) -> int:
+def draw(directory: Path) -> int:
     """Draws a run's pictures, and tells which; returns the exit status."""
     try:
         told = pictures.draw(directory)

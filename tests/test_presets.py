@@ -54,6 +54,12 @@ def test_lambdas_are_the_tasks(task, version, algo, preset):
     assert (sparse.lambda1, sparse.lambda2) == LAMBDAS[algo][task]
 
 
+def test_a_task_of_another_package_has_its_lambdas():
+    agent = resolve("Ant-v5", "ds_td3").agent
+    assert resolve("package.module:Ant-v0", "ds_td3").agent == agent
+    assert agent != resolve("HalfCheetah-v5", "ds_td3").agent
+
+
 @pytest.mark.parametrize("algo", LAMBDAS)
 def test_other_tasks_have_half_cheetahs_lambdas(algo):
     assert resolve("Pusher-v5", algo).agent == resolve("HalfCheetah-v5", algo).agent

@@ -66,7 +66,6 @@ def check_plan(plan: Plan) -> None:
     _check_amount(plan)
     if isinstance(plan.sparsity, Gradual):
         check_gradual(plan.sparsity, plan.period)
-        check_sparsities(plan.sparsity.final)
     elif plan.sparsity is not None:
         check_sparsities(plan.sparsity)
     if isinstance(plan.sparsity, Gradual) or plan.rules.drop == "nothing":

@@ -70,9 +70,10 @@ def check_gradual(gradual: Gradual, period: int) -> None:
         raise ValueError(f"begin and end must be steps with 1 <= begin < end, got {begin}, {end}")
     if (end - begin) % period:
         raise ValueError(f"end - begin must be a multiple of period {period}, got {end - begin}")
-    if not 0 <= gradual.initial <= gradual.final:
+    if not 0 <= gradual.initial <= gradual.final < 1:
         raise ValueError(
-            f"initial must be in [0, final], got initial {gradual.initial}, final {gradual.final}"
+            "initial and final must be sparsities with 0 <= initial <= final < 1, got "
+            f"initial {gradual.initial}, final {gradual.final}"
         )
 
 

@@ -49,8 +49,8 @@ class Method(NamedTuple):
 
     @property
     def task(self) -> str:
-        """The environment without its version."""
-        return task_of(self.env)
+        """The environment without its version; one of another package is a task of its own."""
+        return self.env if ":" in self.env else task_of(self.env)
 
     @property
     def order(self) -> tuple[Any, ...]:

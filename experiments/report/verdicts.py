@@ -42,6 +42,9 @@ class Needed(NamedTuple):
 
 NONE_NEEDED = Needed(0, 0)
 
+# The samples of two groups; verdict, p and the seeds needed, as `Finding` has them.
+Judged = tuple[Sample, Sample, str, float, Needed | None]
+
 
 class Finding(NamedTuple):
     """What one pair of groups says of a claim."""
@@ -95,27 +98,23 @@ def papers_own(claim: Claim) -> float:
 
 
 def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
-    finding = _judge_counted(claim, first, second)
-    if first.broken or second.broken:
-        return finding._replace(verdict=UNJUDGED, needed=None)
-    return finding
-
-
-def _judge_counted(claim: Claim, first: Group, second: Group) -> Finding:
     step = min(first.reached, second.reached)
-    if claim.kind == "sooner":
-        return _judge_sooner(first, second, step)
+    judge_counted = _judge_sooner if claim.kind == "sooner" else partial(_judge_samples, claim)
+    ours, theirs, verdict, p_value, needed = judge_counted(first, second, step)
+    if first.broken or second.broken:
+        verdict, needed = UNJUDGED, None
+    begun = (len(first.runs), len(second.runs))
+    told = (first.method.where, first.length, step, ours, theirs, begun)
+    return Finding(*told, verdict, p_value, needed)
+
+
+def _judge_samples(claim: Claim, first: Group, second: Group, step: int) -> Judged:
     ours, theirs = (
         describe([getattr(run.score(step), claim.measure) for run in group.counted])
         for group in (first, second)
     )
     judged = (_judge_close if claim.kind == "close" else _judge_higher)(ours, theirs)
-    told = (first.method.where, first.length, step, ours, theirs, _begun(first, second))
-    return Finding(*told, *judged)
-
-
-def _begun(first: Group, second: Group) -> tuple[int, int]:
-    return len(first.runs), len(second.runs)
+    return ours, theirs, *judged
 
 
 def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
@@ -152,7 +151,7 @@ def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | No
     return OPEN, p_value, _further(wanted, first, second)
 
 
-def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
+def _judge_sooner(first: Group, second: Group, step: int) -> Judged:
     """By redrawn seeds: in how many draws the mean passes dense training's final mean in time.
 
     The first sample's mean is the step at which the mean of all seeds does; NaN: never.
@@ -167,10 +166,8 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
 
     passed = passes(returns, dense)
     ours = Sample(math.nan if passed is None else passed, math.nan, len(returns))
-    seeds = (ours, describe(dense), _begun(first, second))
-    told = (first.method.where, first.length, step, *seeds)
     if min(len(returns), len(dense)) < 2:
-        return Finding(*told, OPEN, math.nan, None)
+        return ours, describe(dense), OPEN, math.nan, None
     late = 0
     for _ in range(RESAMPLES):
         drawn = returns[rng.integers(len(returns), size=len(returns))]
@@ -178,7 +175,7 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Finding:
         late += found is None or found > in_time
     share = late / RESAMPLES
     verdict = HOLDS if share < 1 - LEVEL else FAILS if share > LEVEL else OPEN
-    return Finding(*told, verdict, share, None if verdict == OPEN else NONE_NEEDED)
+    return ours, describe(dense), verdict, share, None if verdict == OPEN else NONE_NEEDED
 
 
 def tell_needed(claim: Claim, finding: Finding) -> str:

@@ -170,11 +170,13 @@ def test_seeds(arguments, seeds):
     assert flags.parse_seeds(values) == seeds
 
 
-@pytest.mark.parametrize("name", ["run", "costs", "report", "paper", "plot"])
-def test_a_reader_that_goes_away_gets_no_traceback(name):
+@pytest.mark.parametrize("buffering", [[], ["-u"]])
+@pytest.mark.parametrize("name", ["costs", "report", "paper", "plot"])
+def test_a_reader_that_goes_away_gets_no_traceback(name, buffering, monkeypatch):
     """As `--help | head` does: the pipe is closed before anything is written."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with subprocess.Popen(
-        [sys.executable, "-u", "-m", f"experiments.{name}", "--help"],
+        [sys.executable, *buffering, "-m", f"experiments.{name}", "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

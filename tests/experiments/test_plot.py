@@ -3,6 +3,8 @@
 import shutil
 
 import numpy as np
+import pytest
+from matplotlib import pyplot
 
 from experiments import plot
 from experiments.paper_curves import read_curves
@@ -11,6 +13,12 @@ from experiments.report.read import read_runs
 from tests.experiments.report_runs import write_run
 
 RETURNS = [[0.0, 5, 10], [2.0, 7, 12]]
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    pyplot.close("all")
 
 
 def draw(*places):
@@ -53,13 +61,50 @@ def test_seeds_their_mean_and_the_papers_curve_where_it_has_one(tmp_path):
     assert "paper, 5 seeds" not in other
 
 
-def test_panels_of_one_task_have_the_same_returns(tmp_path):
-    write_run(tmp_path / "1", [[0.0, 100.0]])
+def bounds(band):
+    """Of a `fill_between`, by step."""
+    points = band.get_paths()[0].vertices
+    found = {step: points[points[:, 0] == step, 1] for step in points[:, 0]}
+    return {step: (min(values), max(values)) for step, values in found.items()}
+
+
+def test_the_band_is_one_deviation_over_n_minus_1(tmp_path):
+    write_run(tmp_path / "1", RETURNS, seeds=(0, 1), adaptation_period=200)
+    (axis,) = draw(tmp_path)
+    (band,) = axis.collections
+    assert bounds(band) == {
+        step: (pytest.approx(mean - 2**0.5), pytest.approx(mean + 2**0.5))
+        for step, mean in ((0, 1), (5_000, 6), (10_000, 11))
+    }
+
+
+def test_panels_of_one_task_have_the_same_returns_with_all_of_them(tmp_path):
+    write_run(tmp_path / "1", [[-400.0, 100.0]])
     write_run(tmp_path / "2", [[0.0, 9_000.0]], algo="td3")
-    first, second = draw(tmp_path)
-    assert first.get_ylim() == second.get_ylim()
-    write_run(tmp_path / "3", [[0.0, 1.0]], env="Hopper-v5")
-    assert len({axis.get_ylim() for axis in draw(tmp_path)}) > 1
+    first, second = (axis.get_ylim() for axis in draw(tmp_path))
+    assert first == second and first[0] < -400 and 9_000 < first[1]
+    write_run(tmp_path / "3", [[50.0, 60.0]], env="Hopper-v5")
+    *_, other = (axis.get_ylim() for axis in draw(tmp_path))
+    assert other != first
+
+
+@pytest.mark.parametrize("final", [-900.0, 900.0])
+def test_the_papers_deviations_and_0_are_in_sight(tmp_path, final):
+    write_run(tmp_path / "1", [[final, final]], steps=300_000)
+    (axis,) = draw(tmp_path)
+    low, high = axis.get_ylim()
+    paper, ours = axis.collections
+    values = [value for pair in bounds(paper).values() for value in pair]
+    assert low < min(*values, 0, final) and max(*values, 0, final) < high
+    assert max(bounds(paper)) == 5_000  # It ends where ours does.
+
+
+def test_a_panel_of_many_settings_has_its_whole_title(tmp_path):
+    settings = {"drop_fraction": 0.02, "adaptation_period": 200, "lambda1": 3.0, "lambda2": 33.0}
+    write_run(tmp_path / "1", [[0.0, 1.0]], **settings)
+    (axis,) = draw(tmp_path)
+    title, whole = axis.title.get_window_extent(), axis.figure.bbox
+    assert whole.x0 < title.x0 and title.x1 < whole.x1 and title.y1 < whole.y1
 
 
 def test_many_panels_take_several_rows(tmp_path):
@@ -68,6 +113,8 @@ def test_many_panels_take_several_rows(tmp_path):
     axes = draw(tmp_path)
     assert len(axes) == plot.MOST_IN_A_ROW + 1
     assert len({axis.get_position().y0 for axis in axes}) == 2
+    (alone,) = draw(tmp_path / "0")
+    assert axes[0].figure.bbox.height == 2 * alone.figure.bbox.height
 
 
 def test_what_is_damaged_is_told_and_the_others_are_drawn(tmp_path, capsys):

@@ -88,6 +88,7 @@ def method(**changes):
         (method(changes=(("tau", 0.1),)), ""),
         (method(backend="brax"), ""),  # never a Brax return beside a MuJoCo one
         (method(env="Pendulum-v1"), ""),
+        (method(env="my_package:HalfCheetah-v5"), ""),
     ],
 )
 def test_the_figure_that_shows_a_method(of, figure):

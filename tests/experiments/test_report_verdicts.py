@@ -82,6 +82,17 @@ def test_no_claim_is_judged_by_the_seeds_that_were_left_over(tmp_path, sparse):
     assert tell_needed(HIGHER, finding) == "–"
 
 
+def test_seeds_of_a_sooner_claim_that_have_not_come_to_their_end_are_told(tmp_path):
+    returns = [[float(step) for step in range(201)]] * 2
+    for algo in ("ds_td3", "td3"):
+        write_run(tmp_path / algo, returns, algo=algo, seeds=(0, 1))
+    write_run(tmp_path / "ended", [[0.0, 9]], seeds=(2,), steps=1_000_000)
+    groups = group(read_runs([tmp_path])[0])
+    (claim,) = [one for one in CLAIMS if one.kind == "sooner" and one.task == "HalfCheetah"]
+    (finding,) = judge(claim, groups)
+    assert finding.begun == (3, 2) and finding.first.seeds == 2
+
+
 def test_seeds_that_have_not_come_to_their_end_are_told(tmp_path):
     for algo in ("ds_td3", "td3"):
         write_run(tmp_path / algo, [[0.0, 1, 2], [0.0, 1, 3]], algo=algo, seeds=(0, 1))

@@ -1,7 +1,10 @@
 """Whole runs from the command line, on a toy environment with tiny networks."""
 
 import csv
+import errno
+import io
 import json
+import sys
 
 import pytest
 
@@ -152,3 +155,33 @@ def test_a_picture_that_cannot_be_written_is_one_line(finished, tmp_path, capsys
     assert plot.main([str(finished), f"--output={tmp_path / output}"]) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
+
+
+class Gone(io.StringIO):
+    """A pipe whose reader goes before the results come."""
+
+    def write(self, text):
+        if "FLOPs" in text:
+            raise BrokenPipeError
+        return super().write(text)
+
+
+def test_a_reader_that_has_gone_is_no_failure_of_the_run(tmp_path, monkeypatch, capsys):
+    directory = tmp_path / "run"
+    monkeypatch.setattr(sys, "stdout", Gone())
+    command = [*COMMAND, "--steps=25", f"--run_dir={directory}"]
+    with pytest.raises(BrokenPipeError):
+        run.main(command)
+    monkeypatch.undo()
+    # What was not drawn is drawn by the same command.
+    assert not (directory / "curve.png").exists()
+    assert run.main(command) == 0
+    assert "pictures: curve.png" in capsys.readouterr().out
+    (directory / "curve.png").unlink()
+    monkeypatch.setattr(plot, "draw", fail)
+    assert run.main(command) == 1
+    assert "No space left" in capsys.readouterr().err
+
+
+def fail(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")

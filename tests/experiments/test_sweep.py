@@ -275,6 +275,20 @@ def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
     assert told == [None if left is None else round(left, 1) for left in first + second]
 
 
+def test_the_time_of_batches_of_one_interval_is_told_by_the_batches_before(monkeypatch, capsys):
+    clock = 0.0
+    monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: clock)
+    progress = SweepProgress([(1, LoopConfig(steps=50, start_steps=15)) for _ in range(3)])
+    for _ in range(2):
+        progress.begin()
+        progress.show({"kind": "start", "env_step": 0})
+        for step in (0, 50):
+            progress.show({"kind": "evaluation", "env_step": step, "return_mean": 1.0})
+            clock += 60.0
+    told = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
+    assert told == [None, None, 2.0, 1.0]
+
+
 def test_the_time_of_a_sweep_that_goes_on_is_told_from_its_first_line_on(monkeypatch, capsys):
     clock = iter([100.0, 130.0])
     monkeypatch.setattr("experiments.sweep_progress.time.perf_counter", lambda: next(clock))
@@ -300,7 +314,9 @@ def test_there_is_one_bar_for_all_batches(monkeypatch):
     assert progress.bar.postfix == "batch=2 of 3, return=2.5, best=4.0, frozen=1"
     progress.show({"kind": "note", "env_step": 100, "text": "member 1 is frozen"})
     progress.begin()
+    bar = progress.bar
+    progress.show({"kind": "start", "env_step": 0})
     progress.show({"kind": "training", "env_step": 50})
-    assert progress.bar.n == 550
+    assert progress.bar is bar and bar.n == 550
     progress.close()
     assert "warning: batch 2: member 1 is frozen" in terminal.getvalue()
