@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dsrl_jax.presets import ALGORITHMS, Experiment, resolve
+from dsrl_jax.presets import ALGORITHMS, NOT_A_SETTING, Experiment, heeds, resolve
 from dsrl_jax.settings import flatten, is_number, override, settings_of
 
 # From the narrowest to the widest: each one's program trains those before it too.
@@ -132,6 +132,29 @@ def express(algo: str, wide: Experiment) -> Experiment | None:
             if asked[name] is not None
         }
     return dataclasses.replace(wide, agent=override(wide.agent, numbers))
+
+
+def narrow(algo: str, wide: Experiment) -> Experiment:
+    """What an algorithm is by itself of which `express` made a member of a wider one's program.
+
+    Settings that it does not have are again as its preset has them.
+    """
+    if algo == wide.algo:
+        return wide
+    plain = resolve(
+        wide.env,
+        algo,
+        preset=wide.preset,
+        env_preset=wide.env_preset,
+        backend=wide.backend,
+        settings={"steps": wide.loop.steps},
+    )
+    own = {
+        name: value
+        for name, value in flatten(wide.agent).items()
+        if name not in NOT_A_SETTING and heeds(algo, name, {})
+    }
+    return dataclasses.replace(wide, algo=algo, agent=override(plain.agent, own))
 
 
 def _numbers(algo: str) -> list[str]:

@@ -96,7 +96,7 @@ def make_experiment_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "env",
         "halfcheetah",
-        "halfcheetah, hopper, walker2d, ant, humanoid, "
+        "halfcheetah (default), hopper, walker2d, ant, humanoid, "
         "a Gymnasium id, or package.module:Id-v0 for one's own; with backend brax any of Brax's "
         "names, or package.module:name of a callable that makes one",
         **add,
@@ -104,22 +104,22 @@ def make_experiment_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "env_preset",
         "v5",
-        "the version that a short name means; v3: the nearest to the paper's on today's Gymnasium",
+        "the version that a short name means, default: v5; v3: the nearest to the paper's on today's Gymnasium",
         **add,
     )
     flags.DEFINE_string(
         "backend",
         "gymnasium",
-        "gymnasium; envpool for EnvPool's tasks, -v3 among them (pip install "
+        "gymnasium (default); envpool for EnvPool's tasks, -v3 among them (pip install "
         "'dsrl_jax[envpool]'); or brax: environments, replay and updates in one compiled loop on "
         "the device (pip install 'dsrl_jax[brax]')",
         **add,
     )
-    flags.DEFINE_string("algo", "ds_td3", ", ".join(ALGORITHMS), **add)
+    flags.DEFINE_string("algo", "ds_td3", f"{', '.join(ALGORITHMS)}; default: ds_td3", **add)
     flags.DEFINE_string(
         "preset",
         PRESETS[0],
-        "paper: the paper's text; official: the authors' code where it differs; "
+        "paper (default): the paper's text; official: the authors' code where it differs; "
         "figure1: SAC with soft targets, as in Figure 1",
         **add,
     )

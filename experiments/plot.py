@@ -31,7 +31,9 @@ def main(arguments: list[str]) -> int:
     """Draws what a command line names; returns the exit status."""
     values = flags.FlagValues()
     add: Any = {"flag_values": values, "module_name": "plot"}
-    flags.DEFINE_string("output", "curves.png", "the picture's file; png, pdf or svg", **add)
+    flags.DEFINE_string(
+        "output", "curves.png", "the picture's file; png, pdf or svg; default: curves.png", **add
+    )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     try:
         directories = parse(values, arguments, stray=True)
@@ -77,10 +79,10 @@ def make_figure(groups: Sequence[Group]) -> Any:
     one_task = len({shown.method.where for shown in groups}) == 1
     for axis, shown in zip(grid.flat, groups, strict=False):
         draw_over_paper(axis, shown, neutral="black")
-        axis.set_title(textwrap.fill(f"{shown.method.label}, {shown.method.where}", TITLE_WIDTH))
+        axis.set_title(_title(shown, groups))
         axis.set_xlabel("environment steps")
         axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
-        axis.legend(loc="lower right", frameon=False)
+        axis.legend(loc="best", frameon=False)
         if one_task:
             axis.set_ylim(*find_limits(groups))
     for axis in grid[:, 0]:
@@ -89,6 +91,13 @@ def make_figure(groups: Sequence[Group]) -> Any:
         axis.remove()
     figure.tight_layout()
     return figure
+
+
+def _title(shown: Group, groups: Sequence[Group]) -> str:
+    """A method and its task; with its length where the method has several."""
+    several = sum(shown.method == other.method for other in groups) > 1
+    length = f", {shown.length:,} steps" if several else ""
+    return textwrap.fill(f"{shown.method.label}, {shown.method.where}{length}", TITLE_WIDTH)
 
 
 def draw_degrees(directory: Path, output: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,39 @@ def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return min(steps.values())
+
+
+def read_evaluations(
+    directory: Path, eval_period: int
+) -> dict[tuple[str, int], list[tuple[int, float]]]:
+    """Steps and mean returns of each member and seed; "" where rows tell no member.
+
+    Raises:
+      ValueError: if the table is damaged: a cell is no number, or an evaluation is missing.
+    """
+    path = directory / FILES["evaluation"]
+    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    for number, row in enumerate(read_rows(path) if path.exists() else [], start=2):
+        try:
+            points = found.setdefault((row.get("member", ""), int(row["seed"])), [])
+            points.append((int(row["env_step"]), float(row["return_mean"])))
+        except KeyError as error:
+            raise ValueError(f"{path} is damaged: it has no column {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged: row {number}: {error}") from error
+    for (member, seed), points in found.items():
+        who, steps = name_member(member, seed), [step for step, _ in points]
+        if any(later <= step for step, later in itertools.pairwise(steps)):
+            raise ValueError(f"{path} is damaged: the steps of {who} do not increase")
+        # There may be others: a run that was made longer has one where it had ended.
+        if missing := set(range(0, steps[-1], eval_period)) - set(steps):
+            raise ValueError(f"{path} is damaged: {who} has no evaluation at step {min(missing):,}")
+    return found
+
+
+def name_member(member: str, seed: int) -> str:
+    """Whose a row is, in words."""
+    return f"member {member}" if member else f"seed {seed}"
 
 
 def has_lost_its_checkpoints(directory: Path, seeds: tuple[int, ...], steps: int) -> bool:

@@ -130,6 +130,10 @@ def prepare(values: flags.FlagValues) -> Plan:
             check_choice(name, word, choices)
         check_different(name, named[name])
 
+    for name in ("env", "backend"):
+        if "," in (given := str(values[name].value)):
+            raise UsageError(f"a sweep takes one --{name}, got {given}")
+
     from dsrl_jax.envs import catalog
 
     env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
@@ -261,7 +265,9 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     try:
         write_sweep(directory, plan.question, plan.sizes)
         with StopRequest() as request, contextlib.closing(progress):
-            for number, experiment in enumerate(experiments, start=1):
+            for number, (batch, experiment) in enumerate(
+                zip(plan.batches, experiments, strict=True), start=1
+            ):
                 own = batch_directory(directory, number)
                 progress.begin()
                 if is_finished(own, experiment):
@@ -272,6 +278,8 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
                     print(f"warning: no exact resume, {'; '.join(changes)}", file=sys.stderr)
                 config = {"format": FORMAT, **describe(experiment), **plan.spaces._asdict()}
                 config |= {"action_size": len(plan.spaces.action_low), **here, **command}
+                # A method may be a member of a wider one's program.
+                config["algos"] = [each.values.get("algo", experiment.algo) for each in batch]
                 own.mkdir(exist_ok=True)
                 files = RunDirectory(own, config, here | command)
                 rows = training.run(experiment, own, tables=files.tables, stop=request.is_made)

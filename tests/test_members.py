@@ -6,7 +6,7 @@ import pytest
 
 from dsrl_jax.agents import densities
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.members import express, join, resolve_members, shared, widest_algorithm
+from dsrl_jax.members import express, join, narrow, resolve_members, shared, widest_algorithm
 from dsrl_jax.presets import resolve
 from dsrl_jax.training.description import describe, from_description
 
@@ -98,6 +98,9 @@ def test_methods_become_members_of_the_widest(agent, asked):
     assert dense.agent.sparse.drop_fraction == static.agent.sparse.drop_fraction == 0
     layers = densities.network_layers(SPACES, dense.agent)
     assert all(layer.density == 1 for network in layers.values() for layer in network)
+    assert narrow(agent, dense).agent == one(agent).agent
+    assert narrow(algos[1], static).agent == one(algos[1], **asked).agent
+    assert narrow(algos[2], dynamic) == dynamic
     assert densities.network_layers(SPACES, static.agent) == densities.network_layers(
         SPACES, one(f"static_{agent}", **asked).agent
     )

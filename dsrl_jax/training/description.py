@@ -110,7 +110,8 @@ def read_experiment(directory: Path) -> tuple[Experiment, dict[str, Any]]:
     try:
         held = read_description(path)
     except OSError as error:
-        raise ValueError(f"{directory} is no run directory: {error.strerror}") from None
+        reason = "it has no config.json" if directory.is_dir() else error.strerror
+        raise ValueError(f"{directory} is no run directory: {reason}") from None
     try:
         return from_description(held), held
     except (KeyError, TypeError, ValueError) as error:

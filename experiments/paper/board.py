@@ -48,9 +48,14 @@ def time_left(tasks: Sequence[Task], seen: Mapping[Path, Seen], rates: Rates, jo
             each.append(left / rate)
         elif left > 0:
             without += 1
-    unknown = f"no rate yet for {without} {'run' if without == 1 else 'runs'}" if without else ""
+    unknown = f"no rate yet for {_count(without)}" if without else ""
     known = format_time(max(sum(each) / jobs, max(each))) if each else ""
+    known += f" for {_count(len(each))}" if each and without else ""
     return ", ".join(filter(None, [known, unknown])) or "none"
+
+
+def _count(runs: int) -> str:
+    return "1 run" if runs == 1 else f"{runs} runs"
 
 
 def format_time(seconds: float) -> str:

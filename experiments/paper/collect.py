@@ -7,6 +7,7 @@ settings, and its length. Readers go by config.json alone.
 import csv
 import io
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,13 @@ from dsrl_jax.training.seals import UNFINISHED, write_whole
 from experiments.naming import as_name, differences, short_hash
 from experiments.paper.found import Found, find_collected, is_of
 from experiments.run_directory import MAY_CHANGE
-from experiments.run_state import FILES, evaluated_step, read_rows
+from experiments.run_state import (
+    FILES,
+    evaluated_step,
+    name_member,
+    read_evaluations,
+    read_rows,
+)
 
 # Significant digits of returns, those of a float32: a run of a million steps takes under 40 kB.
 DIGITS = 7
@@ -92,6 +99,8 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
     Raises:
       ValueError: if it is no run, not finished, damaged, or a batch of a sweep.
     """
+    if not (directory / "config.json").exists() and list(directory.glob("*/config.json")):
+        raise ValueError(f"{directory} is a folder of run directories: name them, {directory}/*")
     experiment, config = read_experiment(directory)
     if experiment.varied or experiment.freezes:
         raise ValueError(
@@ -99,6 +108,10 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
             "those of experiments.run and experiments.paper"
         )
     evaluations = shorten(directory / FILES["evaluation"])
+    for (member, seed), points in read_evaluations(directory, experiment.loop.eval_period).items():
+        if not all(math.isfinite(value) for _, value in points):
+            who = name_member(member, seed)
+            raise ValueError(f"{directory} is damaged: a return of {who} is not finite")
     steps, seeds = experiment.loop.steps, experiment.seeds
     reached = evaluated_step(directory, seeds)
     if reached < steps:

@@ -75,6 +75,10 @@ def make_flags() -> flags.FlagValues:
     return values
 
 
+# Flags beside which `costs` can be named.
+_HEEDED_BY_COSTS = ("list", "runs", "results")
+
+
 class Plan(NamedTuple):
     """What a command line asks for, checked."""
 
@@ -140,6 +144,12 @@ def prepare(values: flags.FlagValues, names: list[str]) -> Plan:
         every = ", ".join([*FIGURES, *GROUPS])
         raise UsageError(f"name what to run, of {every}, or collect; --list tells more")
     figures = choose_figures(names or ["all"])
+    unheeded = [name for name in values if values[name].present and name not in _HEEDED_BY_COSTS]
+    if figures == ("costs",) and unheeded:
+        raise UsageError(
+            f"costs prints the paper's analysis and takes no --{unheeded[0]}; "
+            "python -m experiments.costs counts others"
+        )
     _check_folders(values)
     check_choice("--device", values.device, PLATFORMS)
     check_choice("--backend", values.backend, BACKENDS)

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.presets import Experiment
+from dsrl_jax.presets import ALGORITHMS, Experiment, resolve
 from dsrl_jax.training.config import FORMAT
+from dsrl_jax.training.description import describe
 from dsrl_jax.training.seals import RECORD
 from experiments.run_directory import MAY_CHANGE, describe_whole, with_defaults
 from experiments.run_state import (
@@ -129,16 +130,27 @@ def read_intervals(directory: Path) -> list[Interval]:
 
 
 def measure_rates(found: Iterable[Found]) -> dict[tuple[str, str], float]:
-    """Steps a second, updates included, by environment and algorithm; over all runs here."""
+    """Steps a second, updates included, by environment and algorithm.
+
+    Over all runs here whose networks and batches are the paper's: others are no measure of it.
+    """
     steps: dict[tuple[str, str], int] = defaultdict(int)
     seconds: dict[tuple[str, str], float] = defaultdict(float)
-    for run in found:
+    for run in filter(_has_the_papers_sizes, found):
         for interval in read_intervals(run.directory):
             if interval.first >= steps_before_updates(run.config):
                 kind = (run.config["env"], run.config["algo"])
                 steps[kind] += interval.last - interval.first
                 seconds[kind] += interval.seconds
     return {kind: steps[kind] / seconds[kind] for kind in steps}
+
+
+def _has_the_papers_sizes(run: Found) -> bool:
+    env, algo = run.config["env"], run.config["algo"]
+    if algo not in ALGORITHMS:
+        return False
+    usual = describe(resolve(env, algo))
+    return all(run.config.get(name) == usual[name] for name in ("hidden_sizes", "batch_size"))
 
 
 def steps_before_updates(config: dict[str, Any]) -> int:

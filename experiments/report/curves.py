@@ -34,7 +34,8 @@ def draw_over_paper(axis: Any, group: Group, neutral: str) -> None:
     steps, returns = group.curves()
     mean, deviation = _band(returns)
     label = f"ours, {len(returns)} seed{'s' if len(returns) > 1 else ''}"
-    axis.plot(steps, mean, color=group.method.color, linewidth=1.6, label=label)
+    style = {"color": group.method.color, "linewidth": 1.6}
+    axis.plot(steps, mean, marker="o" if len(steps) == 1 else "", label=label, **style)
     band = {"color": group.method.color, "alpha": 0.2, "linewidth": 0}
     axis.fill_between(steps, mean - deviation, mean + deviation, **band)
 

@@ -47,7 +47,8 @@ def _table(table: Table) -> list[str]:
 
 
 def _figure(figure: Figure) -> list[str]:
-    return [f"*{figure.caption}: {len(figure.pictures)} pictures, in the page.*"]
+    count = len(figure.pictures)
+    return [f"*{figure.caption}: {count} picture{'s' if count > 1 else ''}, in the page.*"]
 
 
 def _cell(cell: str | Cell) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dsrl_jax.members import narrow
 from dsrl_jax.presets import Experiment, resolve
 from dsrl_jax.settings import override
 from dsrl_jax.training.description import from_description
@@ -17,7 +17,7 @@ from experiments.metrics import Score, score
 from experiments.naming import differences
 from experiments.report.methods import Method, freeze
 from experiments.run_directory import MAY_CHANGE
-from experiments.run_state import FILES, read_rows
+from experiments.run_state import FILES, name_member, read_evaluations, read_rows
 from experiments.values import UsageError
 
 # What tells a run's method otherwise, or changes nothing that is computed.
@@ -80,7 +80,8 @@ class Run(NamedTuple):
 def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
     """The runs of run directories, and of folders that hold such at any depth.
 
-    A seed that is there twice counts once: the one that has come further, or that was named first.
+    A seed that is there twice counts once: the one that has come further, or that tells its
+    topology too, or that was named first.
 
     Returns:
       The runs, and a line for each that could not be read or was not counted.
@@ -107,13 +108,18 @@ def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
     other = runs.setdefault(key, run)
     if other is run:
         return
-    kept, left = (run, other) if run.reached > other.reached else (other, run)
+    kept, left = (run, other) if _richness(run) > _richness(other) else (other, run)
     runs[key] = kept
     if not _is_copy(kept, left):
         notes.append(
             f"{left.directory} is not counted: {kept.directory} has the same settings and seed "
             f"{left.seed}, with other returns"
         )
+
+
+def _richness(run: Run) -> tuple[int, bool]:
+    """How far a run has come, and whether it has more than its evaluations."""
+    return run.reached, (run.directory / FILES["topology"]).exists()
 
 
 def explain(error: Exception) -> str:
@@ -149,38 +155,31 @@ def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
     experiment = from_description(_FIRST | config)
     if lacking := [name for name in _SIZES if name not in config]:
         raise ValueError(f"its config.json has no {', '.join(lacking)}")
-    found = defaultdict(list)
-    broken: dict[tuple[str, int], None] = {}
-    for row in read_table(directory / FILES["evaluation"]):
-        key = (row.get("member", ""), int(row["seed"]))
-        if math.isfinite(value := float(row["return_mean"])):
-            found[key].append((int(row["env_step"]), value))
-        else:  # From where a sweep's member is frozen on it has no returns.
-            broken[key] = None
-    if not found and not broken:
+    found = read_evaluations(directory, experiment.loop.eval_period)
+    if not found:
         notes.append(f"{directory} has no evaluation yet")
-    notes += [f"{directory}, {_name(*key)}: its numbers were not finite" for key in broken]
-    for key, points in found.items():
-        member, seed = key
+    for (member, seed), points in found.items():
+        who = name_member(member, seed)
         if seed not in experiment.seeds:
-            raise ValueError(f"evaluations.csv has {_name(*key)}, config.json has not")
+            raise ValueError(f"evaluations.csv has {who}, config.json has not")
+        # From where a sweep's member is frozen on it has no returns.
+        finite = [(step, value) for step, value in points if math.isfinite(value)]
+        if broke_down := len(finite) < len(points):
+            notes.append(f"{directory}, {who}: its numbers were not finite")
+        if not finite:
+            continue
         own = _of_member(config, experiment, int(member or experiment.seeds.index(seed)))
-        steps, returns = map(np.array, zip(*points, strict=True))
-        if (np.diff(steps) <= 0).any():
-            raise ValueError(f"the steps of {_name(*key)} in evaluations.csv do not increase")
+        steps, returns = map(np.array, zip(*finite, strict=True))
         method = _method(config, own)
-        yield Run(directory, config, own, method, seed, member, steps, returns, key in broken)
-
-
-def _name(member: str, seed: int) -> str:
-    return f"member {member}" if member else f"seed {seed}"
+        yield Run(directory, config, own, method, seed, member, steps, returns, broke_down)
 
 
 def _of_member(config: dict[str, Any], experiment: Experiment, place: int) -> Experiment:
     """The settings of one member of a run; those of a sweep differ in what `varied` names."""
     varied = config.get("varied") or {}
     own = {name: values[place] for name, values in varied.items()}
-    return replace(experiment, agent=override(experiment.agent, own))
+    alone = replace(experiment, agent=override(experiment.agent, own))
+    return narrow(config["algos"][place], alone) if "algos" in config else alone
 
 
 def _method(config: dict[str, Any], experiment: Experiment) -> Method:

@@ -175,6 +175,38 @@ def test_what_is_damaged_is_refused_by_its_name(tmp_path, results, damage):
     assert not files(results)
 
 
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        (lambda lines: [*lines[:3], lines[2], *lines[3:]], "the steps of seed 0 do not increase"),
+        (lambda lines: lines[:3] + lines[4:], "seed 0 has no evaluation at step 10,000"),
+        (lambda lines: [lines[0].replace("return_mean", "mean"), *lines[1:]], "'return_mean'"),
+    ],
+)
+def test_what_a_report_would_not_count_is_refused(tmp_path, results, lines, said):
+    run = make_run(tmp_path / "run", make_experiment())
+    table = run / "evaluations.csv"
+    table.write_text("\n".join(lines(table.read_text().splitlines())) + "\n")
+    with pytest.raises(ValueError, match=said):
+        collect([run], results)
+    assert not files(results)
+
+
+def test_returns_that_are_not_finite_are_refused(tmp_path, results):
+    run = make_run(tmp_path / "run", make_experiment())
+    table = run / "evaluations.csv"
+    *_, last = rows(table)
+    table.write_text(table.read_text().replace(last["return_mean"], "nan"))
+    with pytest.raises(ValueError, match="a return of seed 0 is not finite"):
+        collect([run], results)
+
+
+def test_a_folder_of_runs_is_told_as_such(tmp_path, results):
+    make_run(tmp_path / "runs" / "a", make_experiment())
+    with pytest.raises(ValueError, match=r"runs is a folder of run directories: name them, .*/\*"):
+        collect([tmp_path / "runs"], results)
+
+
 def test_a_batch_of_a_sweep_is_refused(tmp_path, results):
     varied = {"varied": {"drop_fraction": [0.1, 0.2]}, "freezes": True}
     run = make_run(tmp_path / "run", make_experiment(seeds=(0, 1)), **varied)

@@ -21,6 +21,7 @@ BAD = [
     (["fig1", "--envs=ant,reacher"], "--envs must be one of"),
     (["fig1", "--algos=td4"], "--algos must be one of"),
     (["fig2a", "--envs=ant"], "nothing is left by --envs and --algos: fig2a is of ds_td3, td3"),
+    (["costs", "--envs=ant"], "costs prints the paper's analysis and takes no --envs"),
     (["--list", "--results=nowhere"], "--results must be a folder that is there, got nowhere"),
     (["fig1", "--seeds=3:3"], "--seeds must name at least one seed"),
     (["fig1", "--seeds=1,1"], "seeds must be different"),

@@ -268,13 +268,20 @@ def test_a_rate_is_of_steps_with_updates_by_one_process(place):
     assert measure_rates(find_runs(place / "runs", place)) == {}
 
 
+@pytest.mark.parametrize("settings", [{"hidden_sizes": (16, 16)}, {"batch_size": 16}])
+def test_runs_of_other_sizes_are_no_measure(place, settings):
+    directory = make_run(place / "runs" / "a", make_experiment(**settings), reached=50_000)
+    write_timings(directory, [(25_000, 3.0), (30_000, 103.0)])
+    assert measure_rates(find_runs(place / "runs", place)) == {}
+
+
 def test_the_time_left_is_of_what_has_a_rate(place):
     _, tasks = see(place, "fig1", CHOICE._replace(algos=("td3", "ds_td3")))
     seen = {task.directory: Seen(0, None) for task in tasks}
     assert time_left(tasks, seen, {}, 2) == "no rate yet for 4 runs"
     rates = {("HalfCheetah-v5", "td3"): 100.0}
     # 2 runs of 300,000 steps, 3,000 s each, two at once
-    assert time_left(tasks, seen, rates, 2) == "50 min, no rate yet for 2 runs"
+    assert time_left(tasks, seen, rates, 2) == "50 min for 2 runs, no rate yet for 2 runs"
     # A run's own rate is also that of others of its kind.
     seen[tasks[1].directory] = Seen(100_000, 50.0)
     assert time_left(tasks, seen, rates, 1) == format_time(6_000 + 4_000 + 6_000) == "4.4 h"
@@ -304,6 +311,6 @@ def test_the_list_names_runs_done_begun_and_the_time(place):
     assert "TD3 2 0 - halfcheetah; seeds 0,1" in lines
     assert "all 4 1 1 (60,000 of 300,000 steps)" in lines
     # 240,000 steps at 50 a second: one run cannot be shared
-    expected = "time for the rest 80 min, no rate yet for 2 runs; 3 to compute, 2 at once"
+    expected = "time for the rest 80 min for 1 run, no rate yet for 2 runs; 3 to compute, 2 at once"
     assert expected in lines
     assert any("runs nothing" in line for line in lines)

@@ -39,8 +39,8 @@ def test_a_panel_for_each_task_method_setting_and_length(tmp_path):
     write_run(tmp_path / "6", [RETURNS[0][:2]], env="Ant-v5")
     assert [axis.get_title() for axis in draw(tmp_path)] == [
         "SAC, Hopper-v5",
-        "DS-TD3, Ant-v5",
-        "DS-TD3, Ant-v5",
+        "DS-TD3, Ant-v5, 5,000 steps",
+        "DS-TD3, Ant-v5, 10,000 steps",
         "DS-TD3 (e = 200), Ant-v5",
         "SAC, Ant-v5",
         "SAC (figure1), Ant-v5",
@@ -105,6 +105,12 @@ def test_a_panel_of_many_settings_has_its_whole_title(tmp_path):
     (axis,) = draw(tmp_path)
     title, whole = axis.title.get_window_extent(), axis.figure.bbox
     assert whole.x0 < title.x0 and title.x1 < whole.x1 and title.y1 < whole.y1
+
+
+def test_a_single_evaluation_is_a_point(tmp_path):
+    write_run(tmp_path / "1", [[3.0]], steps=5_000)
+    (axis,) = draw(tmp_path)
+    assert lines(axis)["ours, 1 seed"].get_marker() == "o"
 
 
 def test_many_panels_take_several_rows(tmp_path):

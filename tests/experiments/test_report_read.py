@@ -162,10 +162,12 @@ def test_a_damaged_run_hides_no_other(tmp_path, damage):
     [
         ("seed,env_step,return_mean\n0,0\n", "row 2 has not the header's cells"),
         ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 has not the header's cells"),
-        ("env_step,return_mean\n0,1\n", "'seed' is missing"),
-        ("seed,env_step,return_mean\n0,0,x\n", "could not convert string to float: 'x'"),
+        ("env_step,return_mean\n0,1\n", "it has no column 'seed'"),
+        ("seed,env_step,return_mean\n0,0,x\n", "row 2: could not convert string to float: 'x'"),
+        ("seed,env_step,return_mean\n0,0,1\n0,10000,1\n", "no evaluation at step 5,000"),
+        ("seed,env_step,return_mean\n0,5000,1\n", "seed 0 has no evaluation at step 0"),
         ("seed,env_step,return_mean\n0,0,1\n7,0,1\n", "has seed 7, config.json has not"),
-        ("seed,env_step,return_mean\n0,0,1\n0,0,1\n", "steps of seed 0 .* do not increase"),
+        ("seed,env_step,return_mean\n0,0,1\n0,0,1\n", "the steps of seed 0 do not increase"),
     ],
 )
 def test_damaged_evaluations_hide_no_other(tmp_path, table, said):
@@ -229,6 +231,23 @@ def test_topology_by_layer(tmp_path):
     assert actor.churn.tolist() == [0, 0.1]
     assert [degrees.tolist() for degrees in actor.degrees] == [[5, 5, 0], [6, 4, 0]]
     assert np.array_equal(actor.dormant_units, [1, 1])
+
+
+def test_of_two_copies_that_with_a_topology_is_kept(tmp_path):
+    for name in ("a", "b", "c"):
+        write_run(tmp_path / name, [[0.0, 1]])
+    write_tables(tmp_path / "b")
+    runs, notes = read_runs([tmp_path])
+    assert [run.directory.name for run in runs] == ["b"] and not notes
+
+
+def test_members_of_a_wider_methods_program_are_what_they_were_named(tmp_path):
+    settings = {"drop_fraction": [0.1, 0.0, 0.0], "lambda1": [7.0, 7.0, 1e9]}
+    settings |= {"lambda2": [64.0, 64.0, 1e9]}
+    batch = write_run(tmp_path / "batch_1", [[0.0, 1]] * 3, seeds=(0, 1, 2), adaptation_period=200)
+    change(batch, varied=settings, algos=["ds_td3", "static_td3", "td3"])
+    labels = [run.method.label for run in read_runs([batch])[0]]
+    assert labels == ["TD3", "Static-TD3", "DS-TD3 (e = 200, η = 0.1)"]
 
 
 def test_time_is_that_of_all_processes(tmp_path):

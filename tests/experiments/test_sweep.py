@@ -16,6 +16,7 @@ from dsrl_jax.training import train as training
 from dsrl_jax.training.config import LoopConfig
 from dsrl_jax.training.policy import load_policy
 from experiments import memory, run, sweep
+from experiments.report.read import read_runs
 from experiments.sweep_progress import SweepProgress
 from tests.training.numpy_program import numpy_program
 
@@ -167,6 +168,7 @@ def test_another_sweep_is_refused(arguments, message, finished, capsys):
         (["--tau=0.1,,0.2"], "--tau must be a number, got ''"),
         (["--tau=0.1,0.1"], "--tau names 0.1 twice"),
         (["--algo=td3,ds_tdd3"], "algo must be one of"),
+        (["--env=ant,hopper"], "a sweep takes one --env, got ant,hopper"),
         (["--algo=td3,td3"], "--algo names td3 twice"),
         (["--preset=paper,officially"], "preset must be one of"),
         (["--seeds=3:3"], "--seeds must name at least one seed"),
@@ -237,6 +239,18 @@ def test_a_members_policy_is_found_by_its_number(finished):
         load_policy(finished / "batch_1", member=3)
     with pytest.raises(ValueError, match="member must be"):
         load_policy(finished / "batch_1", seed=7, member=0)
+
+
+def test_a_report_names_each_members_method(tmp_path):
+    directory = tmp_path / "sweep"
+    lists = ["--algo=td3,static_td3,ds_td3", "--seeds=5,6", "--tau=0.1,0.005"]
+    assert sweep.main([*COMMAND, *lists, f"--run_dir={directory}"]) == 0
+    methods = [run.method for run in read_runs([directory])[0]]
+    assert [method.algo for method in methods] == [
+        algo for algo in ("td3", "static_td3", "ds_td3") for _ in range(4)
+    ]
+    assert {dict(method.changes).get("tau", 0.005) for method in methods} == {0.1, 0.005}
+    assert not any("lambda1" in dict(method.changes) for method in methods)
 
 
 def test_a_plain_run_is_refused_where_a_batch_is(finished, capsys):
