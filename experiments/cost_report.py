@@ -11,17 +11,17 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.presets import ALGORITHMS, Experiment, resolve
 from dsrl_jax.sparse import expected_connections, inference_flops, sparse_bytes, stored_bytes
 
-# Sizes of observation and action; v3 is the paper's, Brax has its own.
+# By environment and back-end, sizes of observation and action; v3 is the paper's.
 ENVIRONMENTS = {
-    "HalfCheetah-v5": (17, 6),
-    "Walker2d-v5": (17, 6),
-    "Hopper-v5": (11, 3),
-    "Ant-v3": (111, 8),
-    "Ant-v5": (105, 8),
-    "Ant-Brax": (27, 8),
-    "Humanoid-v3": (376, 17),
-    "Humanoid-v5": (348, 17),
-    "Humanoid-Brax": (244, 17),
+    ("HalfCheetah-v5", "gymnasium"): (17, 6),
+    ("Walker2d-v5", "gymnasium"): (17, 6),
+    ("Hopper-v5", "gymnasium"): (11, 3),
+    ("Ant-v3", "gymnasium"): (111, 8),
+    ("Ant-v5", "gymnasium"): (105, 8),
+    ("ant", "brax"): (27, 8),
+    ("Humanoid-v3", "gymnasium"): (376, 17),
+    ("Humanoid-v5", "gymnasium"): (348, 17),
+    ("humanoid", "brax"): (244, 17),
 }
 
 
@@ -80,8 +80,8 @@ def compare() -> list[dict[str, Any]]:
     """The report of every method on every environment, without its layers."""
     rows = []
     for algo in ALGORITHMS:
-        for env, sizes in ENVIRONMENTS.items():
-            row = report(resolve(env, algo), unit_spaces(*sizes))
+        for (env, backend), sizes in ENVIRONMENTS.items():
+            row = report(resolve(env, algo, backend=backend), unit_spaces(*sizes))
             rows.append({name: value for name, value in row.items() if name != "layers"})
     return rows
 
@@ -110,8 +110,9 @@ def show_table(rows: list[dict[str, Any]], style: str) -> str:
     ]
     for row in rows:
         sizes = f"{row['observation_size']}/{row['action_size']}"
+        where = row["env"] if row["backend"] == "gymnasium" else f"{row['env']} ({row['backend']})"
         lines.append(
-            f"{row['algo']:<11} {row['env']:<15} {sizes:>7} {row['weights']:>8} "
+            f"{row['algo']:<11} {where:<15} {sizes:>7} {row['weights']:>8} "
             f"{row['connections']:>12.0f} {row['sparsity']:>9.2%} "
             f"{row['training_flops_paper']:>15.4e} {row['training_flops_of_dense']:>9.4f}"
         )

@@ -104,7 +104,8 @@ def make_experiment_flags() -> flags.FlagValues:
     flags.DEFINE_string(
         "env_preset",
         "v5",
-        "the version that a short name means, default: v5; v3: the nearest to the paper's on today's Gymnasium",
+        "the version that a short name means, v5 (default), or v3: the nearest to the paper's on "
+        "today's Gymnasium",
         **add,
     )
     flags.DEFINE_string(
