@@ -10,8 +10,8 @@ from experiments.report import published
 from experiments.report.methods import Group
 
 
-def draw_mean(axis: Any, group: Group, dash: str) -> None:
-    """Mean and deviation of a group, among others."""
+def draw_mean(axis: Any, group: Group, dash: Any) -> None:
+    """Mean and deviation of a group, in one of matplotlib's line styles, among others."""
     steps, returns = group.curves()
     mean, deviation = _band(returns)
     style = {"color": group.method.color, "linestyle": dash}

@@ -30,8 +30,12 @@ _PAGE = "#010203"
 _TITLE_WIDTH, _LABEL_WIDTH = 48, 34
 # More methods than this cannot be told apart in one picture.
 MOST_TOGETHER = 8
-# Methods of one algorithm have one colour; their settings are told by dashes.
-_DASHES = ("-", "--", ":", "-.")
+# Methods of one algorithm have one colour; their settings are told by dashes, one for each that may
+# be in one picture.
+_DASHES: tuple[Any, ...] = (
+    *("-", "--", ":", "-."),
+    *((0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (10, 3))),
+)
 _STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 10,
@@ -189,7 +193,7 @@ def _add_legend(axis: Any) -> None:
         legend.set_in_layout(False)  # A wide one must not squeeze the axes.
 
 
-def _dashes(algos: Sequence[str]) -> list[str]:
+def _dashes(algos: Sequence[str]) -> list[Any]:
     """One for each method, by its algorithm: another one for the next of the same algorithm."""
     before = [algos[:place].count(algo) for place, algo in enumerate(algos)]
     return [_DASHES[count % len(_DASHES)] for count in before]

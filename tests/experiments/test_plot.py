@@ -8,6 +8,7 @@ from matplotlib import pyplot
 
 from experiments import plot
 from experiments.paper_curves import read_curves
+from experiments.report import figures
 from experiments.report.methods import group
 from experiments.report.read import read_runs
 from tests.experiments.report_runs import write_run
@@ -132,3 +133,12 @@ def test_what_is_damaged_is_told_and_the_others_are_drawn(tmp_path, capsys):
     found = capsys.readouterr()
     assert found.out == f"{picture}\n" and picture.stat().st_size > 1_000
     assert found.err.startswith(f"note: {tmp_path / '2'} is not counted: ")
+
+
+def test_methods_of_one_algorithm_in_one_picture_have_lines_that_differ(tmp_path, monkeypatch):
+    for place in range(figures.MOST_TOGETHER):
+        write_run(tmp_path / str(place), [[0.0, 1.0]], adaptation_period=100 * (place + 1))
+    drawn = []
+    monkeypatch.setattr(figures, "draw_mean", lambda axis, group, dash: drawn.append(dash))
+    figures.draw_curves(group(read_runs([tmp_path])[0]))
+    assert len(set(drawn)) == len(drawn) == figures.MOST_TOGETHER
