@@ -77,6 +77,7 @@ def make_figure(groups: Sequence[Group]) -> Any:
         rows, columns, figsize=(4.2 * columns, 3.4 * rows), squeeze=False, dpi=110
     )
     one_task = len({shown.method.where for shown in groups}) == 1
+    limits = find_limits(groups)
     for axis, shown in zip(grid.flat, groups, strict=False):
         draw_over_paper(axis, shown, neutral="black")
         axis.set_title(_title(shown, groups))
@@ -84,7 +85,7 @@ def make_figure(groups: Sequence[Group]) -> Any:
         axis.ticklabel_format(axis="x", style="sci", scilimits=(0, 0))
         axis.legend(loc="best", frameon=False)
         if one_task:
-            axis.set_ylim(*find_limits(groups))
+            axis.set_ylim(*limits)
     for axis in grid[:, 0]:
         axis.set_ylabel("return")
     for axis in grid.flat[len(groups) :]:

@@ -10,6 +10,9 @@ from typing import Any
 from dsrl_jax.presets import Experiment
 from dsrl_jax.training.seals import RECORD
 
+# Steps and mean returns of evaluations, by member and seed.
+Points = dict[tuple[str, int], list[tuple[int, float]]]
+
 # Columns of each file; a row has its keys. Clock times are in timings.csv alone.
 FILES = {
     "evaluation": "evaluations.csv",
@@ -65,29 +68,33 @@ def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
     Raises:
       ValueError: if the table is damaged.
     """
-    path = directory / FILES["evaluation"]
-    rows = read_rows(path) if path.exists() else []
     steps = dict.fromkeys(seeds, 0)
-    try:
-        for row in rows:
-            steps[int(row["seed"])] = int(row["env_step"])
-    except KeyError as error:
-        raise ValueError(f"{path} is damaged: it has no column {error}") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged: {error}") from error
+    for (_, seed), points in _read_points(directory / FILES["evaluation"]).items():
+        steps[seed] = points[-1][0]
     return min(steps.values())
 
 
-def read_evaluations(
-    directory: Path, eval_period: int
-) -> dict[tuple[str, int], list[tuple[int, float]]]:
+def read_evaluations(directory: Path, eval_period: int) -> Points:
     """Steps and mean returns of each member and seed; "" where rows tell no member.
 
     Raises:
       ValueError: if the table is damaged: a cell is no number, or an evaluation is missing.
     """
     path = directory / FILES["evaluation"]
-    found: dict[tuple[str, int], list[tuple[int, float]]] = {}
+    found = _read_points(path)
+    for (member, seed), points in found.items():
+        who, steps = name_member(member, seed), [step for step, _ in points]
+        if any(later <= step for step, later in itertools.pairwise(steps)):
+            raise ValueError(f"{path} is damaged: the steps of {who} do not increase")
+        # There may be others: a run that was made longer has one where it had ended.
+        if missing := set(range(0, steps[-1], eval_period)) - set(steps):
+            raise ValueError(f"{path} is damaged: {who} has no evaluation at step {min(missing):,}")
+    return found
+
+
+def _read_points(path: Path) -> Points:
+    """A table of evaluations as it stands; raises ValueError if a cell is no number."""
+    found: Points = {}
     for number, row in enumerate(read_rows(path) if path.exists() else [], start=2):
         try:
             points = found.setdefault((row.get("member", ""), int(row["seed"])), [])
@@ -96,13 +103,6 @@ def read_evaluations(
             raise ValueError(f"{path} is damaged: it has no column {error}") from error
         except ValueError as error:
             raise ValueError(f"{path} is damaged: row {number}: {error}") from error
-    for (member, seed), points in found.items():
-        who, steps = name_member(member, seed), [step for step, _ in points]
-        if any(later <= step for step, later in itertools.pairwise(steps)):
-            raise ValueError(f"{path} is damaged: the steps of {who} do not increase")
-        # There may be others: a run that was made longer has one where it had ended.
-        if missing := set(range(0, steps[-1], eval_period)) - set(steps):
-            raise ValueError(f"{path} is damaged: {who} has no evaluation at step {min(missing):,}")
     return found
 
 

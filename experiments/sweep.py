@@ -20,21 +20,17 @@ from absl import flags
 
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
 from dsrl_jax.presets import ALGORITHMS, PRESETS, check_choice
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
 from experiments.command import start
 from experiments.flags import given_lists, help_text, make_flags, parse, parse_seeds
 from experiments.lock import locked
 from experiments.machine import (
-    changed_conditions,
     check_device,
     choose_device,
     conditions,
     keep_compiled_programs,
     keep_freed_memory,
 )
-from experiments.run_directory import RunDirectory, check_directory
-from experiments.run_state import is_finished, read_starts
+from experiments.run_directory import check_directory
 from experiments.stopping import StopRequest, ends_on_interrupt
 from experiments.sweep_directory import batch_directory, check_sweep, write_sweep
 from experiments.sweep_plan import (
@@ -251,49 +247,33 @@ def _tell(
 
 def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int:
     """Trains batch after batch, and tells what came of it; returns the exit status."""
-    from dsrl_jax.training import train as training
     from experiments import sweep_report, trainer
+    from experiments.sweep_batches import train_batch
     from experiments.sweep_progress import SweepProgress
 
-    directory = plan.directory
     here = conditions(values.device, plan.threads, values.deterministic, plan.question.backend)
-    command = {"command": shlex.join(arguments)}
+    command = shlex.join(arguments)
     keep_freed_memory()
     keep_compiled_programs()
     experiments = [joined(batch) for batch in plan.batches]
     progress = SweepProgress([(len(one.seeds), one.loop) for one in experiments])
     try:
-        write_sweep(directory, plan.question, plan.sizes)
+        write_sweep(plan.directory, plan.question, plan.sizes)
         with StopRequest() as request, contextlib.closing(progress):
-            for number, (batch, experiment) in enumerate(
-                zip(plan.batches, experiments, strict=True), start=1
-            ):
-                own = batch_directory(directory, number)
+            for number, batch in enumerate(zip(plan.batches, experiments, strict=True), start=1):
+                own = batch_directory(plan.directory, number)
                 progress.begin()
-                if is_finished(own, experiment):
-                    continue
-                held = check_directory(own, experiment)
-                here |= {"devices": training.count_devices(experiment, None)}
-                if held and (changes := changed_conditions(here, [held, *read_starts(own)])):
-                    print(f"warning: no exact resume, {'; '.join(changes)}", file=sys.stderr)
-                config = {"format": FORMAT, **describe(experiment), **plan.spaces._asdict()}
-                config |= {"action_size": len(plan.spaces.action_low), **here, **command}
-                # A method may be a member of a wider one's program.
-                config["algos"] = [each.values.get("algo", experiment.algo) for each in batch]
-                own.mkdir(exist_ok=True)
-                files = RunDirectory(own, config, here | command)
-                rows = training.run(experiment, own, tables=files.tables, stop=request.is_made)
-                last = trainer.write_rows(files, progress, rows)
-                if last["kind"] == "stopped" or request.is_made():
+                last = train_batch(
+                    own, *batch, plan.spaces, here, command, progress, request.is_made
+                )
+                if last and (last["kind"] == "stopped" or request.is_made()):
                     where = f"batch {number} of {len(experiments)}, step {last['env_step']:,}"
-                    print(
-                        f"stopped in {where}, and saved; the same command continues",
-                        file=sys.stderr,
-                    )
+                    said = f"stopped in {where}, and saved; the same command continues"
+                    print(said, file=sys.stderr)
                     return request.status
-        told = sweep_report.report(plan.question, plan.batches, directory)
+        told = sweep_report.report(plan.question, plan.batches, plan.directory)
     except trainer.FAILURES as error:
-        return trainer.tell_failure(error, directory)
+        return trainer.tell_failure(error, plan.directory)
     print(told)
     return 0
 

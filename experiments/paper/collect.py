@@ -22,7 +22,6 @@ from experiments.paper.found import Found, find_collected, is_of
 from experiments.run_directory import MAY_CHANGE
 from experiments.run_state import (
     FILES,
-    evaluated_step,
     name_member,
     read_evaluations,
     read_rows,
@@ -108,12 +107,12 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
             "those of experiments.run and experiments.paper"
         )
     evaluations = shorten(directory / FILES["evaluation"])
-    for (member, seed), points in read_evaluations(directory, experiment.loop.eval_period).items():
+    found, steps = read_evaluations(directory, experiment.loop.eval_period), experiment.loop.steps
+    for (member, seed), points in found.items():
         if not all(math.isfinite(value) for _, value in points):
             who = name_member(member, seed)
             raise ValueError(f"{directory} is damaged: a return of {who} is not finite")
-    steps, seeds = experiment.loop.steps, experiment.seeds
-    reached = evaluated_step(directory, seeds)
+    reached = min(found.get(("", seed), [(0, 0.0)])[-1][0] for seed in experiment.seeds)
     if reached < steps:
         raise ValueError(
             f"{directory} is not finished: it has evaluations up to step {reached:,} of {steps:,}; "
