@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dsrl_jax.presets import Experiment, check_choice, resolve
-from experiments.command import start
-from experiments.flags import given_settings, help_text, make_experiment_flags, parse
-from experiments.values import UsageError, parse_value
+from dsrl_jax.config.presets import Experiment, check_choice, resolve
+from experiments.cli.command import start
+from experiments.cli.flags import given_settings, help_text, make_experiment_flags, parse
+from experiments.cli.values import UsageError, parse_value
 
 if TYPE_CHECKING:
     from dsrl_jax.agents.types import Spaces
@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
         check_choice("--format", values.format, FORMATS)
         settings = given_settings(values)
 
-        from experiments import cost_report
+        from experiments.cli import cost_report
 
         if values.all:
             others = [name for name in values if values[name].present]
@@ -58,7 +58,7 @@ def choose(values: flags.FlagValues, settings: dict[str, Any]) -> tuple[Experime
     """The experiment and the sizes that a command line names. Raises ValueError."""
     from dsrl_jax.agents.types import Spaces
     from dsrl_jax.envs import catalog
-    from experiments.cost_report import unit_spaces
+    from experiments.cli.cost_report import unit_spaces
 
     env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
     experiment = resolve(

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from experiments.command import start
-from experiments.flags import help_text, parse
-from experiments.machine import check_device, choose_device
-from experiments.values import UsageError
+from experiments.cli.command import start
+from experiments.cli.flags import help_text, parse
+from experiments.cli.machine import check_device, choose_device
+from experiments.cli.values import UsageError
 from experiments.video import VideoError, check_drawing, check_path, record
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def load(
       ValueError: if there are no such ones.
     """
     from dsrl_jax.training.policy import FrozenMemberError, load_policy, read_experiment
-    from experiments import sweep_directory
+    from experiments.sweep import directory as sweep_directory
 
     if (directory / sweep_directory.NAME).exists():
         raise UsageError(f"{directory} is a sweep: name one of its batches, {directory}/batch_1")
@@ -156,7 +156,7 @@ def play(policy: "Policy", episodes: int) -> "np.ndarray":
     """The returns [episodes] of that many episodes, without noise."""
     import numpy as np
 
-    from dsrl_jax.training.evaluation import evaluate
+    from dsrl_jax.training.host.evaluation import evaluate
 
     with contextlib.ExitStack() as stack:
         made = [

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from experiments.command import start
-from experiments.flags import help_text, parse
+from experiments.cli.command import start
+from experiments.cli.flags import help_text, parse
+from experiments.cli.values import UsageError
 from experiments.report.curves import draw_over_paper, find_limits
 from experiments.report.methods import Group, group
 from experiments.report.read import read_runs
-from experiments.run_state import read_rows
-from experiments.values import UsageError
+from experiments.run_dir.state import read_rows
 
 MOST_IN_A_ROW = 4
 # Characters of a title's line.

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from absl import flags
 
+from dsrl_jax.config.loop import FORMAT
+
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
-from dsrl_jax.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
+from dsrl_jax.config.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
+from dsrl_jax.config.to_json import describe
 from dsrl_jax.training.initial_policy import with_initial_policy
-from experiments import pictures, processes
-from experiments.command import start
-from experiments.flags import given_settings, help_text, make_flags, parse, parse_seeds
-from experiments.lock import locked
-from experiments.machine import (
+from experiments.cli import processes
+from experiments.cli.command import start
+from experiments.cli.flags import given_settings, help_text, make_flags, parse, parse_seeds
+from experiments.cli.machine import (
     changed_conditions,
     check_device,
     choose_device,
@@ -28,10 +28,12 @@ from experiments.machine import (
     keep_compiled_programs,
     keep_freed_memory,
 )
-from experiments.run_directory import check_directory, default_directory
-from experiments.run_state import is_finished, read_starts
-from experiments.stopping import ends_on_interrupt
-from experiments.values import UsageError, parse_value
+from experiments.cli.stopping import ends_on_interrupt
+from experiments.cli.values import UsageError, parse_value
+from experiments.run_dir import pictures
+from experiments.run_dir.directory import check_directory, default_directory
+from experiments.run_dir.lock import locked
+from experiments.run_dir.state import is_finished, read_starts
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes
@@ -89,7 +91,7 @@ def run_together(values: flags.FlagValues, arguments: list[str], held: contextli
         return carry_out(plan, values, arguments)
     if state == processes.DONE:
         return 0
-    from experiments import trainer
+    from experiments.cli import trainer
 
     return trainer.follow(plan.experiment, plan.directory, plan.devices)
 
@@ -175,7 +177,7 @@ def _simulator(experiment: Experiment) -> tuple[str, ...]:
 
 
 def _check_sparsity(experiment: Experiment, sizes: "Sizes") -> None:
-    from dsrl_jax.agents.densities import check_sparsity
+    from dsrl_jax.agents.layers import check_sparsity
     from dsrl_jax.agents.types import Spaces
 
     check_sparsity(Spaces(*sizes), experiment.agent)
@@ -188,11 +190,11 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
         print(f"{directory} is finished: all {experiment.loop.steps:,} steps are done")
         if pictures.are_drawn(directory):
             return 0
-        from experiments import trainer
+        from experiments.cli import trainer
 
         return trainer.draw(directory)  # The run was killed after its last checkpoint.
     from dsrl_jax.agents.types import Spaces
-    from experiments import summary, trainer
+    from experiments.cli import summary, trainer
 
     spaces = Spaces(*plan.sizes)
     notes = [f"note: {note}" for note in summary.notes(experiment, spaces)]

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from experiments.values import UsageError
+from experiments.cli.values import UsageError
 
 if TYPE_CHECKING:
     import gymnasium
     import numpy as np
 
-    from dsrl_jax.presets import Experiment
+    from dsrl_jax.config.presets import Experiment
     from dsrl_jax.training.policy import Policy
 
 SUFFIXES = (".gif", ".mp4")
@@ -117,7 +117,7 @@ def record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple[
 
 
 def _record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple[float, int]:
-    from dsrl_jax.training.evaluation import SEED_OFFSET
+    from dsrl_jax.training.host.evaluation import SEED_OFFSET
 
     total, length, ended = 0.0, 0, False
     rate = environment.metadata.get("render_fps", 30)

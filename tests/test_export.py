@@ -13,17 +13,17 @@ import dsrl_jax
 from dsrl_jax import policy
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.loop import FORMAT
+from dsrl_jax.config.presets import resolve
+from dsrl_jax.config.to_json import describe
 from dsrl_jax.export import ExportError, read_layers
-from dsrl_jax.presets import resolve
-from dsrl_jax.training.checkpoint import Checkpoints
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
-from dsrl_jax.training.host_loop import to_saved
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
+from dsrl_jax.training.history import begin
+from dsrl_jax.training.host.backend import to_saved
+from dsrl_jax.training.host.replay import Replay
+from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.remembered import begin
-from dsrl_jax.training.replay import Replay
-from dsrl_jax.training.replay_file import ReplayFile
 
 ROOT = Path(__file__).parent.parent
 SPACES = Spaces(3, (-1.0, -4.0), (2.0, 4.0))

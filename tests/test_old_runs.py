@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dsrl_jax
-from dsrl_jax.training.seals import RECORD, read_sealed, write_sealed
+from dsrl_jax.training.checkpoints.checksums import RECORD, read_sealed, write_sealed
 from experiments import evaluate, run
 from tests.faults.injected import contents
 from tests.old_run import OLD, SEEDS, edit, evaluations

@@ -2,10 +2,10 @@
 
 from typing import NamedTuple
 
-from dsrl_jax.agents.config import AgentConfig
-from dsrl_jax.agents.densities import CRITICS, network_layers
-from dsrl_jax.agents.sparse_config import network_topology
+from dsrl_jax.agents.layers import CRITICS, network_layers
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.agents import AgentConfig
+from dsrl_jax.config.sparsity import network_topology
 from dsrl_jax.sparse import count_weights, expected_connections, training_flops
 
 

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dsrl_jax.agents.densities import CRITICS
+from dsrl_jax.agents.layers import CRITICS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.sparse.masks import Params
 

@@ -12,7 +12,6 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
-from dsrl_jax.agents.config import SACConfig
 from dsrl_jax.agents.networks import (
     MLP,
     action_bounds,
@@ -21,8 +20,9 @@ from dsrl_jax.agents.networks import (
     stretch,
     xavier_uniform,
 )
-from dsrl_jax.agents.sparsity import find_adaptation, init_nets, make_sparsity, train_net
+from dsrl_jax.agents.sparse_training import find_adaptation, init_nets, make_sparsity, train_net
 from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, Transition
+from dsrl_jax.config.agents import SACConfig
 from dsrl_jax.sparse import SparseNet, Target
 from dsrl_jax.sparse.masks import Params
 

@@ -11,7 +11,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
-from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.networks import (
     FIRST_CRITIC,
     MLP,
@@ -20,8 +19,9 @@ from dsrl_jax.agents.networks import (
     q_values,
     stretch,
 )
-from dsrl_jax.agents.sparsity import find_adaptation, init_nets, make_sparsity, train_net
+from dsrl_jax.agents.sparse_training import find_adaptation, init_nets, make_sparsity, train_net
 from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, Transition
+from dsrl_jax.config.agents import TD3Config
 from dsrl_jax.sparse import SparseNet, Target, run_if
 from dsrl_jax.sparse.masks import Params
 

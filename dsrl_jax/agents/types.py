@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Bool, Float
 
-from dsrl_jax.agents.config import SACConfig, TD3Config
-from dsrl_jax.agents.sparse_config import SparseConfig
-from dsrl_jax.settings import is_number
+from dsrl_jax.config.agents import SACConfig, TD3Config
+from dsrl_jax.config.settings import is_number
+from dsrl_jax.config.sparsity import SparseConfig
 
 Metrics = dict[str, Array]
 State = Any

@@ -14,10 +14,8 @@ from dsrl_jax.sparse.costs import (
     stored_bytes,
     training_flops,
 )
-from dsrl_jax.sparse.densities import erdos_renyi, find_densities
 from dsrl_jax.sparse.distribution import fewest_connections, share_connections
 from dsrl_jax.sparse.groups import Groups, constant_fan_in, n_of_m
-from dsrl_jax.sparse.inspection import check, layer_rows, summary
 from dsrl_jax.sparse.leaves import is_kernel
 from dsrl_jax.sparse.masks import (
     adapt,
@@ -56,9 +54,7 @@ from dsrl_jax.sparse.rules import (
     grow_strongest,
     select_random,
 )
-from dsrl_jax.sparse.schedules import Gradual, cosine_fraction, gradual_sparsity, linear_fraction
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
-from dsrl_jax.sparse.sparsify_state import SparsifyState, get_masks
 from dsrl_jax.sparse.topology import (
     drop_and_grow,
     erdos_renyi_density,
@@ -68,7 +64,16 @@ from dsrl_jax.sparse.topology import (
 from dsrl_jax.sparse.topology import (
     prune as prune_kernel,
 )
-from dsrl_jax.sparse.transformation import sparsify
+from dsrl_jax.sparse.transform.densities import erdos_renyi, find_densities
+from dsrl_jax.sparse.transform.schedules import (
+    Gradual,
+    cosine_fraction,
+    gradual_sparsity,
+    linear_fraction,
+)
+from dsrl_jax.sparse.transform.sparsify import sparsify
+from dsrl_jax.sparse.transform.state import SparsifyState, get_masks
+from dsrl_jax.sparse.transform.summary import check, layer_rows, summary
 
 __all__ = [
     "OFFICIAL",

@@ -18,7 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from dsrl_jax.members import count_sharing
+from dsrl_jax.config.members import count_sharing
 
 AXIS = "members"
 

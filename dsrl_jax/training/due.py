@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.config.loop import LoopConfig
 
 
 class Due(NamedTuple):

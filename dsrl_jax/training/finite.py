@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from dsrl_jax.training.member_update import Carry
 from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.update import Carry
 
 
 class NotFiniteError(ArithmeticError):

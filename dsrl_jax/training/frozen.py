@@ -6,9 +6,9 @@ from its numbers alone, so that a run that was stopped goes on exactly.
 
 import numpy as np
 
-from dsrl_jax.training.member_update import Carry, mark_frozen
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.rows import Row
+from dsrl_jax.training.update import Carry, mark_frozen
 
 
 def freeze_transitions(transition: tuple[np.ndarray, ...], progress: Progress) -> None:

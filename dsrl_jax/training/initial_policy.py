@@ -8,8 +8,8 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dsrl_jax.presets import Experiment, InitialPolicy
-from dsrl_jax.training.description import read_experiment
+from dsrl_jax.config.presets import Experiment, InitialPolicy
+from dsrl_jax.config.to_json import read_experiment
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes

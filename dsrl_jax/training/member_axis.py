@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dsrl_jax.presets import Experiment
-from dsrl_jax.settings import override
+from dsrl_jax.config.presets import Experiment
+from dsrl_jax.config.settings import override
 from dsrl_jax.training.devices import Placement, place
 
 

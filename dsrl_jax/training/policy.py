@@ -12,9 +12,10 @@ import numpy as np
 
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.presets import Experiment
-from dsrl_jax.training import description, initial_policy
-from dsrl_jax.training.checkpoint import RestoreError, read_last
+from dsrl_jax.config import to_json
+from dsrl_jax.config.presets import Experiment
+from dsrl_jax.training import initial_policy
+from dsrl_jax.training.checkpoints.checkpoint import RestoreError, read_last
 from dsrl_jax.training.member_axis import config_of_members, over_members
 from dsrl_jax.training.program import compile_program, make_keys
 
@@ -145,7 +146,7 @@ def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
     Raises:
       ValueError: if there is no such run, or its config.json is damaged.
     """
-    experiment, held = description.read_experiment(directory)
+    experiment, held = to_json.read_experiment(directory)
     try:
         low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
         return experiment, Spaces(int(held["observation_size"]), low, high)

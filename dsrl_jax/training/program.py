@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from dsrl_jax.agents.inspection import all_masks, inspect
-from dsrl_jax.agents.sparsity import is_any_kernel
+from dsrl_jax.agents.diagnostics import all_masks, inspect
+from dsrl_jax.agents.sparse_training import is_any_kernel
 from dsrl_jax.agents.types import Adaptation, Agent, Spaces, State, Transition
 from dsrl_jax.sparse import count_connections
 from dsrl_jax.training.compact import compact, expand
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
-from dsrl_jax.training.member_update import Carry, update_members
+from dsrl_jax.training.update import Carry, update_members
 
 
 class Keys(NamedTuple):

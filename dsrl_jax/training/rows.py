@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from dsrl_jax.training.evaluation import evaluate
 from dsrl_jax.training.finite import check_returns
-from dsrl_jax.training.member_update import Carry
+from dsrl_jax.training.host.evaluation import evaluate
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.setup import Setup
+from dsrl_jax.training.update import Carry
 
 Row = dict[str, Any]
 

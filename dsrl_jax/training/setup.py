@@ -6,11 +6,11 @@ from typing import NamedTuple
 import gymnasium
 import jax
 
-from dsrl_jax.training.checkpoint import Checkpoints
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.config.loop import LoopConfig
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
+from dsrl_jax.training.host.replay import Replay
+from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.program import Program
-from dsrl_jax.training.replay import Replay
-from dsrl_jax.training.replay_file import ReplayFile
 
 
 def never() -> bool:

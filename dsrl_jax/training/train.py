@@ -10,22 +10,22 @@ from typing import Any
 import gymnasium
 import jax
 
-from dsrl_jax.agents.densities import check_sparsity
+from dsrl_jax.agents.layers import check_sparsity
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.loop import BraxConfig
+from dsrl_jax.config.members import resolve_members
+from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs import brax as brax_tasks
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
-from dsrl_jax.members import resolve_members
-from dsrl_jax.presets import Experiment
-from dsrl_jax.training import device_loop, host_loop
-from dsrl_jax.training.checkpoint import Checkpoints
-from dsrl_jax.training.config import BraxConfig
-from dsrl_jax.training.device_checkpoints import DeviceCheckpoints
-from dsrl_jax.training.device_loop import DeviceSetup
-from dsrl_jax.training.device_program import compile_device_program
-from dsrl_jax.training.device_replay import count_columns, make_ring
-from dsrl_jax.training.device_replay_file import DeviceReplayFile
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
+from dsrl_jax.training.device import backend as device_loop
+from dsrl_jax.training.device.backend import DeviceSetup
+from dsrl_jax.training.device.checkpoints import DeviceCheckpoints
+from dsrl_jax.training.device.program import compile_device_program
+from dsrl_jax.training.device.replay import count_columns, make_ring
+from dsrl_jax.training.device.replay_file import DeviceReplayFile
 from dsrl_jax.training.devices import (
     Placement,
     agreed,
@@ -33,12 +33,13 @@ from dsrl_jax.training.devices import (
     is_first_process,
     spread,
 )
+from dsrl_jax.training.host import backend as host_loop
+from dsrl_jax.training.host.replay import Replay
+from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.initial_policy import with_initial_policy
 from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.policy import compile_initial_policy
 from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.replay import Replay
-from dsrl_jax.training.replay_file import ReplayFile
 from dsrl_jax.training.rows import Row
 from dsrl_jax.training.setup import Setup, never
 

@@ -13,15 +13,15 @@ import numpy as np
 
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training.checkpoint import Checkpoints, Saved
-from dsrl_jax.training.host_loop import to_saved
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.history import begin
+from dsrl_jax.training.host.backend import to_saved
+from dsrl_jax.training.host.replay import Replay
+from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.program import compile_program
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.remembered import begin
-from dsrl_jax.training.replay import Replay
-from dsrl_jax.training.replay_file import ReplayFile
 from experiments.bench.measure import (
     MeasurementError,
     Report,

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from dsrl_jax.presets import ALGORITHMS, check_choice
+from dsrl_jax.config.presets import ALGORITHMS, check_choice
 from experiments.bench.measure import MeasurementError, Report
-from experiments.flags import help_text, parse
-from experiments.machine import check_device, choose_device, describe_machine, keep_freed_memory
-from experiments.values import UsageError, check_different, parse_value
+from experiments.cli.flags import help_text, parse
+from experiments.cli.machine import check_device, choose_device, describe_machine, keep_freed_memory
+from experiments.cli.values import UsageError, check_different, parse_value
 
 
 class Benchmark(NamedTuple):

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.training.seals import write_whole
+from dsrl_jax.training.checkpoints.checksums import write_whole
 from experiments.bench.command import BENCHMARKS
 from experiments.bench.measure import MeasurementError, Report, ask, show
 from experiments.bench.peers import find_interpreter
-from experiments.machine import describe_machine
-from experiments.values import UsageError
+from experiments.cli.machine import describe_machine
+from experiments.cli.values import UsageError
 
 ROOT = Path(__file__).parents[2]
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

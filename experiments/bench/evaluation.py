@@ -5,13 +5,13 @@ from typing import Any, SupportsFloat
 import gymnasium
 import numpy as np
 
+from dsrl_jax.config.loop import LoopConfig
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
-from dsrl_jax.presets import resolve
-from dsrl_jax.training.config import LoopConfig
-from dsrl_jax.training.host_loop import evaluate
+from dsrl_jax.training.history import begin
+from dsrl_jax.training.host.backend import evaluate
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.remembered import begin
 from dsrl_jax.training.setup import Setup
 from experiments.bench.measure import (
     Report,

@@ -11,8 +11,8 @@ import numpy as np
 
 from dsrl_jax import policy
 from dsrl_jax.agents import td3
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.export import Actor, write_npz
-from dsrl_jax.presets import resolve
 from experiments.bench.measure import Report, Side, in_turn, medians, ratio, spread, table, timed
 from experiments.bench.workload import ENV, SPACES
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 
-from dsrl_jax.agents.config import AgentConfig, TD3Config
-from dsrl_jax.agents.densities import CRITICS, layer_shapes
+from dsrl_jax.agents.layers import CRITICS, layer_shapes
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.agents import AgentConfig, TD3Config
 
 Layers = Mapping[str, tuple[int, int]]  # n_in, n_out by layer; the first takes the inputs
 

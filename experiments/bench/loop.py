@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import resolve
 from experiments.bench.measure import (
     Report,
     Side,

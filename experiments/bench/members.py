@@ -2,7 +2,7 @@
 
 import jax
 
-from dsrl_jax.agents.config import AgentConfig
+from dsrl_jax.config.agents import AgentConfig
 from experiments.bench.measure import (
     MeasurementError,
     Report,

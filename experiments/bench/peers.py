@@ -20,7 +20,7 @@ from experiments.bench.measure import (
     table,
 )
 from experiments.bench.peers_sbx import RANDOM_STEPS
-from experiments.values import UsageError
+from experiments.cli.values import UsageError
 
 HERE = Path(__file__).parent
 HOW = (

@@ -6,7 +6,7 @@ Beside `peers_sbx.py`: as many updates before, and the seconds of STEPS steps on
 import json
 import sys
 
-from experiments.machine import choose_device, keep_freed_memory
+from experiments.cli.machine import choose_device, keep_freed_memory
 
 
 def main(algo: str, warm_up: int, steps: int) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dsrl_jax.agents.config import AgentConfig
-from dsrl_jax.agents.densities import check_sparsity
+from dsrl_jax.agents.layers import check_sparsity
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.agents import AgentConfig
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import resolve
-from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.host.replay import Replay
 from experiments.bench.measure import (
     Report,
     in_turn,
@@ -20,7 +20,7 @@ from experiments.bench.measure import (
     table,
 )
 from experiments.bench.workload import ENV, SPACES, Memory, compile_scan, dense_of, scan_side
-from experiments.values import UsageError
+from experiments.cli.values import UsageError
 
 # Updates in one measurement at this width; at others as many as take about as long.
 WIDTH, FEWEST = 256, 4

@@ -5,13 +5,13 @@ from functools import partial
 import jax
 import numpy as np
 
-from dsrl_jax.agents.config import AgentConfig
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces
+from dsrl_jax.config.agents import AgentConfig
+from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import Experiment
+from dsrl_jax.training.host.replay import Replay
 from dsrl_jax.training.program import Program, compile_program, unpack
-from dsrl_jax.training.replay import Replay
 from experiments.bench.measure import Side, timed
 from experiments.bench.workload import compile_scan, scan_side
 

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dsrl_jax.agents.config import AgentConfig
-from dsrl_jax.agents.densities import layer_shapes
-from dsrl_jax.presets import ALGORITHMS
+from dsrl_jax.agents.layers import layer_shapes
+from dsrl_jax.config.agents import AgentConfig
+from dsrl_jax.config.presets import ALGORITHMS
 from experiments.bench.flops import product_flops, update_flops
 from experiments.bench.measure import (
     Report,

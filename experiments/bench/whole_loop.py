@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from dsrl_jax.presets import resolve
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.training import train
 from experiments.bench.measure import Side
 from experiments.bench.peers_sbx import RANDOM_STEPS

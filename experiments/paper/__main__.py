@@ -1,6 +1,6 @@
 """python -m experiments.paper fig2a --seeds=0:5 …"""
 
-from experiments.command import start
+from experiments.cli.command import start
 from experiments.paper.command import main
 
 if __name__ == "__main__":

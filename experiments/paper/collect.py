@@ -13,14 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.tasks import task_of
-from dsrl_jax.training.description import read_experiment
-from dsrl_jax.training.seals import UNFINISHED, write_whole
-from experiments.naming import as_name, differences, short_hash
+from dsrl_jax.config.presets import Experiment, resolve
+from dsrl_jax.config.tasks import task_of
+from dsrl_jax.config.to_json import read_experiment
+from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_whole
 from experiments.paper.found import Found, find_collected, is_of
-from experiments.run_directory import MAY_CHANGE
-from experiments.run_state import (
+from experiments.run_dir.directory import MAY_CHANGE
+from experiments.run_dir.naming import as_name, differences, short_hash
+from experiments.run_dir.state import (
     FILES,
     name_member,
     read_evaluations,

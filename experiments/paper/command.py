@@ -23,22 +23,22 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
-from dsrl_jax.presets import check_choice
-from dsrl_jax.settings import settings_of
-from dsrl_jax.training.config import LoopConfig
-from experiments.flags import describe, help_text, parse, parse_seeds
-from experiments.machine import PLATFORMS, cores
+from dsrl_jax.config.loop import LoopConfig
+from dsrl_jax.config.presets import check_choice
+from dsrl_jax.config.settings import settings_of
+from experiments.cli.flags import describe, help_text, parse, parse_seeds
+from experiments.cli.machine import PLATFORMS, cores
+from experiments.cli.stopping import StopRequest, ends_on_interrupt
+from experiments.cli.values import UsageError, parse_value
 from experiments.paper.board import Board
 from experiments.paper.collect import collect
+from experiments.paper.figures import FIGURES, GROUPS, SEEDS, TASKS
 from experiments.paper.found import find_runs, measure_rates
 from experiments.paper.listing import list_figures
 from experiments.paper.queue import State
 from experiments.paper.tasks import Machine, Task, locate, make_tasks
 from experiments.paper.wanted import Choice, choose_figures, choose_runs
 from experiments.paper.work import limits, work
-from experiments.presets import FIGURES, GROUPS, SEEDS, TASKS
-from experiments.stopping import StopRequest, ends_on_interrupt
-from experiments.values import UsageError, parse_value
 
 # Brax has other dynamics and rewards: its returns never stand beside the paper's.
 BACKENDS = ("gymnasium", "envpool")
@@ -231,7 +231,7 @@ def compute(tasks: list[Task], plan: Plan, board: Board, begun: float) -> int:
 
 def show_costs() -> None:
     """Prints the paper's analysis of costs (Section 4.6), from experiments.costs."""
-    from experiments import cost_report
+    from experiments.cli import cost_report
 
     (task,) = FIGURES["costs"].tasks
     rows = cost_report.compare()

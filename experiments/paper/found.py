@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.presets import ALGORITHMS, Experiment, resolve
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
-from dsrl_jax.training.seals import RECORD
-from experiments.run_directory import MAY_CHANGE, describe_whole, with_defaults
-from experiments.run_state import (
+from dsrl_jax.config.loop import FORMAT
+from dsrl_jax.config.presets import ALGORITHMS, Experiment, resolve
+from dsrl_jax.config.to_json import describe
+from dsrl_jax.training.checkpoints.checksums import RECORD
+from experiments.run_dir.directory import MAY_CHANGE, describe_whole, with_defaults
+from experiments.run_dir.state import (
     FILES,
     checkpoints_of,
     evaluated_step,

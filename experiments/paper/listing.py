@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from experiments.paper.board import Rates, Seen, time_left
+from experiments.paper.figures import FIGURES
 from experiments.paper.found import OF_POLICY, Found
 from experiments.paper.tasks import Located, Machine, make_tasks
-from experiments.presets import FIGURES
 
 
 class Count(NamedTuple):

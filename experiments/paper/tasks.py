@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.training.description import describe
-from experiments.naming import differences
+from dsrl_jax.config.presets import Experiment, resolve
+from dsrl_jax.config.to_json import describe
+from experiments.cli.values import format_value
 from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
-from experiments.run_directory import default_directory
-from experiments.run_state import checkpoints_of
-from experiments.values import format_value
+from experiments.run_dir.directory import default_directory
+from experiments.run_dir.naming import differences
+from experiments.run_dir.state import checkpoints_of
 
 
 class Machine(NamedTuple):

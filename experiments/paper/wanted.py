@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from dsrl_jax.config.presets import ALGORITHMS, Experiment, InitialPolicy, check_choice, resolve
+from dsrl_jax.config.settings import check_seeds
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import ALGORITHMS, Experiment, InitialPolicy, check_choice, resolve
-from dsrl_jax.settings import check_seeds
-from experiments.presets import FIGURES, GROUPS, POLICY_SEED, SEEDS, STEPS, TASKS, Variant
+from experiments.paper.figures import FIGURES, GROUPS, POLICY_SEED, SEEDS, STEPS, TASKS, Variant
 
 
 class Choice(NamedTuple):

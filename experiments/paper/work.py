@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
-from experiments.lock import is_held
 from experiments.paper.queue import ACTIVE, State, decide, outcome
 from experiments.paper.tasks import Task
-from experiments.run_directory import LOG
+from experiments.run_dir.directory import LOG
+from experiments.run_dir.lock import is_held
 
 ROOT = Path(__file__).parents[2]
 PAUSE = 0.5  # seconds between two looks at the processes

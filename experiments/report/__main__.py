@@ -1,6 +1,6 @@
 """`python -m experiments.report`; see `command`."""
 
-from experiments.command import start
+from experiments.cli.command import start
 from experiments.report.command import main
 
 if __name__ == "__main__":

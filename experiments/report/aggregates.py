@@ -6,17 +6,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.paper_curves import read_curves
-from experiments.presets import STEPS
+from experiments.paper.figures import STEPS
 from experiments.report.document import Section, Table, number
 from experiments.report.methods import Group
-from experiments.report.tables import DENSE
-from experiments.statistics import (
+from experiments.report.paper_curves import read_curves
+from experiments.report.statistics import (
     Interval,
     interquartile_mean,
     probability_of_improvement,
     stratified_interval,
 )
+from experiments.report.tables import DENSE
 
 # Earlier the paper's TD3 has learnt nothing that others could be divided by.
 FIRST_STEP = 50_000

@@ -10,7 +10,7 @@ from experiments.report.document import Document, Figure, Section, Table, number
 from experiments.report.methods import Group, group
 from experiments.report.read import Run, read_runs, read_table
 from experiments.report.run_files import read_topology, readable
-from experiments.run_state import FILES
+from experiments.run_dir.state import FILES
 
 # More panels than these nobody looks through; tables hold all methods.
 MOST_PANELS = 60

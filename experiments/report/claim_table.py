@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from experiments.presets import STEPS
+from experiments.paper.figures import STEPS
 from experiments.report.claims import AREA, CLAIMS, Arm, Claim
 from experiments.report.document import (
     Cell,
@@ -16,6 +16,7 @@ from experiments.report.document import (
     spread,
 )
 from experiments.report.methods import LABELS, Group, Method
+from experiments.report.statistics import LEVEL, POWER
 from experiments.report.verdicts import (
     FAILS,
     HOLDS,
@@ -27,7 +28,6 @@ from experiments.report.verdicts import (
     papers_own,
     tell_needed,
 )
-from experiments.statistics import LEVEL, POWER
 
 _KINDS = {HOLDS: "holds", FAILS: "fails", OPEN: "open", UNJUDGED: "open"}
 

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from experiments.presets import PERIODS, POLICY_STEPS, SPARSITY_LAMBDAS
+from experiments.paper.figures import PERIODS, POLICY_STEPS, SPARSITY_LAMBDAS
 from experiments.report.methods import PAPER_TASKS, Changes, Method
 
 FINAL, AREA = "final", "learning_curve_area"

@@ -12,9 +12,9 @@ from typing import Any
 
 from absl import flags
 
-from experiments.flags import help_text, parse
-from experiments.run_state import FILES
-from experiments.values import UsageError, parse_value
+from experiments.cli.flags import help_text, parse
+from experiments.cli.values import UsageError, parse_value
+from experiments.run_dir.state import FILES
 
 DEFAULT = Path(__file__).parents[2] / "results"
 NAMES = ("report.html", "report.md")
@@ -128,7 +128,7 @@ def _output(values: flags.FlagValues, usual: Path) -> Path:
 
 def _write(output: Path, html: str, markdown: str) -> None:
     """Both files; a reader sees each whole, the old one or the new one."""
-    from dsrl_jax.training.seals import write_whole
+    from dsrl_jax.training.checkpoints.checksums import write_whole
 
     output.mkdir(parents=True, exist_ok=True)
     for name, text in zip(NAMES, (html, markdown), strict=True):

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.paper_curves import PERIOD, Curve
 from experiments.report import published
 from experiments.report.methods import Group
+from experiments.report.paper_curves import PERIOD, Curve
 
 
 def draw_mean(axis: Any, group: Group, dash: Any) -> None:

@@ -20,7 +20,7 @@ from experiments.report.curves import draw_mean, draw_over_paper, find_limits
 from experiments.report.methods import COLORS, Group, Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory
-from experiments.statistics import performance_profile
+from experiments.report.statistics import performance_profile
 
 Layers = Mapping[tuple[str, str], LayerHistory]
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from dsrl_jax.presets import ALGORITHMS
-from dsrl_jax.tasks import PAPER_NAMES, task_of
-from experiments.statistics import Sample, describe
+from dsrl_jax.config.presets import ALGORITHMS
+from dsrl_jax.config.tasks import PAPER_NAMES, task_of
+from experiments.report.statistics import Sample, describe
 
 if TYPE_CHECKING:
     from experiments.report.read import Run

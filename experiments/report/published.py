@@ -1,9 +1,9 @@
 """What the paper printed: the cells of its tables, and the curve that shows a method."""
 
-from experiments.paper_curves import Curve, read_curves
-from experiments.presets import POLICY_STEPS, SEEDS
+from experiments.paper.figures import POLICY_STEPS, SEEDS
 from experiments.report.methods import PAPER_TASKS, Method
-from experiments.statistics import Sample, from_population
+from experiments.report.paper_curves import Curve, read_curves
+from experiments.report.statistics import Sample, from_population
 
 _FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
 _FIGURE_4 = ("sac", "ds_sac")

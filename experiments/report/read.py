@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dsrl_jax.members import narrow
-from dsrl_jax.presets import Experiment, resolve
-from dsrl_jax.settings import override
-from dsrl_jax.training.description import from_description
-from experiments.metrics import Score, score
-from experiments.naming import differences
+from dsrl_jax.config.members import narrow
+from dsrl_jax.config.presets import Experiment, resolve
+from dsrl_jax.config.settings import override
+from dsrl_jax.config.to_json import from_description
+from experiments.cli.values import UsageError
 from experiments.report.methods import Method, freeze
-from experiments.run_directory import MAY_CHANGE
-from experiments.run_state import FILES, name_member, read_evaluations, read_rows
-from experiments.values import UsageError
+from experiments.run_dir.directory import MAY_CHANGE
+from experiments.run_dir.metrics import Score, score
+from experiments.run_dir.naming import differences
+from experiments.run_dir.state import FILES, name_member, read_evaluations, read_rows
 
 # What tells a run's method otherwise, or changes nothing that is computed.
 _NOT_A_CHANGE = {

@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from experiments.report.read import Run, explain, read_table
-from experiments.run_state import FILES, read_starts
+from experiments.run_dir.state import FILES, read_starts
 
 T = TypeVar("T")
 

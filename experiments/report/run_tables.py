@@ -58,7 +58,7 @@ def costs(groups: Sequence[Group]) -> Section:
 
 def _papers_costs() -> Table:
     """Section 4.6, which needs no run."""
-    from experiments.cost_report import compare
+    from experiments.cli.cost_report import compare
 
     found = {row["algo"]: row for row in compare() if row["env"] == "HalfCheetah-v5"}
     dense, sparse = found["td3"], found["ds_td3"]

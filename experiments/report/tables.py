@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 
-from experiments.metrics import steps_to_reach
-from experiments.paper_curves import PERIOD, read_curves
-from experiments.presets import STEPS
+from experiments.paper.figures import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, DYNAMIC, FIGURE_2A, FIGURE_2B, FINAL, Arm, started
 from experiments.report.document import Cell, Section, Table, missing, number, out_of, spread
 from experiments.report.methods import LABELS, PAPER_TASKS, Group
+from experiments.report.paper_curves import PERIOD, read_curves
+from experiments.run_dir.metrics import steps_to_reach
 
 # The dense method that a sparse one is compared with.
 DENSE = {"ds_td3": "td3", "static_td3": "td3", "ds_sac": "sac", "static_sac": "sac"}

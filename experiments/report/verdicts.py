@@ -7,12 +7,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.metrics import steps_to_reach
-from experiments.presets import STEPS
+from experiments.paper.figures import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, Claim
 from experiments.report.methods import Group
-from experiments.statistics import (
+from experiments.report.statistics import (
     LEVEL,
     MOST_SEEDS,
     RESAMPLES,
@@ -23,6 +22,7 @@ from experiments.statistics import (
     power_of_closeness,
     seeds_needed,
 )
+from experiments.run_dir.metrics import steps_to_reach
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not yet enough seeds"
 # Seeds that are left are picked by how they went.

@@ -10,11 +10,11 @@ from jax import lax
 
 from dsrl_jax import sparse
 from dsrl_jax.agents import sac, td3
-from dsrl_jax.agents.config import SACConfig, TD3Config, validate
-from dsrl_jax.agents.sparsity import make_optimizer, make_sparsity
+from dsrl_jax.agents.sparse_training import make_optimizer, make_sparsity
 from dsrl_jax.agents.types import Spaces, Transition
-from dsrl_jax.presets import OFFICIAL
-from dsrl_jax.settings import flatten, override
+from dsrl_jax.config.agents import SACConfig, TD3Config, validate
+from dsrl_jax.config.presets import OFFICIAL
+from dsrl_jax.config.settings import flatten, override
 from tests import reference
 
 # Neither the centers nor the widths of the actions are equal.

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents.sparsity import find_adaptation
+from dsrl_jax.agents.sparse_training import find_adaptation
 from tests.agents.cases import MODULES, PERIOD, SPACES, first_state, random_batch, small_config
 from tests.branches import branch_conditions
 

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dsrl_jax.settings import settings_of
+from dsrl_jax.config.settings import settings_of
 from tests.agents.cases import (
     CONFIGS,
     FINAL_DROP,

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from dsrl_jax.agents.config import TD3Config, validate
 from dsrl_jax.agents.types import Spaces, Transition
-from dsrl_jax.presets import ALGORITHMS
-from dsrl_jax.settings import override
+from dsrl_jax.config.agents import TD3Config, validate
+from dsrl_jax.config.presets import ALGORITHMS
+from dsrl_jax.config.settings import override
 from tests.agents.cases import MODULES, PRESETS, quick_jit
 
 SPACES = Spaces(2, (-1.0, -0.4), (3.0, 0.4))

@@ -9,7 +9,12 @@ import optax
 import pytest
 
 from dsrl_jax import sparse
-from dsrl_jax.agents.sparsity import find_adaptation, make_optimizer, make_sparsity, train_net
+from dsrl_jax.agents.sparse_training import (
+    find_adaptation,
+    make_optimizer,
+    make_sparsity,
+    train_net,
+)
 from dsrl_jax.sparse import SparseNet
 from tests import reference
 from tests.agents.cases import (

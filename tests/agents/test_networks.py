@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dsrl_jax.agents import networks, td3
-from dsrl_jax.agents.config import SACConfig, TD3Config
-from dsrl_jax.agents.densities import network_layers
-from dsrl_jax.agents.sparse_config import SparseConfig
+from dsrl_jax.agents.layers import network_layers
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.settings import override
+from dsrl_jax.config.agents import SACConfig, TD3Config
+from dsrl_jax.config.settings import override
+from dsrl_jax.config.sparsity import SparseConfig
 from tests import reference
 from tests.agents.cases import MODULES, hidden_kernels, layers, leaves, quick_jit, targets_of
 

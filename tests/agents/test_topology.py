@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents.sparsity import find_adaptation
+from dsrl_jax.agents.sparse_training import find_adaptation
 from tests import reference
 from tests.agents.cases import (
     ACTOR_PERIOD,

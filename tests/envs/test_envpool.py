@@ -6,9 +6,9 @@ import os
 import numpy as np
 import pytest
 
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.envs import envpool
 from dsrl_jax.envs import gymnasium as environments
-from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
 from tests.envs.refusal import refusal
 from tests.envs.v3_tasks import (

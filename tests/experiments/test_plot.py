@@ -7,11 +7,11 @@ import pytest
 from matplotlib import pyplot
 
 from experiments import plot
-from experiments.paper_curves import read_curves
 from experiments.report import figures
 from experiments.report.methods import group
+from experiments.report.paper_curves import read_curves
 from experiments.report.read import read_runs
-from tests.experiments.report_runs import write_run
+from tests.experiments.report.report_runs import write_run
 
 RETURNS = [[0.0, 5, 10], [2.0, 7, 12]]
 

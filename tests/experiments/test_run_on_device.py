@@ -6,7 +6,7 @@ import jax
 import pytest
 
 from experiments import run
-from experiments.stopping import StopRequest
+from experiments.cli.stopping import StopRequest
 
 pytest.importorskip("brax")
 

@@ -7,7 +7,7 @@ import sys
 
 from hypothesis import strategies as st
 
-from experiments.flags import make_flags
+from experiments.cli.flags import make_flags
 from tests.faults.processes import ROOT
 
 TOY = "tests.toy_environments:PointMass-v0"

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from experiments.machine import library_versions
+from experiments.cli.machine import library_versions
 
 EQUAL = "ends as a run that nothing stopped, byte for byte"
 GOES_ON = "goes on, and starts.jsonl tells on what"

@@ -11,10 +11,11 @@ import time
 
 import pytest
 
-from dsrl_jax.training import host_loop
 from dsrl_jax.training import train as training
-from dsrl_jax.training.checkpoint import Checkpoints
-from experiments import pictures, run
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
+from dsrl_jax.training.host import backend as host_loop
+from experiments import run
+from experiments.run_dir import pictures
 from tests.faults.injected import EQUAL, FAULTS, INTACT, contents, injected
 from tests.faults.processes import PROMISED, ROOT, RUN, SCHEDULE, differing
 from tests.training.numpy_program import numpy_program

@@ -80,9 +80,11 @@ def main(path, *arguments):
         time.time = lambda: 1e9 + 86400 * next(days)
     split = arguments.index("--")
     trace = Trace(path, *(arguments[:split] or ("",)))
-    from dsrl_jax.training import device_loop, host_loop
-    from dsrl_jax.training.checkpoint import Checkpoints
-    from experiments import pictures, run
+    from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
+    from dsrl_jax.training.device import backend as device_loop
+    from dsrl_jax.training.host import backend as host_loop
+    from experiments import run
+    from experiments.run_dir import pictures
 
     host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
     host_loop.evaluate = trace.marks(host_loop.evaluate, "evaluating")

@@ -6,12 +6,12 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.members import resolve_members
-from dsrl_jax.presets import resolve
+from dsrl_jax.config.members import resolve_members
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.training import train as training
 from dsrl_jax.training.devices import Placement, choose_placement, place, spread
+from tests.training.device.test_backend import SETTINGS, TOY, compiled_functions
 from tests.training.runs import TOYS, told
-from tests.training.test_device_loop import SETTINGS, TOY, compiled_functions
 
 DEVICES, SEEDS = 4, (0, 1, 2, 3)
 # In which members differ, by their seeds: what they share lies everywhere, these with them.

@@ -8,9 +8,9 @@ from functools import partial
 
 import numpy as np
 
-from dsrl_jax.agents.inspection import LayerTopology
-from dsrl_jax.training.member_update import Carry
+from dsrl_jax.agents.diagnostics import LayerTopology
 from dsrl_jax.training.program import Program
+from dsrl_jax.training.update import Carry
 
 
 class Recorder:

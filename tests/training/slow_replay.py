@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from dsrl_jax.training.replay import Replay
+from dsrl_jax.training.host.replay import Replay
 
 OBSERVATION, ACTION = 3, 2
 

@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from dsrl_jax.training.config import LoopConfig
+from dsrl_jax.config.loop import LoopConfig
 from dsrl_jax.training.due import Due, find_due
 
 LOOP = LoopConfig(steps=10, log_period=2, eval_period=3, checkpoint_period=4)

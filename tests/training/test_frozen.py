@@ -10,11 +10,11 @@ import pytest
 
 from dsrl_jax.agents import td3
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.members import resolve_members
+from dsrl_jax.config.loop import FORMAT
+from dsrl_jax.config.members import resolve_members
+from dsrl_jax.config.to_json import describe
 from dsrl_jax.training import train as training
-from dsrl_jax.training.checkpoint import read_last
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
+from dsrl_jax.training.checkpoints.checkpoint import read_last
 from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.policy import FrozenMemberError, load_policy
 from dsrl_jax.training.program import compile_program

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 import dsrl_jax
+from dsrl_jax.config.presets import resolve
+from dsrl_jax.config.to_json import describe, from_description
 from dsrl_jax.envs import catalog
-from dsrl_jax.presets import resolve
 from dsrl_jax.training import train as training
-from dsrl_jax.training.description import describe, from_description
 from dsrl_jax.training.initial_policy import with_initial_policy
 from experiments import run
-from experiments.run_directory import DirectoryError, check_directory
+from experiments.run_dir.directory import DirectoryError, check_directory
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
 
 POINT_MASS = TOYS + "PointMass-v0"

@@ -10,17 +10,17 @@ import pytest
 
 import dsrl_jax
 from dsrl_jax.agents import sac, td3
-from dsrl_jax.agents.config import TD3Config
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.agents import TD3Config
+from dsrl_jax.config.loop import FORMAT
+from dsrl_jax.config.members import express, join, resolve_members
+from dsrl_jax.config.presets import resolve
+from dsrl_jax.config.to_json import describe
 from dsrl_jax.envs import brax
-from dsrl_jax.members import express, join, resolve_members
-from dsrl_jax.presets import resolve
 from dsrl_jax.training import compact
 from dsrl_jax.training import train as training
-from dsrl_jax.training.config import FORMAT
-from dsrl_jax.training.description import describe
-from dsrl_jax.training.device_program import compile_device_program
-from dsrl_jax.training.device_replay import make_ring
+from dsrl_jax.training.device.program import compile_device_program
+from dsrl_jax.training.device.replay import make_ring
 from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.program import compile_program
 from tests.agents.cases import as_float64, leaves

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import dsrl_jax
-from dsrl_jax.presets import resolve
+from dsrl_jax.config.presets import resolve
 from dsrl_jax.training import program
 from dsrl_jax.training import train as training
 from dsrl_jax.training.finite import NotFiniteError, check_losses
-from dsrl_jax.training.host_random import episode_seed
-from dsrl_jax.training.member_update import Carry
+from dsrl_jax.training.host.random import episode_seed
 from dsrl_jax.training.program import compile_program
+from dsrl_jax.training.update import Carry
 from tests.training.runs import TOYS, read_replay, replay_bytes, told
 
 POINT_MASS = TOYS + "PointMass-v0"

@@ -1,0 +1,1 @@
+"""Sweeps: many members as few compiled programs: python -m experiments.sweep."""
