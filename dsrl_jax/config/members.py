@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dsrl_jax.config.presets import ALGORITHMS, NOT_A_SETTING, Experiment, heeds, resolve
+from dsrl_jax.config.presets import ALGORITHMS, NOT_A_SETTING, Experiment, has_setting, resolve
 from dsrl_jax.config.settings import flatten, is_number, override, settings_of
 
 # From the narrowest to the widest: each one's program trains those before it too.
@@ -152,7 +152,7 @@ def narrow(algo: str, wide: Experiment) -> Experiment:
     own = {
         name: value
         for name, value in flatten(wide.agent).items()
-        if name not in NOT_A_SETTING and heeds(algo, name, {})
+        if name not in NOT_A_SETTING and has_setting(algo, name, {})
     }
     return dataclasses.replace(wide, algo=algo, agent=override(plain.agent, own))
 

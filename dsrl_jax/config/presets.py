@@ -110,8 +110,8 @@ class Experiment:
     seeds: one for each member; members that differ in `varied` may share one
     varied: the agent's settings in which members differ, with a value for each member; in `agent`
       stands that of the first
-    freezes: whether a member whose numbers are not finite stops and the others go on; else it ends
-      the run
+    freeze_nonfinite: whether a member whose numbers are not finite stops and the others continue;
+      else it ends the run
     """
 
     env: str  # the back-end's id
@@ -127,7 +127,7 @@ class Experiment:
     # How settings were changed on the way here, for the user to know.
     changes: tuple[str, ...] = dataclasses.field(default=(), compare=False)
     varied: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
-    freezes: bool = False
+    freeze_nonfinite: bool = False
 
     def updates_at(self, env_step: int) -> int:
         """Updates made when this many steps are done."""
@@ -136,7 +136,7 @@ class Experiment:
     @property
     def is_numbered(self) -> bool:
         """Whether rows tell the number of a member, as its seed does not say which it is."""
-        return bool(self.varied) or self.freezes
+        return bool(self.varied) or self.freeze_nonfinite
 
     def agent_of(self, member: int) -> AgentConfig:
         """One member's settings."""
@@ -222,7 +222,7 @@ def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
         raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
 
 
-def heeds(algo: str, name: str, given: Mapping[str, Any]) -> bool:
+def has_setting(algo: str, name: str, given: Mapping[str, Any]) -> bool:
     """Whether a method has a setting, beside the other settings that are given."""
     config, topology = ALGORITHMS[algo]
     own_topology = given.get("actor_topology") or given.get("critic_topology")

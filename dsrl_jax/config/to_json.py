@@ -28,7 +28,7 @@ def describe(experiment: Experiment) -> dict[str, Any]:
         "initial_policy": _describe_policy(experiment.initial_policy),
         **{key: list(v) if isinstance(v, tuple) else v for key, v in settings.items()},
         **({"varied": varied} if varied else {}),
-        **({"freezes": True} if experiment.freezes else {}),
+        **({"freezes": True} if experiment.freeze_nonfinite else {}),
     }
 
 
@@ -75,7 +75,7 @@ def from_description(held: Mapping[str, Any]) -> Experiment:
         brax=brax,
         initial_policy=policy,
         varied=varied,
-        freezes=held.get("freezes", False),
+        freeze_nonfinite=held.get("freezes", False),
     )
     for member in range(len(experiment.seeds)):
         agent_config.validate(experiment.agent_of(member))

@@ -10,7 +10,7 @@ from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.update import Carry
 
 
-class Remembered(NamedTuple):
+class History(NamedTuple):
     """Trees of NumPy arrays, [members, …].
 
     first_masks: before the first update
@@ -24,10 +24,10 @@ class Remembered(NamedTuple):
     best: Any
 
 
-def begin(program: Program, carry: Carry) -> Remembered:
+def begin(program: Program, carry: Carry) -> History:
     """Before the first evaluation."""
     masks = program.masks(carry.state)
-    return Remembered(masks, masks, program.policy(carry.state))
+    return History(masks, masks, program.policy(carry.state))
 
 
 def remember(
@@ -35,8 +35,8 @@ def remember(
     carry: Carry,
     progress: Progress,
     returns: np.ndarray,
-    earlier: Remembered,
-) -> Remembered:
+    earlier: History,
+) -> History:
     """What to remember after an evaluation of mean returns [members]; notes the best in progress.
 
     The masks of the last evaluation are needed until its rows are made: call this after.
@@ -49,4 +49,4 @@ def remember(
     progress.best_return = np.where(better, returns, progress.best_return)
     progress.best_step = np.where(better, progress.env_step, progress.best_step)
     best = jax.tree.map(choose, program.policy(carry.state), earlier.best)
-    return Remembered(earlier.first_masks, program.masks(carry.state), best)
+    return History(earlier.first_masks, program.masks(carry.state), best)

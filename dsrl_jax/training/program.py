@@ -68,21 +68,21 @@ def compile_program(
     seeds: tuple[int, ...],
     *,
     placement: Placement | None = None,
-    freezes: bool = False,
+    freeze_nonfinite: bool = False,
 ) -> Program:
     """Binds an agent to its members. Nothing is compiled before the first call.
 
     Args:
       config: numbers in which members differ are arrays [members], see `config_of_members`.
       placement: of the members over devices; None: all on one.
-      freezes: whether a member with a loss that is not finite is cleared, all its weights 0, and is
-        not trained any more.
+      freeze_nonfinite: whether a member with a loss that is not finite is cleared, all its weights
+        0, and is not trained any more.
     """
     placement = placement or Placement(len(seeds))
     keys = place(placement, make_keys(seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
-    members = _Members(agent, spaces, placement.each, freezes)
+    members = _Members(agent, spaces, placement.each, freeze_nonfinite)
 
     def compiled(function: Callable[..., Any], *given: Any, **options: Any) -> Callable[..., Any]:
         return compile_on(placement, partial(function, members), *given, **options)
@@ -137,7 +137,7 @@ class _Members(NamedTuple):
     agent: Agent
     spaces: Spaces
     size: int
-    freezes: bool
+    freeze_nonfinite: bool
 
     def over(self, function: Callable[..., Any], *in_axes: Any) -> Callable[..., Any]:
         return over_members(function, in_axes, self.size)
@@ -195,7 +195,7 @@ def _step(
         batch,
         update,
         adaptation,
-        freezes=members.freezes,
+        freeze_nonfinite=members.freeze_nonfinite,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)
     return _compact(like, carry), action

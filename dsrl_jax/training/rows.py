@@ -15,7 +15,7 @@ from dsrl_jax.training.update import Carry
 Row = dict[str, Any]
 
 
-class Moment(NamedTuple):
+class RowContext(NamedTuple):
     """When rows are told, and of whom.
 
     numbered: whether a member's number is told, as its seed does not say which it is
@@ -54,7 +54,7 @@ def evaluation_rows(setup: Setup, carry: Carry, progress: Progress) -> list[Row]
     returns, lengths = evaluate(
         policy, setup.evaluation_environments, seeds, playing=progress.trains
     )
-    if setup.freezes:
+    if setup.freeze_nonfinite:
         progress.freeze(~np.isfinite(returns).all(axis=1), progress.env_step)
     else:
         check_returns(returns, progress, seeds)
@@ -93,7 +93,7 @@ def topology_rows(
     return tell_topology(_moment(setup, progress), found, seen)
 
 
-def tell_evaluation(moment: Moment, returns: np.ndarray, lengths: np.ndarray) -> list[Row]:
+def tell_evaluation(moment: RowContext, returns: np.ndarray, lengths: np.ndarray) -> list[Row]:
     """One row for each member, of returns and lengths [members, episodes]; NaN of a frozen one."""
     trains = np.array([moment.trains(member) for member in range(len(moment.seeds))])
     returns = np.where(trains[:, None], returns, np.nan)
@@ -111,7 +111,7 @@ def tell_evaluation(moment: Moment, returns: np.ndarray, lengths: np.ndarray) ->
 
 
 def tell_training(
-    moment: Moment,
+    moment: RowContext,
     *,
     updates: int,
     sums: dict[str, np.ndarray],
@@ -145,7 +145,7 @@ def tell_training(
     ]
 
 
-def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
+def tell_topology(moment: RowContext, found: Any, seen: bool) -> list[Row]:
     """One row for each member, network and layer.
 
     Args:
@@ -173,7 +173,7 @@ def tell_topology(moment: Moment, found: Any, seen: bool) -> list[Row]:
     ]
 
 
-def _moment(setup: Setup, progress: Progress) -> Moment:
+def _moment(setup: Setup, progress: Progress) -> RowContext:
     updates = setup.loop.updates_at(progress.env_step)
-    frozen = progress.frozen if setup.freezes else None
-    return Moment(setup.replay.seeds, progress.env_step, updates, setup.numbered, frozen)
+    frozen = progress.frozen if setup.freeze_nonfinite else None
+    return RowContext(setup.replay.seeds, progress.env_step, updates, setup.numbered, frozen)

@@ -28,7 +28,7 @@ class Setup(NamedTuple):
     checkpoints: where to save, and where to continue from
     stop: asked after every step whether the run shall save and end
     numbered: whether rows tell the member, see `Experiment.is_numbered`
-    freezes: whether a member whose numbers are not finite is frozen, or ends the run
+    freeze_nonfinite: whether a member whose numbers are not finite is frozen, or ends the run
     initial_action: (step, observations [members, n]) -> the actions of the first steps; None: they
       are uniformly random
     """
@@ -42,5 +42,5 @@ class Setup(NamedTuple):
     checkpoints: Checkpoints[ReplayFile] | None = None
     stop: Callable[[], bool] = never
     numbered: bool = False
-    freezes: bool = False
+    freeze_nonfinite: bool = False
     initial_action: Callable[..., jax.Array] | None = None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dsrl_jax.training.rows import Row
 
 
-class Watch:
+class Timer:
     """Seconds since this process began to train, and what evaluations and checkpoints took."""
 
     def __init__(self) -> None:

@@ -136,7 +136,7 @@ def _run_on_host(
     ]
     agent = AGENTS[type(experiment.agent)](spaces)
     config = config_of_members(experiment)
-    how: Any = {"placement": placement, "freezes": experiment.freezes}
+    how: Any = {"placement": placement, "freeze_nonfinite": experiment.freeze_nonfinite}
     program = compile_program(agent, config, spaces, seeds, **how)
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
@@ -157,7 +157,7 @@ def _run_on_host(
             checkpoints,
             stop,
             numbered=experiment.is_numbered,
-            freezes=experiment.freezes,
+            freeze_nonfinite=experiment.freeze_nonfinite,
             initial_action=first,
         )
     )
@@ -190,7 +190,7 @@ def _run_on_device(
     spaces = Spaces(*brax_tasks.read_sizes(environment))
     check_members(spaces, experiment)
     agent = AGENTS[type(config)](spaces)
-    how: Any = {"placement": placement, "freezes": experiment.freezes}
+    how: Any = {"placement": placement, "freeze_nonfinite": experiment.freeze_nonfinite}
     program = compile_program(agent, config, spaces, seeds, **how)
     device = compile_device_program(agent, config, spaces, seeds, environment, loop, brax, **how)
     capacity = min(loop.replay_size, loop.steps)

@@ -37,16 +37,16 @@ def update_members(
     update: Int[Array, ""],
     adaptation: Adaptation | None = None,
     *,
-    freezes: bool = False,
+    freeze_nonfinite: bool = False,
 ) -> Carry:
     """One update of each member by its own batch, and what is told of it later.
 
     Args:
       adaptation: of this update, as `Agent.update` takes it.
-      freezes: whether members that have a `bad_update` are left as they are, and those that get
-        one here are cleared, see `compile_program`.
+      freeze_nonfinite: whether members that have a `bad_update` are left as they are, and those
+        that get one here are cleared, see `compile_program`.
     """
-    if freezes:
+    if freeze_nonfinite:
         config, batch = _still(carry.bad_update != 0, config, batch)
     one = partial(agent.update, adaptation=adaptation)
     state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
@@ -55,7 +55,7 @@ def update_members(
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
-    if freezes:
+    if freeze_nonfinite:
         state = run_if(~finite.all(), partial(_clear, ~finite), state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)

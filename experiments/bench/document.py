@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dsrl_jax.training.checkpoints.checksums import write_whole
+from dsrl_jax.training.checkpoints.checksums import write_atomic
 from experiments.bench.command import BENCHMARKS
 from experiments.bench.measure import MeasurementError, Report, ask, show
 from experiments.bench.peers import find_interpreter
@@ -76,7 +76,7 @@ def run(path: str, python: str | None, device: str, threads: int | None, kept: s
         given = FLAGS.get(name) or ([f"--threads={threads}"] if threads else [])
         printed[name], found[name] = measure_once(name, [where, *given], ROOT / kept, machine)
     before, after = _around(place)  # As it is now: it may have been edited while all was measured.
-    write_whole(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
+    write_atomic(place, (before + "\n".join(section(printed, found)) + after).removesuffix("\n"))
     for name in found:
         _place_of(name, ROOT / kept).unlink()
     return Report((aims_table(found), f"written into {path}"), {}, {})
@@ -107,7 +107,7 @@ def measure_once(
         )
     found = {**found, "date": time.strftime("%Y-%m-%d")}
     kept.mkdir(parents=True, exist_ok=True)
-    write_whole(place, json.dumps({"made_by": made_by, "printed": printed, "found": found}))
+    write_atomic(place, json.dumps({"made_by": made_by, "printed": printed, "found": found}))
     return printed, found
 
 

@@ -79,11 +79,11 @@ def evaluation_side(env_id: str, algo: str, episodes: int, settings: dict[str, A
         program, trainee.config.batch_size, experiment.loop, [], environments, trainee.replay
     )
     carry = program.init()
-    remembered = begin(program, carry)
+    history = begin(program, carry)
     progress = Progress.begin(1, trainee.spaces.observation_size, trainee.spaces.action_size)
 
     def run() -> None:
-        evaluate(setup, carry, progress, remembered)
+        evaluate(setup, carry, progress, history)
 
     run()
     return timed(run)

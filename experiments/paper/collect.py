@@ -16,7 +16,7 @@ from typing import Any
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.config.tasks import task_of
 from dsrl_jax.config.to_json import read_experiment
-from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_whole
+from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
 from experiments.paper.found import Found, find_collected, is_of
 from experiments.run_dir.directory import MAY_CHANGE
 from experiments.run_dir.naming import as_name, differences, short_hash
@@ -70,7 +70,7 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
     for place, files in planned.items():
         place.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
-            write_whole(place / name, text)
+            write_atomic(place / name, text)
     return told
 
 
@@ -101,7 +101,7 @@ def read_small(directory: Path) -> tuple[Files, Experiment]:
     if not (directory / "config.json").exists() and list(directory.glob("*/config.json")):
         raise ValueError(f"{directory} is a folder of run directories: name them, {directory}/*")
     experiment, config = read_experiment(directory)
-    if experiment.varied or experiment.freezes:
+    if experiment.varied or experiment.freeze_nonfinite:
         raise ValueError(
             f"{directory} is a batch of a sweep; runs of one setting are collected: "
             "those of experiments.run and experiments.paper"

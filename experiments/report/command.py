@@ -128,11 +128,11 @@ def _output(values: flags.FlagValues, usual: Path) -> Path:
 
 def _write(output: Path, html: str, markdown: str) -> None:
     """Both files; a reader sees each whole, the old one or the new one."""
-    from dsrl_jax.training.checkpoints.checksums import write_whole
+    from dsrl_jax.training.checkpoints.checksums import write_atomic
 
     output.mkdir(parents=True, exist_ok=True)
     for name, text in zip(NAMES, (html, markdown), strict=True):
-        write_whole(output / name, text)
+        write_atomic(output / name, text)
 
 
 def _explain(error: Exception) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 from dsrl_jax.config.loop import BraxConfig, LoopConfig
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.config.to_json import describe, read_description
-from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_whole
+from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
 from experiments.run_dir.naming import as_name, differences, short_hash
 from experiments.run_dir.state import FILES, has_lost_its_checkpoints
 
@@ -99,7 +99,7 @@ def with_defaults(held: dict[str, Any], experiment: Experiment) -> dict[str, Any
         brax=BraxConfig() if experiment.brax else None,
         initial_policy=None,
         varied={},
-        freezes=False,
+        freeze_nonfinite=False,
     )
     return describe_whole(plain) | held
 
@@ -141,7 +141,9 @@ class RunDirectory:
         held = read_config(directory)
         changed = {key: config[key] for key in MAY_CHANGE if key in config}
         if held is None or held | changed != held:
-            write_whole(directory / "config.json", json.dumps((held or config) | changed, indent=1))
+            write_atomic(
+                directory / "config.json", json.dumps((held or config) | changed, indent=1)
+            )
 
     @property
     def tables(self) -> tuple[Path, ...]:
@@ -221,7 +223,7 @@ def cut_rows(path: Path, env_step: int) -> None:
         return
     place = columns.index("env_step")
     kept = [line for line in lines if line.endswith("\n") and _is_until(line, place, env_step)]
-    write_whole(path, "".join([header, *kept]).rstrip("\n"))
+    write_atomic(path, "".join([header, *kept]).rstrip("\n"))
 
 
 def _is_until(line: str, place: int, env_step: int) -> bool:

@@ -35,7 +35,7 @@ from experiments.run_dir.lock import locked
 from experiments.sweep.directory import batch_directory, check_sweep, write_sweep
 from experiments.sweep.plan import (
     Member,
-    Question,
+    SweepSpec,
     default_directory,
     group,
     joined,
@@ -85,7 +85,7 @@ def run(arguments: list[str], held: contextlib.ExitStack) -> int:
         if not values.dry_run:
             held.enter_context(locked(plan.directory))
             # Again, now that nobody else writes there.
-            check_held(plan.directory, plan.question, plan.batches, values)
+            check_held(plan.directory, plan.spec, plan.batches, values)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -100,7 +100,7 @@ class Plan(NamedTuple):
     told: it in words
     """
 
-    question: Question
+    spec: SweepSpec
     spaces: "Sizes"
     directory: Path
     sizes: list[list[int]]
@@ -132,13 +132,13 @@ def prepare(values: flags.FlagValues) -> Plan:
     from dsrl_jax.envs import catalog
 
     env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
-    question = Question(env_id, values.env_preset, values.backend, seeds, {**named, **lists})
-    groups = group(plan_members(question))
+    spec = SweepSpec(env_id, values.env_preset, values.backend, seeds, {**named, **lists})
+    groups = group(plan_members(spec))
     brax = groups[0][0].experiment.brax
     simulator = (brax.brax_backend,) if brax else ()
     spaces = catalog.look_up_sizes(env_id, values.env_preset, values.backend, *simulator)
-    directory = Path(values.run_dir) if values.run_dir else default_directory(question)
-    sizes = check_sweep(directory, question)
+    directory = Path(values.run_dir) if values.run_dir else default_directory(spec)
+    sizes = check_sweep(directory, spec)
     _check_sparsities(groups, spaces)
     check_device(values.device)
     estimates = _estimate(groups, spaces)
@@ -154,20 +154,20 @@ def prepare(values: flags.FlagValues) -> Plan:
             f"they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
         )
     batches = make_batches(groups, sizes)
-    check_held(directory, question, batches, values)
-    told = _tell(question, directory, groups, sizes, [text for text, _ in estimates])
-    return Plan(question, spaces, directory, sizes, batches, threads, told)
+    check_held(directory, spec, batches, values)
+    told = _tell(spec, directory, groups, sizes, [text for text, _ in estimates])
+    return Plan(spec, spaces, directory, sizes, batches, threads, told)
 
 
 def check_held(
-    directory: Path, question: Question, batches: list[list[Member]], values: flags.FlagValues
+    directory: Path, spec: SweepSpec, batches: list[list[Member]], values: flags.FlagValues
 ) -> None:
     """Whether a directory is free, or holds this sweep, which may be continued.
 
     Raises:
       ValueError: why it cannot be used.
     """
-    sizes = check_sweep(directory, question)
+    sizes = check_sweep(directory, spec)
     if sizes is None:
         return
     if not values.resume:
@@ -215,22 +215,22 @@ def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, lis
 
 
 def _tell(
-    question: Question,
+    spec: SweepSpec,
     directory: Path,
     groups: list[list[Member]],
     sizes: list[list[int]],
     estimates: list[str],
 ) -> list[str]:
     """What a sweep is, in lines."""
-    seeds = len(question.seeds)
-    axes = [f"{name} {len(question.lists[name])}" for name in question.axes]
+    seeds = len(spec.seeds)
+    axes = [f"{name} {len(spec.lists[name])}" for name in spec.axes]
     members = sum(map(len, groups))
     product = " x ".join([*axes, f"seeds {seeds}"])
-    if members < math.prod([len(question.lists[name]) for name in question.axes], start=seeds):
+    if members < math.prod([len(spec.lists[name]) for name in spec.axes], start=seeds):
         product += "; a setting counts once for a method that has none"
     steps = sum(len(one) * one[0].experiment.loop.steps for one in groups)
     lines = [
-        f"sweep on {question.env} in {directory}",
+        f"sweep on {spec.env} in {directory}",
         f"{members} members ({product}), {steps:,} steps in all",
     ]
     for number, (own, words) in enumerate(zip(sizes, tell_groups(groups), strict=True), start=1):
@@ -251,14 +251,14 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
     from experiments.sweep.batches import train_batch
     from experiments.sweep.progress import SweepProgress
 
-    here = conditions(values.device, plan.threads, values.deterministic, plan.question.backend)
+    here = conditions(values.device, plan.threads, values.deterministic, plan.spec.backend)
     command = shlex.join(arguments)
     keep_freed_memory()
     keep_compiled_programs()
     experiments = [joined(batch) for batch in plan.batches]
     progress = SweepProgress([(len(one.seeds), one.loop) for one in experiments])
     try:
-        write_sweep(plan.directory, plan.question, plan.sizes)
+        write_sweep(plan.directory, plan.spec, plan.sizes)
         with StopRequest() as request, contextlib.closing(progress):
             for number, batch in enumerate(zip(plan.batches, experiments, strict=True), start=1):
                 own = batch_directory(plan.directory, number)
@@ -271,7 +271,7 @@ def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int
                     said = f"stopped in {where}, and saved; the same command continues"
                     print(said, file=sys.stderr)
                     return request.status
-        told = sweep_report.report(plan.question, plan.batches, plan.directory)
+        told = sweep_report.report(plan.spec, plan.batches, plan.directory)
     except trainer.FAILURES as error:
         return trainer.tell_failure(error, plan.directory)
     print(told)

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from dsrl_jax.config.loop import FORMAT
-from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_whole
+from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
 from experiments.run_dir.directory import MAY_CHANGE, DirectoryError
-from experiments.sweep.plan import Question
+from experiments.sweep.plan import SweepSpec
 
 NAME = "sweep.json"
 # What a sweep that was killed before its first file leaves.
@@ -19,7 +19,7 @@ def batch_directory(directory: Path, number: int) -> Path:
     return directory / f"batch_{number}"
 
 
-def check_sweep(directory: Path, question: Question) -> list[list[int]] | None:
+def check_sweep(directory: Path, spec: SweepSpec) -> list[list[int]] | None:
     """How the very sweep that the directory holds is split, or None where it is free.
 
     Raises:
@@ -28,7 +28,7 @@ def check_sweep(directory: Path, question: Question) -> list[list[int]] | None:
     held = _read(directory)
     if held is None:
         return None
-    there, here = _compared(held["question"]), _compared(question.describe())
+    there, here = _compared(held["question"]), _compared(spec.describe())
     differing = [
         f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
         for name in dict.fromkeys([*there, *here])
@@ -42,14 +42,14 @@ def check_sweep(directory: Path, question: Question) -> list[list[int]] | None:
     return held["batches"]
 
 
-def write_sweep(directory: Path, question: Question, batches: list[list[int]]) -> None:
+def write_sweep(directory: Path, spec: SweepSpec, batches: list[list[int]]) -> None:
     """Writes sweep.json, whole or not at all.
 
     Args:
       batches: of each group the sizes of its batches; they stay when the sweep is continued.
     """
-    held = {"format": FORMAT, "question": question.describe(), "batches": batches}
-    write_whole(directory / NAME, json.dumps(held, indent=1))
+    held = {"format": FORMAT, "question": spec.describe(), "batches": batches}
+    write_atomic(directory / NAME, json.dumps(held, indent=1))
 
 
 def _read(directory: Path) -> dict[str, Any] | None:
@@ -82,8 +82,6 @@ def _read(directory: Path) -> dict[str, Any] | None:
     return None
 
 
-def _compared(question: dict[str, Any]) -> dict[str, Any]:
+def _compared(spec: dict[str, Any]) -> dict[str, Any]:
     """What is compared, flat."""
-    return {name: value for name, value in question.items() if name != "lists"} | {
-        **question["lists"]
-    }
+    return {name: value for name, value in spec.items() if name != "lists"} | {**spec["lists"]}

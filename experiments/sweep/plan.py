@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from dsrl_jax.config.members import count_sharing, express, join, shared, widest_algorithm
-from dsrl_jax.config.presets import ALGORITHMS, Experiment, heeds, resolve
+from dsrl_jax.config.presets import ALGORITHMS, Experiment, has_setting, resolve
 from dsrl_jax.config.settings import flatten, is_number, settings_of
 from experiments.cli.values import UsageError, format_value
 from experiments.run_dir.directory import MAY_CHANGE
@@ -22,7 +22,7 @@ MOST_MEMBERS = 10_000
 Lists = Mapping[str, Sequence[Any]]
 
 
-class Question(NamedTuple):
+class SweepSpec(NamedTuple):
     """What a sweep varies, and what it does not: names and lists as they were given."""
 
     env: str  # the back-end's id
@@ -44,7 +44,7 @@ class Question(NamedTuple):
 class Member(NamedTuple):
     """One member of a sweep.
 
-    values: of the axes that its method heeds, by name
+    values: of the axes that its method has_setting, by name
     experiment: what it is alone, in the words of its group's program
     """
 
@@ -53,7 +53,7 @@ class Member(NamedTuple):
     experiment: Experiment
 
 
-def plan_members(question: Question) -> list[Member]:
+def plan_members(spec: SweepSpec) -> list[Member]:
     """The product of all lists, settings first and seeds last.
 
     An axis that a method does not heed gives it one member, where another method does heed it.
@@ -61,8 +61,8 @@ def plan_members(question: Question) -> list[Member]:
     Raises:
       ValueError: as `resolve`, or if there are too many.
     """
-    choices = question.lists
-    count = len(question.seeds)
+    choices = spec.lists
+    count = len(spec.seeds)
     for listed in choices.values():
         count *= len(listed)
     if count > MOST_MEMBERS:
@@ -72,11 +72,11 @@ def plan_members(question: Question) -> list[Member]:
         given = dict(zip(choices, combination, strict=True))
         algo, preset = given.pop("algo"), given.pop("preset")
         own = _heeded(algo, given, choices["algo"])
-        experiment = _express(question, algo, preset, own, given)
+        experiment = _express(spec, algo, preset, own, given)
         named = {"algo": algo, "preset": preset, **own}
-        values = {name: named[name] for name in question.axes if name in named}
-        for seed in question.seeds:
-            alone = dataclasses.replace(experiment, seeds=(seed,), freezes=True)
+        values = {name: named[name] for name in spec.axes if name in named}
+        for seed in spec.seeds:
+            alone = dataclasses.replace(experiment, seeds=(seed,), freeze_nonfinite=True)
             found.setdefault(repr((values, seed)), Member(seed, values, alone))
     return list(found.values())
 
@@ -86,28 +86,29 @@ def _heeded(algo: str, given: dict[str, Any], algos: Sequence[str]) -> dict[str,
     return {
         name: value
         for name, value in given.items()
-        if heeds(algo, name, given) or not any(heeds(other, name, given) for other in algos)
+        if has_setting(algo, name, given)
+        or not any(has_setting(other, name, given) for other in algos)
     }
 
 
 def _express(
-    question: Question, algo: str, preset: str, own: dict[str, Any], given: dict[str, Any]
+    spec: SweepSpec, algo: str, preset: str, own: dict[str, Any], given: dict[str, Any]
 ) -> Experiment:
     """A method with its settings, as a member of a wider one's program where that is exact."""
 
     def resolved(name: str, settings: dict[str, Any]) -> Experiment:
         return resolve(
-            question.env,
+            spec.env,
             name,
             preset=preset,
-            env_preset=question.env_preset,
-            backend=question.backend,
-            seeds=question.seeds,
+            env_preset=spec.env_preset,
+            backend=spec.backend,
+            seeds=spec.seeds,
             settings=settings,
         )
 
     experiment = resolved(algo, own)
-    config, algos = ALGORITHMS[algo].config, question.lists["algo"]
+    config, algos = ALGORITHMS[algo].config, spec.lists["algo"]
     wide = widest_algorithm(name for name in algos if ALGORITHMS[name].config is config)
     if wide == algo:
         return experiment
@@ -178,9 +179,9 @@ def joined(batch: Sequence[Member]) -> Experiment:
     return join([member.experiment for member in batch])
 
 
-def default_directory(question: Question) -> Path:
+def default_directory(spec: SweepSpec) -> Path:
     """runs/{env}-{algos}-sweep-{hash of all lists}: the same command finds it again."""
-    held = question.describe()
+    held = spec.describe()
     held["lists"] = {name: v for name, v in held["lists"].items() if name not in MAY_CHANGE}
-    algos = "_".join(question.lists["algo"])
-    return Path("runs") / f"{as_name(question.env)}-{algos}-sweep-{short_hash(held)}"
+    algos = "_".join(spec.lists["algo"])
+    return Path("runs") / f"{as_name(spec.env)}-{algos}-sweep-{short_hash(held)}"

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
-from dsrl_jax.training.checkpoints.checksums import write_whole
+from dsrl_jax.training.checkpoints.checksums import write_atomic
 from experiments.cli.values import format_value
 from experiments.run_dir.metrics import score
 from experiments.run_dir.state import read_rows
 from experiments.sweep.directory import batch_directory
-from experiments.sweep.plan import Member, Question
+from experiments.sweep.plan import Member, SweepSpec
 
 # Of rows in a terminal; ranking.csv has all.
 SHOWN = 40
@@ -52,7 +52,7 @@ class Ranked(NamedTuple):
     connections: float
 
 
-def report(question: Question, batches: list[list[Member]], directory: Path) -> str:
+def report(spec: SweepSpec, batches: list[list[Member]], directory: Path) -> str:
     """Writes members.csv, curves.csv, ranking.csv and sweep.png; returns the table."""
     found = [
         outcome
@@ -60,16 +60,16 @@ def report(question: Question, batches: list[list[Member]], directory: Path) -> 
         for outcome in read_batch(batch_directory(directory, number), number, batch)
     ]
     ranking = rank(found)
-    _write_table(directory / "members.csv", [_member_cells(question, each) for each in found])
+    _write_table(directory / "members.csv", [_member_cells(spec, each) for each in found])
     _write_table(
         directory / "curves.csv",
         [
-            {**_place(question, each), "env_step": step, "return_mean": value}
+            {**_place(spec, each), "env_step": step, "return_mean": value}
             for each in found
             for step, value in each.curve
         ],
     )
-    rows = [_rank_cells(question, place, each) for place, each in enumerate(ranking, start=1)]
+    rows = [_rank_cells(spec, place, each) for place, each in enumerate(ranking, start=1)]
     _write_table(directory / "ranking.csv", rows)
     lines = _table(rows[:SHOWN])
     if len(rows) > SHOWN:
@@ -167,19 +167,19 @@ def _by_member(path: Path) -> dict[int, list[dict[str, str]]]:
     return found
 
 
-def _named(question: Question, values: dict[str, Any]) -> dict[str, str]:
+def _named(spec: SweepSpec, values: dict[str, Any]) -> dict[str, str]:
     """Every axis, empty where a method does not heed it."""
-    return {n: format_value(values[n]) if n in values else "" for n in question.axes}
+    return {n: format_value(values[n]) if n in values else "" for n in spec.axes}
 
 
-def _place(question: Question, each: Outcome) -> dict[str, Any]:
-    values = _named(question, each.member.values)
+def _place(spec: SweepSpec, each: Outcome) -> dict[str, Any]:
+    values = _named(spec, each.member.values)
     return {"batch": each.batch, "member": each.number, "seed": each.member.seed, **values}
 
 
-def _member_cells(question: Question, each: Outcome) -> dict[str, Any]:
+def _member_cells(spec: SweepSpec, each: Outcome) -> dict[str, Any]:
     return {
-        **_place(question, each),
+        **_place(spec, each),
         "frozen_at": each.frozen_at,
         "final": each.final,
         "last10": each.last10,
@@ -188,10 +188,10 @@ def _member_cells(question: Question, each: Outcome) -> dict[str, Any]:
     }
 
 
-def _rank_cells(question: Question, place: int, each: Ranked) -> dict[str, Any]:
+def _rank_cells(spec: SweepSpec, place: int, each: Ranked) -> dict[str, Any]:
     return {
         "rank": place,
-        **_named(question, each.values),
+        **_named(spec, each.values),
         "seeds": len(each.outcomes),
         "frozen": each.frozen,
         "lca": each.lca,
@@ -207,7 +207,7 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    write_whole(path, text.getvalue().rstrip("\n"))
+    write_atomic(path, text.getvalue().rstrip("\n"))
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:

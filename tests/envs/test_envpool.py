@@ -222,7 +222,7 @@ def test_the_preset_steps_as_envpool_does(alias):
 def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
     """EnvPool cannot set a state back; an episode's actions played again lead there."""
 
-    def compile_program(agent, config, spaces, seeds, *, placement=None, freezes=False):
+    def compile_program(agent, config, spaces, seeds, *, placement=None, freeze_nonfinite=False):
         del agent, config
         return numpy_program(spaces, seeds)
 

@@ -29,7 +29,7 @@ class Killed(BaseException):
 
 @pytest.fixture(scope="module", autouse=True)
 def stand_in():
-    def compile_program(agent, config, spaces, seeds, *, placement=None, freezes=False):
+    def compile_program(agent, config, spaces, seeds, *, placement=None, freeze_nonfinite=False):
         del agent, config
         return numpy_program(spaces, seeds)
 

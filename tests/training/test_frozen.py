@@ -51,7 +51,7 @@ def broadcasting():
 def experiment(backend="gymnasium", env=None, seeds=0, **settings):
     env, given = env or BACK_ENDS[backend], SETTINGS | settings
     found = resolve_members(env, "ds_td3", backend=backend, seeds=seeds, settings=given)
-    return dataclasses.replace(found, freezes=True)
+    return dataclasses.replace(found, freeze_nonfinite=True)
 
 
 def of(rows, *members):
@@ -84,7 +84,7 @@ def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
     given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 40}
     asked = {"backend": backend, "seeds": 0, "preset": "official", "settings": given}
     chosen = resolve_members(BACK_ENDS[backend], "ds_td3", **asked)
-    rows = list(training.run(dataclasses.replace(chosen, freezes=True)))
+    rows = list(training.run(dataclasses.replace(chosen, freeze_nonfinite=True)))
     last = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 75]
     before = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 50]
     # Frozen at its first updates, before step 50; the last adaptation, at update 42, only drops.

@@ -66,10 +66,10 @@ def make_agent(experiment):
     return (td3 if isinstance(experiment.agent, TD3Config) else sac).make_agent(SPACES)
 
 
-def host_program(experiment, freezes=False):
+def host_program(experiment, freeze_nonfinite=False):
     config = config_of_members(experiment)
     return compile_program(
-        make_agent(experiment), config, SPACES, experiment.seeds, freezes=freezes
+        make_agent(experiment), config, SPACES, experiment.seeds, freeze_nonfinite=freeze_nonfinite
     )
 
 
@@ -181,10 +181,10 @@ def test_the_adaptation_is_a_branch_that_members_share():
     assert len(re.findall(r"\(pred\[\], .*\) while\(", compiled)) >= 3
 
 
-@pytest.mark.parametrize("freezes", [False, True])
-def test_on_the_host_an_update_has_no_branch_that_adapts(freezes):
+@pytest.mark.parametrize("freeze_nonfinite", [False, True])
+def test_on_the_host_an_update_has_no_branch_that_adapts(freeze_nonfinite):
     """There its number is known before it is called; only an adaptation draws what grows."""
-    program = host_program(together(), freezes)
+    program = host_program(together(), freeze_nonfinite)
     carry = jax.eval_shape(program.compact, jax.eval_shape(program.init))
     packed = jax.ShapeDtypeStruct((3, BATCH, COLUMNS), jnp.float32)
     observation = jax.ShapeDtypeStruct((3, 2), jnp.float32)
@@ -192,7 +192,9 @@ def test_on_the_host_an_update_has_no_branch_that_adapts(freezes):
     def draws(update):
         step = lambda *given: program.step(*given, np.int32(update), np.int32(0))  # noqa: E731
         others = 1 + 3 + 2  # the actor's turn; targets: each sparse layer, and the rest of each net
-        assert branch_conditions(step, carry, packed, observation) == [()] * (others + freezes)
+        assert branch_conditions(step, carry, packed, observation) == [()] * (
+            others + freeze_nonfinite
+        )
         return str(jax.make_jaxpr(step)(carry, packed, observation)).count("random_bits")
 
     period = together().agent.sparse.adaptation_period

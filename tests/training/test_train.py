@@ -41,10 +41,12 @@ def compiled_once():
     """Runs of equal agents and members share one program, as if of one process."""
     programs = {}
 
-    def compile_or_take(agent, config, spaces, seeds, *, placement, freezes):
-        key = (config, spaces, seeds, freezes)
+    def compile_or_take(agent, config, spaces, seeds, *, placement, freeze_nonfinite):
+        key = (config, spaces, seeds, freeze_nonfinite)
         if key not in programs:
-            programs[key] = compile_program(agent, config, spaces, seeds, freezes=freezes)
+            programs[key] = compile_program(
+                agent, config, spaces, seeds, freeze_nonfinite=freeze_nonfinite
+            )
         return programs[key]
 
     # The agents broadcast between ranks, on purpose.

@@ -21,7 +21,7 @@ from dsrl_jax.training.checkpoints.checksums import (
     Seal,
     check_seal,
     cut_file,
-    is_there,
+    exists,
     read_sealed,
     seal_file,
     write_sealed,
@@ -194,7 +194,7 @@ def _find_whole(
     for step in reversed(_steps(directory)):
         place = directory / str(step)
         try:
-            if not is_there(place / RECORD):
+            if not exists(place / RECORD):
                 raise ValueError(f"it has no {RECORD}: its save did not end")
             record = read_sealed(place / RECORD)
             for name, seal in record["inside"].items():
@@ -208,7 +208,7 @@ def _find_whole(
 
 def _steps(directory: Path) -> list[int]:
     """Steps of which there is a directory, ascending; whole or not."""
-    if not is_there(directory):
+    if not exists(directory):
         return []
     with os.scandir(directory) as entries:  # `glob` would leave out what it may not look into.
         names = [entry.name for entry in entries if entry.is_dir()]
@@ -221,7 +221,7 @@ def _is_first_save(directory: Path) -> bool:
     Of more than one, all but the last had a record once: without any, records were lost.
     """
     steps = _steps(directory)
-    return len(steps) == 1 and not is_there(directory / str(steps[0]) / RECORD)
+    return len(steps) == 1 and not exists(directory / str(steps[0]) / RECORD)
 
 
 def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ def seal_file(path: Path, earlier: Seal = EMPTY) -> Seal:
 
     A file that does not exist is sealed as an empty one.
     """
-    if not is_there(path):
+    if not exists(path):
         return EMPTY
     with path.open("rb") as file:
         os.fsync(file.fileno())
@@ -52,7 +52,7 @@ def check_seal(path: Path, seal: Seal) -> None:
     Raises:
       ValueError: says how the file differs from what was sealed.
     """
-    held = path.stat().st_size if is_there(path) else 0
+    held = path.stat().st_size if exists(path) else 0
     if held < seal.size:
         raise ValueError(f"{path} holds {held:,} of {seal.size:,} bytes")
     checksum, left = 0, seal.size
@@ -65,7 +65,7 @@ def check_seal(path: Path, seal: Seal) -> None:
         raise ValueError(f"{path} was changed: its checksum is another one")
 
 
-def is_there(path: Path) -> bool:
+def exists(path: Path) -> bool:
     """Whether a file exists; one that cannot be looked at raises OSError, as `exists` may not."""
     try:
         path.stat()
@@ -86,7 +86,7 @@ def write_sealed(path: Path, record: dict[str, Any]) -> None:
     """Writes a record of plain numbers and words as JSON, with a checksum of its own."""
     text = json.dumps(record)
     sealed = {"record": record, "checksum": zlib.crc32(text.encode())}
-    write_whole(path, json.dumps(sealed))
+    write_atomic(path, json.dumps(sealed))
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     return record
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_atomic(path: Path, text: str) -> None:
     """Writes a line or more so that the file is there whole, or as it was before.
 
     On return it is on the disk under its name, so that what it names may be built upon.

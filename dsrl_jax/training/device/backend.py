@@ -10,17 +10,17 @@ import numpy as np
 from dsrl_jax.config.presets import Experiment
 from dsrl_jax.training.checkpoints.checkpoint import Saved
 from dsrl_jax.training.device.checkpoints import DeviceCheckpoints
-from dsrl_jax.training.device.program import DeviceProgram, World
+from dsrl_jax.training.device.program import DeviceProgram, DeviceState
 from dsrl_jax.training.devices import fetch, place
 from dsrl_jax.training.due import find_due
 from dsrl_jax.training.finite import NotFiniteError, check_losses, check_returns, name_member
 from dsrl_jax.training.frozen import tell_carry, tell_frozen
-from dsrl_jax.training.history import Remembered, begin, remember
+from dsrl_jax.training.history import History, begin, remember
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.rows import Moment, Row, tell_evaluation, tell_topology, tell_training
+from dsrl_jax.training.rows import Row, RowContext, tell_evaluation, tell_topology, tell_training
 from dsrl_jax.training.setup import never
-from dsrl_jax.training.timer import Watch
+from dsrl_jax.training.timer import Timer
 
 # Of `Progress`, what is not on the device.
 COUNTERS = ("best_return", "best_step")
@@ -59,12 +59,12 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
       As `host_loop.train`; numbers that are not finite are noticed when the next rows are due.
     """
     loop, seeds = setup.experiment.loop, setup.experiment.seeds
-    watch = Watch()
-    world, progress, remembered, notes = _start(setup)
+    timer = Timer()
+    world, progress, history, notes = _start(setup)
     yield {"kind": "start", "env_step": progress.env_step}
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
-        rows, remembered = _evaluate(setup, world, progress, remembered)
+        rows, history = _evaluate(setup, world, progress, history)
         world = world._replace(carry=tell_carry(world.carry, progress))
         yield from rows
     for env_step in _stops(setup, progress.env_step):
@@ -77,17 +77,17 @@ def train(setup: DeviceSetup) -> Iterator[Row]:
             world = _forget_sums(setup, world)
             progress.logged = env_step
         if due.evaluated:
-            with watch.measuring("evaluation_seconds"):
-                rows, remembered = _evaluate(setup, world, progress, remembered)
+            with timer.measuring("evaluation_seconds"):
+                rows, history = _evaluate(setup, world, progress, history)
             world = world._replace(carry=tell_carry(world.carry, progress))
             yield from rows
         if setup.checkpoints and due.saved:
             yield {"kind": "checkpoint", "env_step": env_step}
-            with watch.measuring("checkpoint_seconds"):
-                saved = to_saved(setup, world, progress, remembered)
+            with timer.measuring("checkpoint_seconds"):
+                saved = to_saved(setup, world, progress, history)
                 setup.checkpoints.save(env_step, saved, world.rows)
         if due.evaluated:
-            yield watch.row(env_step)
+            yield timer.row(env_step)
         if due.stops:
             yield {"kind": "stopped", "env_step": env_step}
             return
@@ -102,15 +102,17 @@ def _stops(setup: DeviceSetup, done: int) -> list[int]:
     return sorted({step for step in (*due, loop.steps) if step > done})
 
 
-def _advance(setup: DeviceSetup, world: World, progress: Progress, env_step: int) -> World:
+def _advance(
+    setup: DeviceSetup, world: DeviceState, progress: Progress, env_step: int
+) -> DeviceState:
     first, last = progress.env_step // setup.num_envs + 1, env_step // setup.num_envs
     progress.env_step = env_step
     return setup.device.advance(world, np.int32(first), np.int32(last))
 
 
-def _check(setup: DeviceSetup, world: World, progress: Progress) -> None:
+def _check(setup: DeviceSetup, world: DeviceState, progress: Progress) -> None:
     """Holds every loss, observation, action and reward so far to be finite, or freezes members."""
-    if setup.experiment.freezes:
+    if setup.experiment.freeze_nonfinite:
         _freeze(setup, world, progress)
         return
     seeds = setup.experiment.seeds
@@ -122,7 +124,7 @@ def _check(setup: DeviceSetup, world: World, progress: Progress) -> None:
             raise NotFiniteError(f"{who}, step {step}: a transition is not finite")
 
 
-def _freeze(setup: DeviceSetup, world: World, progress: Progress) -> None:
+def _freeze(setup: DeviceSetup, world: DeviceState, progress: Progress) -> None:
     """Notes the members that the program has frozen, and the step at which it did."""
     experiment, each = setup.experiment, setup.num_envs
     assert experiment.brax
@@ -133,14 +135,14 @@ def _freeze(setup: DeviceSetup, world: World, progress: Progress) -> None:
     progress.freeze((bad_update < 0) & (bad_step > 0), bad_step)
 
 
-def _moment(setup: DeviceSetup, progress: Progress) -> Moment:
+def _moment(setup: DeviceSetup, progress: Progress) -> RowContext:
     experiment = setup.experiment
     updates = experiment.updates_at(progress.env_step)
-    frozen = progress.frozen if experiment.freezes else None
-    return Moment(experiment.seeds, progress.env_step, updates, experiment.is_numbered, frozen)
+    frozen = progress.frozen if experiment.freeze_nonfinite else None
+    return RowContext(experiment.seeds, progress.env_step, updates, experiment.is_numbered, frozen)
 
 
-def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list[Row]:
+def _training_rows(setup: DeviceSetup, world: DeviceState, progress: Progress) -> list[Row]:
     moment = _moment(setup, progress)
     return tell_training(
         moment,
@@ -152,7 +154,7 @@ def _training_rows(setup: DeviceSetup, world: World, progress: Progress) -> list
     )
 
 
-def _forget_sums(setup: DeviceSetup, world: World) -> World:
+def _forget_sums(setup: DeviceSetup, world: DeviceState) -> DeviceState:
     """The world with sums that begin anew; they are not read again before the next rows."""
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), world.carry.sums)
     sums = place(setup.device.placement, zeros)
@@ -160,13 +162,13 @@ def _forget_sums(setup: DeviceSetup, world: World) -> World:
 
 
 def _evaluate(
-    setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered
-) -> tuple[list[Row], Remembered]:
+    setup: DeviceSetup, world: DeviceState, progress: Progress, history: History
+) -> tuple[list[Row], History]:
     """The rows of an evaluation, and what to remember of it. Raises NotFiniteError."""
     state, frozen = world.carry.state, progress.frozen
     returns, lengths = fetch(setup.device.evaluate(state))
     returns = returns.astype(float)
-    if setup.experiment.freezes:
+    if setup.experiment.freeze_nonfinite:
         progress.freeze(~np.isfinite(returns).all(axis=1), progress.env_step)
     else:
         check_returns(returns, progress, setup.experiment.seeds)
@@ -175,53 +177,53 @@ def _evaluate(
     packed = setup.device.sample(
         world.rows, np.int32(max(progress.env_step, 1)), np.int32(moment.updates)
     )
-    found = setup.program.inspect(state, remembered.first_masks, remembered.masks, packed)
+    found = setup.program.inspect(state, history.first_masks, history.masks, packed)
     rows += tell_topology(moment, fetch(found), seen=progress.env_step > 0)
     means = np.array([row["return_mean"] for row in rows[: len(moment.seeds)]])
     rows += tell_frozen(moment.seeds, progress, frozen)
-    return rows, remember(setup.program, world.carry, progress, means, remembered)
+    return rows, remember(setup.program, world.carry, progress, means, history)
 
 
-def _start(setup: DeviceSetup) -> tuple[World, Progress, Remembered, list[str]]:
+def _start(setup: DeviceSetup) -> tuple[DeviceState, Progress, History, list[str]]:
     """The world, at the beginning or as a checkpoint has it, and what is to be told of that."""
     carry, checkpoints = setup.program.init(), setup.checkpoints
-    remembered = begin(setup.program, carry)
+    history = begin(setup.program, carry)
     progress = Progress.begin(len(setup.experiment.seeds), 0, 0)  # What acts is on the device.
     world = setup.device.start(carry, setup.make_rows())
     if not checkpoints:
-        return world, progress, remembered, []
-    like = to_saved(setup, world, progress, remembered).parts
+        return world, progress, history, []
+    like = to_saved(setup, world, progress, history).parts
     saved, ring = checkpoints.restore(like, world.rows.shape[1])
     if ring is None:
-        return world, progress, remembered, list(saved.notes)
+        return world, progress, history, list(saved.notes)
     parts = jax.tree.map(np.asarray, saved.parts)
     state, best = parts["state"], parts["policies"]["best"]
-    remembered = Remembered(state["first_masks"], state["masks"], best)
+    history = History(state["first_masks"], state["masks"], best)
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in COUNTERS:
         getattr(progress, name)[:] = saved.record[name]
     progress.frozen[:] = saved.record.get("frozen", -1)
     world.rows.delete()  # The device need not have room for two replays.
     world = _from_leaves(setup, world, state["world"], ring)
-    return world, progress, remembered, list(saved.notes)
+    return world, progress, history, list(saved.notes)
 
 
-def to_saved(setup: DeviceSetup, world: World, progress: Progress, remembered: Remembered) -> Saved:
+def to_saved(setup: DeviceSetup, world: DeviceState, progress: Progress, history: History) -> Saved:
     """Everything that a run goes on from, beside its replay; parts as in `host_loop.to_saved`."""
     record = {name: getattr(progress, name).tolist() for name in COUNTERS}
     state = {
         "world": _to_leaves(world),
-        "first_masks": remembered.first_masks,
-        "masks": remembered.masks,
+        "first_masks": history.first_masks,
+        "masks": history.masks,
     }
-    policies = {"last": setup.program.policy(world.carry.state), "best": remembered.best}
+    policies = {"last": setup.program.policy(world.carry.state), "best": history.best}
     counters: dict[str, Any] = {"env_step": progress.env_step, "logged": progress.logged}
     if not progress.trains.all():
         counters["frozen"] = progress.frozen.tolist()
     return Saved({"state": state, "policies": policies}, counters | record)
 
 
-def _to_leaves(world: World) -> dict[str, Any]:
+def _to_leaves(world: DeviceState) -> dict[str, Any]:
     """All arrays but the replay's, by number: simulators have trees of any kind.
 
     Orbax saves no empty arrays.
@@ -230,12 +232,14 @@ def _to_leaves(world: World) -> dict[str, Any]:
     return {str(number): fetch(leaf) for number, leaf in enumerate(leaves) if leaf.size}
 
 
-def _from_leaves(setup: DeviceSetup, like: World, held: dict[str, Any], rows: np.ndarray) -> World:
+def _from_leaves(
+    setup: DeviceSetup, like: DeviceState, held: dict[str, Any], rows: np.ndarray
+) -> DeviceState:
     leaves, tree = jax.tree.flatten(_beside_rows(like))
     filled = [held.get(str(number), leaf) for number, leaf in enumerate(leaves)]
     parts = jax.tree.unflatten(tree, filled)
-    return World(**place(setup.device.placement, {**parts, "rows": rows}))
+    return DeviceState(**place(setup.device.placement, {**parts, "rows": rows}))
 
 
-def _beside_rows(world: World) -> dict[str, Any]:
+def _beside_rows(world: DeviceState) -> dict[str, Any]:
     return {name: part for name, part in world._asdict().items() if name != "rows"}

@@ -34,7 +34,7 @@ class Keys(NamedTuple):
     evaluate: PRNGKeyArray  # of the starts of evaluation episodes
 
 
-class World(NamedTuple):
+class DeviceState(NamedTuple):
     """Everything that a run changes; every leaf has a leading axis of members.
 
     How far the run is, is no part of it: a step that members shared only as equal numbers would
@@ -52,16 +52,16 @@ class DeviceProgram(NamedTuple):
     """Compiled functions of all members at once.
 
     placement: where the members are
-    start: (carry, rows) -> World; both are consumed
-    advance: (world, first, last) -> World after the vector steps `first` to `last`, counted from
-      1; the world that was given is consumed, and nothing comes to the host in between
+    start: (carry, rows) -> DeviceState; both are consumed
+    advance: (world, first, last) -> DeviceState after the vector steps `first` to `last`, counted
+      from 1; the world that was given is consumed, and nothing comes to the host in between
     evaluate: (state) -> returns, float32 [members, episodes], and their lengths
     sample: (rows, added, update) -> the packed batch of that update
     """
 
     placement: Placement
-    start: Callable[[Carry, Array], World]
-    advance: Callable[..., World]
+    start: Callable[[Carry, Array], DeviceState]
+    advance: Callable[..., DeviceState]
     evaluate: Callable[[State], tuple[Array, Array]]
     sample: Callable[..., Array]
 
@@ -76,7 +76,7 @@ class _Run(NamedTuple):
     brax: BraxConfig
     batch_size: int
     members: int  # of each device
-    freezes: bool
+    freeze_nonfinite: bool
 
 
 def compile_device_program(
@@ -89,19 +89,19 @@ def compile_device_program(
     brax: BraxConfig,
     *,
     placement: Placement | None = None,
-    freezes: bool = False,
+    freeze_nonfinite: bool = False,
 ) -> DeviceProgram:
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
-      config, freezes: as `compile_program` takes them; a transition that is not finite counts as a
-        loss that is not.
+      config, freeze_nonfinite: as `compile_program` takes them; a transition that is not finite
+        counts as a loss that is not.
       loop: its settings in steps are multiples of `brax.num_envs`.
       placement: of the members over devices; None: all on one.
     """
     placement = placement or Placement(len(seeds))
     size = config.batch_size
-    run = _Run(agent, spaces, environment, loop, brax, size, placement.each, freezes)
+    run = _Run(agent, spaces, environment, loop, brax, size, placement.each, freeze_nonfinite)
     keys = place(placement, _make_device_keys(seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
@@ -127,21 +127,23 @@ def _make_device_keys(seeds: tuple[int, ...]) -> Keys:
     return Keys(start, explore, sample, ours.update, evaluate)
 
 
-def _start(run: _Run, keys: Keys, carry: Carry, rows: Array) -> World:
+def _start(run: _Run, keys: Keys, carry: Carry, rows: Array) -> DeviceState:
     episodes = envs.start(run.environment, keys.start, run.brax.num_envs)
     nothing = jnp.zeros(run.members, jnp.int32)
-    world = World(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
+    world = DeviceState(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
     return envs.strong(world)
 
 
-def _advance(run: _Run, keys: Keys, config: Any, world: World, first: Array, last: Array) -> World:
-    def step(index: Array, world: World) -> World:
+def _advance(
+    run: _Run, keys: Keys, config: Any, world: DeviceState, first: Array, last: Array
+) -> DeviceState:
+    def step(index: Array, world: DeviceState) -> DeviceState:
         return _train(run, keys, config, _collect(run, keys, config, world, index), index)
 
     return lax.fori_loop(first, last + 1, step, world)
 
 
-def _collect(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> World:
+def _collect(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
     """The `index`-th step of every environment, and its transitions in the replay."""
     num_envs = run.brax.num_envs
     observation = envs.observe(world.episodes)
@@ -154,9 +156,9 @@ def _collect(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> 
     )
     is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (world.bad_step == 0)
     carry = world.carry
-    if run.freezes:
+    if run.freeze_nonfinite:
         carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
-    return World(
+    return DeviceState(
         carry=carry,
         rows=device_replay.add(world.rows, new, (index - 1) * num_envs),
         episodes=episodes,
@@ -165,7 +167,7 @@ def _collect(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> 
     )
 
 
-def _train(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> World:
+def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
     """The updates that follow the `index`-th step, if any do."""
     added, each = index * run.brax.num_envs, run.brax.updates
     vector_steps_before = run.loop.steps_before_updates // run.brax.num_envs
@@ -175,7 +177,7 @@ def _train(run: _Run, keys: Keys, config: Any, world: World, index: Array) -> Wo
         packed = _sample(run, keys, world.rows, added, done + count)
         batch = unpack(packed, run.spaces)
         given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
-        return update_members(*given, freezes=run.freezes)
+        return update_members(*given, freeze_nonfinite=run.freeze_nonfinite)
 
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)

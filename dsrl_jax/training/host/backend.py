@@ -12,13 +12,13 @@ from dsrl_jax.training.devices import place
 from dsrl_jax.training.due import find_due
 from dsrl_jax.training.finite import check_action, check_losses, check_transition
 from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
-from dsrl_jax.training.history import Remembered, begin, remember
+from dsrl_jax.training.history import History, begin, remember
 from dsrl_jax.training.host.random import Stream, episode_seed, generator
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
 from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
 from dsrl_jax.training.setup import Setup
-from dsrl_jax.training.timer import Watch
+from dsrl_jax.training.timer import Timer
 from dsrl_jax.training.update import Carry
 
 
@@ -38,12 +38,12 @@ def train(setup: Setup) -> Iterator[Row]:
       OSError: if the disk does not take what is saved.
     """
     loop, seeds = setup.loop, setup.replay.seeds
-    watch = Watch()
-    carry, progress, remembered, notes = _start(setup)
+    timer = Timer()
+    carry, progress, history, notes = _start(setup)
     yield {"kind": "start", "env_step": progress.env_step}
     yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
     if progress.env_step == 0:
-        rows, carry, remembered = evaluate(setup, carry, progress, remembered)
+        rows, carry, history = evaluate(setup, carry, progress, history)
         yield from rows
         _choose_action(setup, setup.program.compact(carry), progress)
     stepped = setup.program.compact(carry)
@@ -55,23 +55,23 @@ def train(setup: Setup) -> Iterator[Row]:
         if not any(due):
             continue
         carry = setup.program.expand(stepped)
-        if not setup.freezes:
+        if not setup.freeze_nonfinite:
             check_losses(carry, seeds)
         if due.logged:
             yield from training_rows(setup, carry, progress)
             carry = _forget_sums(setup, carry)
             progress.logged = env_step
         if due.evaluated:
-            with watch.measuring("evaluation_seconds"):
-                rows, carry, remembered = evaluate(setup, carry, progress, remembered)
+            with timer.measuring("evaluation_seconds"):
+                rows, carry, history = evaluate(setup, carry, progress, history)
             yield from rows
         if setup.checkpoints and due.saved:
             yield {"kind": "checkpoint", "env_step": env_step}
-            with watch.measuring("checkpoint_seconds"):
-                saved = to_saved(setup.program, carry, progress, remembered)
+            with timer.measuring("checkpoint_seconds"):
+                saved = to_saved(setup.program, carry, progress, history)
                 setup.checkpoints.save(env_step, saved)
         if due.evaluated:
-            yield watch.row(env_step)
+            yield timer.row(env_step)
         if due.stops:
             yield {"kind": "stopped", "env_step": env_step}
             return
@@ -79,16 +79,16 @@ def train(setup: Setup) -> Iterator[Row]:
 
 
 def evaluate(
-    setup: Setup, carry: Carry, progress: Progress, remembered: Remembered
-) -> tuple[list[Row], Carry, Remembered]:
+    setup: Setup, carry: Carry, progress: Progress, history: History
+) -> tuple[list[Row], Carry, History]:
     """The rows of an evaluation, whom it froze, what to remember of it. Raises NotFiniteError."""
     frozen = progress.frozen
     rows = evaluation_rows(setup, carry, progress)
     returns = np.array([row["return_mean"] for row in rows])
     rows += tell_frozen(setup.replay.seeds, progress, frozen)
-    rows += topology_rows(setup, carry, progress, remembered.first_masks, remembered.masks)
-    remembered = remember(setup.program, carry, progress, returns, remembered)
-    return rows, tell_carry(carry, progress), remembered
+    rows += topology_rows(setup, carry, progress, history.first_masks, history.masks)
+    history = remember(setup.program, carry, progress, returns, history)
+    return rows, tell_carry(carry, progress), history
 
 
 def _forget_sums(setup: Setup, carry: Carry) -> Carry:
@@ -97,22 +97,22 @@ def _forget_sums(setup: Setup, carry: Carry) -> Carry:
     return carry._replace(sums=_place(setup, zeros))
 
 
-def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
+def _start(setup: Setup) -> tuple[Carry, Progress, History, list[str]]:
     """The state, at the beginning or as a checkpoint has it, and what is to be told of that."""
     environments, replay, checkpoints = setup.environments, setup.replay, setup.checkpoints
     carry = setup.program.init()
-    remembered = begin(setup.program, carry)
+    history = begin(setup.program, carry)
     progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
-    like = to_saved(setup.program, carry, progress, remembered).parts
+    like = to_saved(setup.program, carry, progress, history).parts
     saved = checkpoints.restore(like) if checkpoints else Saved({}, {})
     if not saved.parts:
         for member, seed in enumerate(replay.seeds):
             progress.observation[member] = _reset(environments[member], seed, progress, member)
-        return carry, progress, remembered, list(saved.notes)
+        return carry, progress, history, list(saved.notes)
     # As plain arrays: those that come from a checkpoint would compile a program of their own.
     parts = jax.tree.map(np.asarray, saved.parts)
     state, best = parts["state"], parts["policies"]["best"]
-    remembered = Remembered(state["first_masks"], state["masks"], best)
+    history = History(state["first_masks"], state["masks"], best)
     progress.action = np.array(state["action"])
     progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
     for name in Progress.COUNTERS:
@@ -123,7 +123,7 @@ def _start(setup: Setup) -> tuple[Carry, Progress, Remembered, list[str]]:
     notes = list(saved.notes)
     if not np.array_equal(progress.observation, state["observation"]):
         notes.append("the environment does not repeat its episodes: this run is no exact resume")
-    return _place(setup, state["carry"]), progress, remembered, notes
+    return _place(setup, state["carry"]), progress, history, notes
 
 
 def _place(setup: Setup, tree: Any) -> Any:
@@ -159,7 +159,7 @@ def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
     replay.add(*transition)
     if setup.checkpoints:
         setup.checkpoints.replay_file.add(*transition)
-    if setup.freezes:
+    if setup.freeze_nonfinite:
         carry = tell_carry(carry, progress)
     if update:
         packed = replay.sample(setup.batch_size, env_step)
@@ -167,7 +167,7 @@ def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
             carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
         )
         progress.action = np.array(action)
-        if setup.freezes:
+        if setup.freeze_nonfinite:
             carry = freeze_updates(carry, progress)
         else:
             check_action(carry, progress, replay.seeds)
@@ -192,7 +192,7 @@ def _step_environments(setup: Setup, progress: Progress) -> tuple[np.ndarray, ..
             environment.step(progress.action[member])
         )
     transition = (observation, progress.action, reward, terminated, truncated, following)
-    if setup.freezes:
+    if setup.freeze_nonfinite:
         freeze_transitions(transition, progress)
     else:
         check_transition(transition, progress, seeds)
@@ -235,7 +235,7 @@ def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: in
     return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
 
 
-def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Remembered) -> Saved:
+def to_saved(program: Program, carry: Carry, progress: Progress, history: History) -> Saved:
     """Everything that a run goes on from, beside its replay.
 
     The policies are a part of their own, for whoever wants to use them alone: what else a state
@@ -246,10 +246,10 @@ def to_saved(program: Program, carry: Carry, progress: Progress, remembered: Rem
         "carry": carry,
         "action": progress.action,
         "observation": progress.observation,
-        "first_masks": remembered.first_masks,
-        "masks": remembered.masks,
+        "first_masks": history.first_masks,
+        "masks": history.masks,
     }
-    policies = {"last": program.policy(carry.state), "best": remembered.best}
+    policies = {"last": program.policy(carry.state), "best": history.best}
     counters: dict[str, Any] = {"env_step": progress.env_step, "logged": progress.logged}
     if not progress.trains.all():
         counters["frozen"] = progress.frozen.tolist()

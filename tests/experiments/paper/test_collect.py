@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 from dsrl_jax.config.presets import resolve
-from dsrl_jax.training.checkpoints.checksums import write_whole
+from dsrl_jax.training.checkpoints.checksums import write_atomic
 from experiments.paper.collect import collect, folder_of, shorten, without_places
 from experiments.paper.figures import FIGURES
 from experiments.paper.found import find_collected, is_of
@@ -154,10 +154,10 @@ def test_what_was_killed_while_it_collected_is_collected(tmp_path, results, monk
             path.with_name(path.name + ".new").write_text(text[:100])
             raise KeyboardInterrupt
         left -= 2
-        write_whole(path, text)
+        write_atomic(path, text)
 
     with contextlib.suppress(KeyboardInterrupt), monkeypatch.context() as patch:
-        patch.setattr("experiments.paper.collect.write_whole", write_until_killed)
+        patch.setattr("experiments.paper.collect.write_atomic", write_until_killed)
         collect([run], results)
     collect([run], results)
     whole = make_whole(tmp_path, run)

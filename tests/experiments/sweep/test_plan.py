@@ -11,7 +11,7 @@ from experiments.cli.values import UsageError
 from experiments.sweep import plot as sweep_plot
 from experiments.sweep import report as sweep_report
 from experiments.sweep.plan import (
-    Question,
+    SweepSpec,
     default_directory,
     group,
     joined,
@@ -23,13 +23,13 @@ from experiments.sweep.plan import (
 from experiments.sweep.report import Outcome, interval, rank
 
 
-def question(*, algo=("ds_td3",), preset=("paper",), seeds=(0, 1), **lists):
+def spec(*, algo=("ds_td3",), preset=("paper",), seeds=(0, 1), **lists):
     named = {"algo": tuple(algo), "preset": tuple(preset)}
-    return Question("Hopper-v5", "v5", "gymnasium", tuple(seeds), {**named, **lists})
+    return SweepSpec("Hopper-v5", "v5", "gymnasium", tuple(seeds), {**named, **lists})
 
 
 def test_members_are_the_product_and_seeds_come_last():
-    members = plan_members(question(drop_fraction=(0.02, 0.1), tau=(0.01,), sparsity=(0.5, 0.8)))
+    members = plan_members(spec(drop_fraction=(0.02, 0.1), tau=(0.01,), sparsity=(0.5, 0.8)))
     assert [(m.seed, *m.values.values()) for m in members] == [
         (seed, fraction, sparsity)
         for fraction in (0.02, 0.1)
@@ -45,7 +45,7 @@ def test_members_are_the_product_and_seeds_come_last():
 def test_the_three_methods_are_members_of_one_program():
     algos = ("td3", "static_td3", "ds_td3")
     members = plan_members(
-        question(algo=algos, drop_fraction=(0.02, 0.1), adaptation_period=(500,), seeds=(3,))
+        spec(algo=algos, drop_fraction=(0.02, 0.1), adaptation_period=(500,), seeds=(3,))
     )
     # Neither dense nor static networks have a drop fraction.
     assert [tuple(member.values.values()) for member in members] == [
@@ -56,17 +56,17 @@ def test_the_three_methods_are_members_of_one_program():
     ]
     assert len(group(members)) == 1
     experiment = joined(members)
-    assert experiment.algo == "ds_td3" and experiment.freezes
+    assert experiment.algo == "ds_td3" and experiment.freeze_nonfinite
     assert experiment.varied["drop_fraction"] == (0.0, 0.0, 0.02, 0.1)
     assert experiment.varied["lambda1"] == (DENSE_LAMBDA, 7.0, 7.0, 7.0)
 
 
 def test_what_is_no_number_makes_groups():
-    members = plan_members(question(hidden_sizes=((8, 8), (16,)), steps=(100,), tau=(0.1, 0.2)))
+    members = plan_members(spec(hidden_sizes=((8, 8), (16,)), steps=(100,), tau=(0.1, 0.2)))
     groups = group(members)
     assert [len(one) for one in groups] == [4, 4]
     assert tell_groups(groups) == ["hidden_sizes 8,8", "hidden_sizes 16"]
-    groups = group(plan_members(question(algo=("ds_td3", "ds_sac"), start_steps=(10, 20))))
+    groups = group(plan_members(spec(algo=("ds_td3", "ds_sac"), start_steps=(10, 20))))
     assert [told.split(", ")[:3:2] for told in tell_groups(groups)] == [
         [f"algo {algo}", f"start_steps {steps}"]
         for algo in ("ds_td3", "ds_sac")
@@ -75,20 +75,20 @@ def test_what_is_no_number_makes_groups():
 
 
 def test_methods_are_members_of_one_group_by_each_preset():
-    asked = question(algo=("td3", "ds_td3"), preset=("paper", "official"))
+    asked = spec(algo=("td3", "ds_td3"), preset=("paper", "official"))
     assert [len(one) for one in group(plan_members(asked))] == [4, 4]
 
 
 def test_a_topology_of_one_networks_own_makes_groups():
-    asked = question(algo=("ds_td3",), actor_topology=("set", None))
+    asked = spec(algo=("ds_td3",), actor_topology=("set", None))
     assert [len(one) for one in group(plan_members(asked))] == [2, 2]
 
 
 def test_what_no_method_has_is_refused():
     with pytest.raises(ValueError, match="drop_fraction is a setting of adaptations, static_td3"):
-        plan_members(question(algo=("static_td3",), drop_fraction=(0.1, 0.2)))
+        plan_members(spec(algo=("static_td3",), drop_fraction=(0.1, 0.2)))
     with pytest.raises(ValueError, match="at most 10,000 members, got 20,000"):
-        plan_members(question(tau=tuple(np.linspace(0.1, 0.9, 10_000).tolist())))
+        plan_members(spec(tau=tuple(np.linspace(0.1, 0.9, 10_000).tolist())))
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_on_several_devices_each_has_room_for_its_part(count, most, devices, siz
 
 
 def test_every_member_is_in_one_batch():
-    groups = group(plan_members(question(hidden_sizes=((8,), (9,)), tau=(0.1, 0.2, 0.3))))
+    groups = group(plan_members(spec(hidden_sizes=((8,), (9,)), tau=(0.1, 0.2, 0.3))))
     batches = make_batches(groups, [[4, 2], [6]])
     assert [len(batch) for batch in batches] == [4, 2, 6]
     assert [m for batch in batches for m in batch] == [m for one in groups for m in one]
 
 
 def test_the_directory_is_the_questions():
-    first = default_directory(question(tau=(0.1, 0.2)))
-    assert first == default_directory(question(tau=(0.1, 0.2), steps=(200,)))
-    assert first != default_directory(question(tau=(0.1, 0.3)))
+    first = default_directory(spec(tau=(0.1, 0.2)))
+    assert first == default_directory(spec(tau=(0.1, 0.2), steps=(200,)))
+    assert first != default_directory(spec(tau=(0.1, 0.3)))
     assert first.name.startswith("hopper-v5-ds_td3-sweep-")
 
 
@@ -152,7 +152,7 @@ def test_a_value_named_twice_is_refused():
 
 
 def outcome(tau, area, frozen_at=None):
-    member = plan_members(question(tau=(tau, 2 * tau)))[0]
+    member = plan_members(spec(tau=(tau, 2 * tau)))[0]
     return Outcome(member, 1, 0, frozen_at, 1.0, 1.0, area, 5, [(0, 1.0)])
 
 

@@ -41,8 +41,8 @@ BATCHES = ("batch_1", "batch_2", "batch_3", "batch_4")
 
 @pytest.fixture(scope="module", autouse=True)
 def stand_in():
-    def compile_program(agent, config, spaces, seeds, *, placement, freezes):
-        assert freezes
+    def compile_program(agent, config, spaces, seeds, *, placement, freeze_nonfinite):
+        assert freeze_nonfinite
         del agent, config
         return numpy_program(spaces, seeds)
 

@@ -11,7 +11,7 @@ from dsrl_jax.training.checkpoints.checksums import (
     check_seal,
     cut_file,
     seal_file,
-    write_whole,
+    write_atomic,
 )
 
 
@@ -77,5 +77,5 @@ def test_a_new_name_is_on_the_disk_when_it_is_written(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "replace", recording_replace)
     monkeypatch.setattr(os, "fsync", recording_sync)
-    write_whole(tmp_path / "record", "text")
+    write_atomic(tmp_path / "record", "text")
     assert events == ["sync file", "replace", "sync directory"]

@@ -37,7 +37,7 @@ def recorder(monkeypatch):
     """Puts the stand-in into the place of every compiled program; tells how it was called."""
     recorder = Recorder()
 
-    def compile_program(agent, config, spaces, seeds, *, placement=None, freezes=False):
+    def compile_program(agent, config, spaces, seeds, *, placement=None, freeze_nonfinite=False):
         del agent, config
         return numpy_program(spaces, seeds, recorder)
 
