@@ -42,5 +42,5 @@ def test_the_character_model_is_pruned_and_learns():
     assert bits[-5:].mean() < bits[:5].mean()
     assert masks["embedding"].all()
     assert sparse.check(params, masks) == ()
-    layers = sparse.count_connections(masks, is_counted=characters.is_layer)
+    layers = sparse.count_connections(masks, sparse.Layout(characters.is_layer))
     assert layers == pytest.approx(0.2 * (256 * 256 + 256 * 128), abs=2)

@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Bool, Int
 
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.leaves import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
+from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Params, named_leaves
 from dsrl_jax.sparse.numbers import check_choice, is_traced
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.transform.densities import Sparsities, check_sparsities
@@ -25,8 +25,7 @@ class Plan(NamedTuple):
     period: int = 100
     last_step: int | None = None
     momentum_decay: float = 0.9
-    is_sparse: IsSparse = is_kernel
-    stacked_axes: StackedAxes = 0
+    layout: Layout = KERNELS
 
     @property
     def changes_masks(self) -> bool:

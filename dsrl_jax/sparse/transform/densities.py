@@ -8,15 +8,7 @@ from typing import Any
 from jaxtyping import Array
 
 from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
-from dsrl_jax.sparse.leaves import (
-    Density,
-    IsSparse,
-    Leaf,
-    Params,
-    StackedAxes,
-    find_leaves,
-    is_kernel,
-)
+from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Leaf, Params, find_leaves
 from dsrl_jax.sparse.numbers import is_traced, round_share
 from dsrl_jax.sparse.topology import erdos_renyi_density
 
@@ -28,9 +20,7 @@ def find_densities(
     params: Params,
     sparsity: Sparsities,
     distribution: Distribution = "erk",
-    *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> dict[str, Any]:
     """The density of every sparse leaf, by path.
 
@@ -43,7 +33,7 @@ def find_densities(
       ValueError: if no leaf is sparse, a sparsity is outside [0, 1) or leaves a layer without
         connections, a pattern names no leaf, or a leaf has no pattern.
     """
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     sparse = [leaf for leaf in leaves if leaf.sparse]
     if not sparse:
         paths = ", ".join(leaf.path for leaf in leaves) or "none"

@@ -16,6 +16,7 @@ from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
+    Layout,
     Params,
     StackedAxes,
     find_leaves,
@@ -95,8 +96,7 @@ def sparsify(
         period=period,
         last_step=last_step,
         momentum_decay=momentum_decay,
-        is_sparse=is_sparse,
-        stacked_axes=stacked_axes,
+        layout=Layout(is_sparse, stacked_axes),
     )
     check_plan(plan)
     inner = optax.with_extra_args_support(inner)
@@ -109,7 +109,7 @@ def _init(
     inner: optax.GradientTransformation, plan: Plan, key: PRNGKeyArray, params: Params
 ) -> SparsifyState:
     check_replicated(params, "params")
-    where: Any = {"is_sparse": plan.is_sparse, "stacked_axes": plan.stacked_axes}
+    where: Any = {"layout": plan.layout}
     if isinstance(plan.sparsity, Gradual):
         _final_densities(plan, params)  # Refuses what cannot be had.
         masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
@@ -159,7 +159,7 @@ def _update(
     check_replicated(gradients, "gradients")
     now = state.step + 1 if step is None else jnp.asarray(step, jnp.int32)
     sparsity = _sparsity(plan, params)
-    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
+    where: Any = {"layout": sparsity.layout}
     optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
     momentum = state.momentum
     if momentum is not None:
@@ -221,7 +221,7 @@ def _adapt_masks(
     The step is made for them and thrown away: what changes params comes out of `_update` alone.
     """
     before = unpack(both[0])
-    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
+    where: Any = {"layout": sparsity.layout}
     net = SparseNet(params, before, state.inner)
     stepped = gradient_step(net, gradients, optimizer, sparsity)
     stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
@@ -252,11 +252,10 @@ def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
 
 def _sparsity(plan: Plan, params: Params) -> Sparsity:
     """The predicate sees the dtypes of params, also where gradients or masks are asked about."""
-    leaves = find_leaves(params, is_sparse=plan.is_sparse, stacked_axes=plan.stacked_axes)
+    leaves = find_leaves(params, layout=plan.layout)
     sparse = {leaf.path for leaf in leaves if leaf.sparse}
     return Sparsity(
-        lambda path, leaf: path in sparse,
-        plan.stacked_axes,
+        Layout(lambda path, leaf: path in sparse, plan.layout.stacked_axes),
         plan.rules,
         leaves_per_loop=LEAVES_PER_LOOP,
     )
@@ -269,8 +268,7 @@ def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
         params,
         0.0 if wanted is None else wanted,
         plan.distribution,
-        is_sparse=plan.is_sparse,
-        stacked_axes=plan.stacked_axes,
+        layout=plan.layout,
     )
 
 

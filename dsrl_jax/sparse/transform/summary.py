@@ -11,15 +11,7 @@ import numpy as np
 import optax
 
 from dsrl_jax.sparse.costs import inference_flops
-from dsrl_jax.sparse.leaves import (
-    Leaf,
-    Masks,
-    Params,
-    StackedAxes,
-    find_leaves,
-    is_kernel,
-    named_leaves,
-)
+from dsrl_jax.sparse.leaves import KERNELS, Layout, Leaf, Masks, Params, find_leaves, named_leaves
 from dsrl_jax.sparse.moments import Path, followed_path, shapes_by_path
 from dsrl_jax.sparse.transform.state import dense_arrays, inner_state
 
@@ -40,13 +32,13 @@ class Row(NamedTuple):
     flops: float
 
 
-def layer_rows(params: Params, masks: Masks, *, stacked_axes: StackedAxes = 0) -> list[Row]:
+def layer_rows(params: Params, masks: Masks, layout: Layout = KERNELS) -> list[Row]:
     """A row for each kernel, dense ones included; biases and norms have none.
 
     Raises:
       ValueError: names the leaf whose mask is not a boolean array of its shape.
     """
-    leaves = find_leaves(params, is_sparse=is_kernel, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     pairs = zip(leaves, _masks_of(leaves, masks), strict=True)
     return [_row(leaf, mask) for leaf, mask in pairs if leaf.sparse]
 
@@ -55,14 +47,13 @@ def summary(
     params: Params,
     masks: Masks,
     opt_state: optax.OptState = None,
-    *,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> None:
     """Prints a table of the kernels, and their sum.
 
     With the state of `sparsify`, also what a rule keeps dense to work.
     """
-    rows = layer_rows(params, masks, stacked_axes=stacked_axes)
+    rows = layer_rows(params, masks, layout=layout)
     connections = sum(row.connections for row in rows)
     weights = sum(math.prod(row.shape) for row in rows)
     total = Row(

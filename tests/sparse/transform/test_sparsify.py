@@ -114,12 +114,12 @@ def test_kernels_of_one_form_are_adapted_in_one_loop(how):
 
 def test_it_is_the_agents_own_step_and_adaptation():
     """Masks of its own aside, `sparsify` and a SparseNet make the same numbers."""
-    sparsity = sparse.Sparsity(lambda path, leaf: path == "hidden/kernel")
+    sparsity = sparse.Sparsity(sparse.Layout(lambda path, leaf: path == "hidden/kernel"))
     update = jax.jit(partial(sparse.step_and_adapt, optimizer=EXACT, sparsity=sparsity))
     optimizer = make(drop_fraction=0.25)
     params = whole_tree(jax.random.key(9))
     masks = sparse.get_masks(optimizer.init(params))
-    params = sparse.apply_masks(params, masks, is_sparse=is_hidden_kernel)
+    params = sparse.apply_masks(params, masks, sparse.Layout(is_hidden_kernel))
     net = sparse.SparseNet(params, masks, EXACT.init(params))
     for number, _, (trained, state) in train(optimizer, params):
         key = jax.random.fold_in(jax.random.key(0), number)

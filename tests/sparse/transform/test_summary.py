@@ -36,7 +36,7 @@ def test_a_convolution_and_a_stack_count_their_own_inputs():
     params = jax.tree.map(jnp.float32, masks)
     (together,) = sparse.layer_rows(params, masks)
     assert (together.dead_inputs, together.dead_outputs, together.connections) == (0, 0, 2)
-    (apart,) = sparse.layer_rows(params, masks, stacked_axes=1)
+    (apart,) = sparse.layer_rows(params, masks, sparse.Layout(stacked_axes=1))
     assert (apart.dead_inputs, apart.dead_outputs) == (2, 2)
 
 
@@ -105,7 +105,9 @@ def test_every_moment_follows_its_own_parameter(params):
     masks = structure.unflatten([jnp.asarray(rng.random(leaf.shape) < 0.5) for leaf in leaves])
     state = optax.adam(0.1).init(params)
     state = jax.tree.map(lambda leaf: jnp.ones_like(leaf), state)
-    masked = sparse.mask_moments(state, params, masks, is_sparse=lambda path, leaf: True)
+    masked = sparse.mask_moments(
+        state, params, masks, layout=sparse.Layout(lambda path, leaf: True)
+    )
     expected = jax.tree.map(jnp.float32, masks)
     for moments in (masked[0].mu, masked[0].nu):
         jax.tree.map(np.testing.assert_array_equal, moments, expected)
