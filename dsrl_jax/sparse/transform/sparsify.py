@@ -1,22 +1,20 @@
 """Sparse training with any optax optimizer: `sparsify` wraps it, and masks live in its state."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import run_if, run_if_holding
-from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
     Layout,
+    Masks,
     Params,
     StackedAxes,
     find_leaves,
@@ -26,20 +24,15 @@ from dsrl_jax.sparse.leaves import (
 from dsrl_jax.sparse.net import (
     SparseNet,
     Sparsity,
-    adapt_net,
     clear_moments,
     gradient_step,
     optimizer_updates,
 )
-from dsrl_jax.sparse.packing import Packed, pack, unpack
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.transform.checks import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.transform.densities import Sparsities, find_densities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.transform.state import SparsifyState
-
-# Kernels of one form that are adapted in one loop: with small ones a call takes half as long.
-LEAVES_PER_LOOP = 4
 
 
 def sparsify(
@@ -109,36 +102,26 @@ def _init(
     inner: optax.GradientTransformation, plan: Plan, key: PRNGKeyArray, params: Params
 ) -> SparsifyState:
     check_replicated(params, "params")
-    where: Any = {"layout": plan.layout}
-    if isinstance(plan.sparsity, Gradual):
-        _final_densities(plan, params)  # Refuses what cannot be had.
-        masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
-    else:
-        density = plan.density
-        if density is None:
-            densities = _final_densities(plan, params)
-            density = lambda path, shape: densities[path]  # noqa: E731
-        first = jax.random.fold_in(key, 0)
-        masks = masks_lib.draw_masks(
-            first, params, density, exact=True, groups=plan.rules.groups, **where
-        )
+    masks = _first_masks(plan, jax.random.fold_in(key, 0), params)
     momentum = None
     if plan.rules.grow_by == "momentum":
-        leaves = find_leaves(params, **where)
+        leaves = find_leaves(params, plan.layout)
         zeros = [jnp.zeros_like(leaf.value) if leaf.sparse else jnp.zeros(0) for leaf in leaves]
         momentum = jax.tree.unflatten(jax.tree.structure(params), zeros)
-    opt_state = inner.init(masks_lib.apply_masks(params, masks, **where))
-    packed = pack(masks)
-    came = jax.tree.map(jnp.zeros_like, packed) if plan.changes_masks else None
+    opt_state = inner.init(masks_lib.apply_masks(params, masks, plan.layout))
     # A copy, so that a caller who donates the state keeps the key.
-    return SparsifyState(
-        opt_state,
-        packed,
-        came,
-        has_come=jnp.zeros((), bool),
-        key=jnp.copy(key),
-        step=jnp.zeros((), jnp.int32),
-        momentum=momentum,
+    return SparsifyState(opt_state, masks, jnp.copy(key), jnp.zeros((), jnp.int32), momentum)
+
+
+def _first_masks(plan: Plan, key: PRNGKeyArray, params: Params) -> Masks:
+    density = plan.density
+    if density is None:
+        densities = _final_densities(plan, params)  # Raises ValueError for an impossible sparsity.
+        density = lambda path, shape: densities[path]  # noqa: E731
+    if isinstance(plan.sparsity, Gradual):
+        return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
+    return masks_lib.draw_masks(
+        key, params, density, layout=plan.layout, exact=True, groups=plan.rules.groups
     )
 
 
@@ -152,113 +135,80 @@ def _update(
     step: int | Int[Array, ""] | None = None,
     **extra: Any,
 ) -> tuple[Params, SparsifyState]:
-    """An optimizer step, then an adaptation where the schedule has one (Algorithm 1, 13 to 16)."""
+    """Makes an optimizer step and, if one is due, an adaptation (Algorithm 1, lines 13 to 16)."""
     if params is None:
         raise ValueError("sparsify needs params, got none: update(gradients, state, params)")
     check_replicated(params, "params")
     check_replicated(gradients, "gradients")
     now = state.step + 1 if step is None else jnp.asarray(step, jnp.int32)
-    sparsity = _sparsity(plan, params)
-    where: Any = {"layout": sparsity.layout}
+    # The predicate sees the dtypes of params, also where gradients or masks are asked about.
+    paths = {leaf.path for leaf in find_leaves(params, plan.layout) if leaf.sparse}
+    layout = Layout(lambda path, leaf: path in paths, plan.layout.stacked_axes)
+    sparsity = Sparsity(layout, plan.rules)
     optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
     momentum = state.momentum
     if momentum is not None:
-        momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
-    due = plan.due(now)
-    packed, came, has_come = state.masks, state.came, state.has_come
+        decay = partial(_decay, plan.momentum_decay)
+        momentum = map_sparse(decay, momentum, gradients, layout=layout)
+
+    masks = kept = state.masks
     if plan.changes_masks:
-        adapt = partial(
-            _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
-        )
-        (packed, came), (now, has_come) = run_if_holding(
-            due | state.has_come,
-            partial(_change_masks, jnp.asarray(due), adapt),
-            (packed, came),
-            (now, jnp.asarray(due)),
-        )
-    else:
-        # Or a loop would unpack masks that never change before its first pass, and read them whole.
-        packed, _ = jax.lax.optimization_barrier((packed, now))
-    masks = unpack(packed)
-    # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
-    # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
-    # 0 for most; it is masked again before it is used.
-    net = SparseNet(params, masks, state.inner)
+
+        def adapt(masks: Masks) -> tuple[Masks, Masks]:
+            # Stepped here too: so that a step without an adaptation passes only masks on.
+            stepped = gradient_step(
+                SparseNet(params, masks, state.inner), gradients, optimizer, sparsity
+            )
+            return _adapt(
+                plan, layout, state.key, now, stepped.params, gradients, momentum, masks
+            )
+
+        masks, kept = jax.lax.cond(plan.due(now), adapt, lambda masks: (masks, masks), masks)
+    net = SparseNet(params, kept, state.inner)
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
-    updates = map_sparse(_step_or_zero, updates, masks, params, **where)
-    return updates, SparsifyState(opt_state, packed, came, has_come, state.key, now, momentum)
+    updates = map_sparse(_step_or_remove, updates, kept, params, layout=layout)
+    return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
-def _change_masks(
-    due: Bool[Array, ""],
-    adapt: Callable[[tuple[Packed, Packed]], tuple[Packed, Packed]],
-    both: tuple[Packed, Packed],
-) -> tuple[Packed, Packed]:
-    """The masks that this step trains, and what comes with it.
-
-    The two are apart so that a step without a change reads one mask and writes none: XLA would
-    copy a mask that is needed beside its successor, into memory that is new at each call.
-    """
-    packed, came = both
-    whole = jax.tree.map(jnp.bitwise_or, packed, came)
-    return run_if(due, adapt, (whole, jax.tree.map(jnp.zeros_like, came)))
-
-
-def _adapt_masks(
+def _adapt(
     plan: Plan,
-    optimizer: optax.GradientTransformation,
-    sparsity: Sparsity,
-    params: Params,
-    state: SparsifyState,
+    layout: Layout,
+    key: PRNGKeyArray,
+    step: Array,
+    stepped: Params,
     gradients: Params,
     momentum: Params | None,
-    step: Array,
-    both: tuple[Packed, Packed],
-) -> tuple[Packed, Packed]:
-    """After this step's adaptation: which connections keep their weight, and which came.
-
-    The step is made for them and thrown away: what changes params comes out of `_update` alone.
-    """
-    before = unpack(both[0])
-    where: Any = {"layout": sparsity.layout}
-    net = SparseNet(params, before, state.inner)
-    stepped = gradient_step(net, gradients, optimizer, sparsity)
-    stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
+    masks: Masks,
+) -> tuple[Masks, Masks]:
+    """Returns the adapted masks, and which of their connections keep weight and moments."""
+    stepped = masks_lib.apply_masks(stepped, masks, layout)
     if isinstance(plan.sparsity, Gradual):
-        density = _gradual_density(plan, params, step)
-        new_params, after = masks_lib.prune(
-            stepped.params, before, density, leaves_per_loop=sparsity.leaves_per_loop, **where
-        )
+        density = _gradual_density(plan, stepped, step)
+        adapted, after = masks_lib.prune(stepped, masks, density, layout=layout)
     else:
-        new_params, after, _ = adapt_net(
-            jax.random.fold_in(state.key, step),
+        adapted, after = masks_lib.adapt(
+            jax.random.fold_in(key, step),
             stepped,
+            masks,
             plan.fraction(step),
-            optimizer,
-            sparsity,
+            layout=layout,
+            rules=plan.rules,
             gradients=gradients,
             momentum=momentum,
         )
-    kept = map_sparse(_kept, after, before, stepped.params, new_params, **where)
-    return pack(kept), pack(jax.tree.map(lambda mask, stays: mask & ~stays, after, kept))
+
+    def keep(new: Array, old: Array, weight: Array, adapted: Array) -> Array:
+        # A connection that was dropped and grew again at once starts again from 0.
+        return new & old & ~((adapted == 0) & (weight != 0))
+
+    return after, map_sparse(keep, after, masks, stepped, adapted, layout=layout)
 
 
-def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
+def _step_or_remove(update: Array, kept: Array, param: Array) -> Array:
     """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
     dtype = jnp.promote_types(update.dtype, param.dtype)
-    return choose(kept, update.astype(dtype), -param.astype(dtype))
-
-
-def _sparsity(plan: Plan, params: Params) -> Sparsity:
-    """The predicate sees the dtypes of params, also where gradients or masks are asked about."""
-    leaves = find_leaves(params, layout=plan.layout)
-    sparse = {leaf.path for leaf in leaves if leaf.sparse}
-    return Sparsity(
-        Layout(lambda path, leaf: path in sparse, plan.layout.stacked_axes),
-        plan.rules,
-        leaves_per_loop=LEAVES_PER_LOOP,
-    )
+    return jnp.where(kept, update.astype(dtype), -param.astype(dtype))
 
 
 def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
@@ -276,14 +226,6 @@ def _gradual_density(plan: Plan, params: Params, step: Array) -> Any:
     final, gradual = _final_densities(plan, params), plan.sparsity
     assert isinstance(gradual, Gradual)
     return lambda path, shape: 1 - gradual_sparsity(gradual, 1 - final[path], step)
-
-
-def _kept(
-    mask: Bool[Array, "..."], before: Bool[Array, "..."], stepped: Array, adapted: Array
-) -> Bool[Array, "..."]:
-    """Connections that were there and keep their weight; what was dropped may have come back."""
-    reset = (adapted == 0) & (stepped != 0)
-    return mask & before & ~reset
 
 
 def _decay(decay: float, momentum: Array, gradient: Array) -> Array:

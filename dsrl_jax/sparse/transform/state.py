@@ -3,21 +3,17 @@
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from dsrl_jax.sparse.leaves import Masks, Params, named_leaves
-from dsrl_jax.sparse.packing import Packed, unpack
 
 
 class SparsifyState(NamedTuple):
     """What `sparsify` keeps between two updates; `get_masks` reads its masks."""
 
     inner: optax.OptState
-    masks: Packed  # connections that the last update has trained
-    came: Packed | None  # what came with it: weights of 0, trained from the next on; None: never
-    has_come: Bool[Array, ""]  # whether any may have
+    masks: Masks
     key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
     step: Int[Array, ""]  # of the last update
     momentum: Params | None  # dense, for rules that grow by it; of dense leaves it has no numbers
@@ -37,8 +33,7 @@ def get_masks(state: optax.OptState) -> Masks:
             f"the state must hold one state of sparsify, got {len(found)}; "
             "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
         )
-    masks, came = found[0].masks, found[0].came
-    return unpack(masks if came is None else jax.tree.map(jnp.bitwise_or, masks, came))
+    return found[0].masks
 
 
 def inner_state(state: optax.OptState) -> optax.OptState:
