@@ -1,10 +1,11 @@
-"""Sparse training with any optax optimizer: `sparsify` wraps it, and masks live in its state."""
+"""Wraps any optax optimizer for sparse training; the masks live in its state."""
 
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Int, PRNGKeyArray
 
@@ -34,6 +35,11 @@ from dsrl_jax.sparse.transform.densities import Sparsities, find_densities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.transform.state import SparsifyState
 
+# What becomes of each connection, a tree like the masks. One int8 array a leaf, since XLA copies
+# whatever a branch passes on.
+Fates = Any
+_ABSENT, _GROWN, _KEPT = np.int8(0), np.int8(1), np.int8(2)
+
 
 def sparsify(
     inner: optax.GradientTransformation,
@@ -50,35 +56,34 @@ def sparsify(
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains sparse from the first step, with connections that change, by any optimizer.
+    """Wraps an optimizer so that it trains a sparse network whose connections change.
 
-    After `optax.apply_updates` params are exactly 0 off the masks of the new state, as long as
-    they are finite. The gradient of absent weights does not reach the optimizer, and what its
-    state holds for a connection (`moments.py`) is as `inner.init` gives it when it comes or goes.
-    It is the outermost transformation, or what comes after it must keep an update that is minus
-    the weight.
+    After `optax.apply_updates`, params are exactly 0 off the masks of the new state, as long as
+    they are finite. Absent weights have no gradient, and a connection that grows starts with weight
+    0 and with the optimizer state that `inner.init` gives. `sparsify` must be the outermost
+    transformation: what follows it could move an absent weight off 0.
 
-    `update(gradients, state, params, step=step)` takes the caller's counter, which must not be
-    batched: then a step without an adaptation costs none under `vmap` too. Without `step` the
-    state counts, from 1, and under `vmap` every step pays for an adaptation.
+    `update(gradients, state, params, step=step)` takes the caller's step, counted from 1. Under
+    `vmap` it must not be batched; then a step without an adaptation does not pay for one. Without
+    `step` the state counts, and under `vmap` every step pays for an adaptation.
 
     Args:
-      inner: the optimizer; what else `update` is given goes to it.
-      sparsity: the share of weights to be absent: of all sparse leaves together, or by path
-        pattern, see `find_densities`; or a `Gradual`, which starts dense and prunes.
-      key: draws the masks and stays in the state.
-      density: in place of a sparsity, as `draw_masks` has it: `erdos_renyi(lam)` for instance.
-      distribution: how a sparsity is shared among the leaves, see `share_connections`.
-      rules: which connections leave and come, and where they may be; STATIC: none.
+      inner: the optimizer; `update` passes other keyword arguments on to it.
+      sparsity: the share of absent weights: of all sparse leaves together, or by path pattern (see
+        `find_densities`), or a `Gradual`, which starts dense and prunes.
+      key: draws the first masks; the state keeps it for growth.
+      density: in place of a sparsity, as in `draw_masks`; for instance `erdos_renyi(lam)`.
+      distribution: how the leaves share a sparsity, see `share_connections`.
+      rules: which connections are dropped and grown, and where they may be; STATIC: none.
       drop_fraction: the share of connections that an adaptation replaces, or a function of the
-        step that gives it; 0.3 if None.
+        step that returns it; None: 0.3.
       period: steps between two adaptations.
-      last_step: the last step that may have one; None: no end.
-      momentum_decay: of the gradients' average for rules that grow by it (SNFS).
-      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `leaves.py`.
+      last_step: the last step that may have an adaptation; None: no end.
+      momentum_decay: decay of the average gradient, for rules that grow by momentum (SNFS).
+      is_sparse, stacked_axes: which leaves are sparse and which are stacked, see `Layout`.
     Raises:
-      ValueError: for settings outside their range or that exclude each other; in `init` and
-        `update`, for params that it cannot make sparse.
+      ValueError: if a setting is outside its range or excludes another; in `init` and `update`, if
+        the params cannot be made sparse.
     """
     plan = Plan(
         sparsity=sparsity,
@@ -151,46 +156,52 @@ def _update(
         decay = partial(_decay, plan.momentum_decay)
         momentum = map_sparse(decay, momentum, gradients, layout=layout)
 
+    net = SparseNet(params, state.masks, state.inner)
     masks = kept = state.masks
     if plan.changes_masks:
-
-        def adapt(masks: Masks) -> tuple[Masks, Masks]:
-            # Stepped here too: so that a step without an adaptation passes only masks on.
-            stepped = gradient_step(
-                SparseNet(params, masks, state.inner), gradients, optimizer, sparsity
-            )
-            return _adapt(
-                plan, layout, state.key, now, stepped.params, gradients, momentum, masks
-            )
-
-        masks, kept = jax.lax.cond(plan.due(now), adapt, lambda masks: (masks, masks), masks)
-    net = SparseNet(params, kept, state.inner)
+        key = jax.random.fold_in(state.key, now)
+        adapt = partial(_adapt, plan, sparsity, optimizer, key, now, gradients, momentum)
+        fates = jax.lax.cond(plan.due(now), adapt, _keep_all, net)
+        masks = jax.tree.map(lambda fate: fate > _ABSENT, fates)
+        kept = jax.tree.map(lambda fate: fate == _KEPT, fates)
+    # The state is masked before the step: XLA copies one that is read both before and after a mask.
+    net = net._replace(masks=kept)
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     updates = map_sparse(_step_or_remove, updates, kept, params, layout=layout)
     return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
+def _keep_all(net: SparseNet) -> Fates:
+    """Returns the fates if nothing changes."""
+    return jax.tree.map(lambda mask: jnp.where(mask, _KEPT, _ABSENT), net.masks)
+
+
 def _adapt(
     plan: Plan,
-    layout: Layout,
+    sparsity: Sparsity,
+    optimizer: optax.GradientTransformation,
     key: PRNGKeyArray,
     step: Array,
-    stepped: Params,
     gradients: Params,
     momentum: Params | None,
-    masks: Masks,
-) -> tuple[Masks, Masks]:
-    """Returns the adapted masks, and which of their connections keep weight and moments."""
-    stepped = masks_lib.apply_masks(stepped, masks, layout)
+    net: SparseNet,
+) -> Fates:
+    """Returns what becomes of every connection by an adaptation after this step.
+
+    `_update` repeats the step, so that nothing but the fates leaves the branch.
+    """
+    layout = sparsity.layout
+    stepped = gradient_step(net, gradients, optimizer, sparsity).params
+    stepped = masks_lib.apply_masks(stepped, net.masks, layout)
     if isinstance(plan.sparsity, Gradual):
-        density = _gradual_density(plan, stepped, step)
-        adapted, after = masks_lib.prune(stepped, masks, density, layout=layout)
+        density = _gradual_density(plan, net.params, step)
+        adapted, masks = masks_lib.prune(stepped, net.masks, density, layout=layout)
     else:
-        adapted, after = masks_lib.adapt(
-            jax.random.fold_in(key, step),
+        adapted, masks = masks_lib.adapt(
+            key,
             stepped,
-            masks,
+            net.masks,
             plan.fraction(step),
             layout=layout,
             rules=plan.rules,
@@ -198,36 +209,36 @@ def _adapt(
             momentum=momentum,
         )
 
-    def keep(new: Array, old: Array, weight: Array, adapted: Array) -> Array:
-        # A connection that was dropped and grew again at once starts again from 0.
-        return new & old & ~((adapted == 0) & (weight != 0))
+    def compare(new: Array, old: Array, before: Array, after: Array) -> Array:
+        # A connection that is dropped and grows again at once starts from 0 and is not kept.
+        kept = new & old & ((after != 0) | (before == 0))
+        return jnp.where(kept, _KEPT, jnp.where(new, _GROWN, _ABSENT))
 
-    return after, map_sparse(keep, after, masks, stepped, adapted, layout=layout)
+    return jax.tree.map(compare, masks, net.masks, stepped, adapted)
 
 
 def _step_or_remove(update: Array, kept: Array, param: Array) -> Array:
-    """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
+    """Returns the update of a kept weight, else -p: p + (-p) is exactly 0 for every finite p.
+
+    The result has the wider dtype of the two, so that p is not rounded.
+    """
     dtype = jnp.promote_types(update.dtype, param.dtype)
     return jnp.where(kept, update.astype(dtype), -param.astype(dtype))
 
 
 def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
-    """By path; with N:M groups they have no effect."""
-    wanted = plan.sparsity.final if isinstance(plan.sparsity, Gradual) else plan.sparsity
-    return find_densities(
-        params,
-        0.0 if wanted is None else wanted,
-        plan.distribution,
-        layout=plan.layout,
-    )
+    """Returns the density of each sparse leaf by path; with N:M groups it has no effect."""
+    final = plan.sparsity.final if isinstance(plan.sparsity, Gradual) else plan.sparsity
+    return find_densities(params, 0.0 if final is None else final, plan.distribution, plan.layout)
 
 
-def _gradual_density(plan: Plan, params: Params, step: Array) -> Any:
+def _gradual_density(plan: Plan, params: Params, step: Array) -> Density:
+    """Returns the density of a leaf at a step of gradual pruning, as a function of its path."""
     final, gradual = _final_densities(plan, params), plan.sparsity
     assert isinstance(gradual, Gradual)
     return lambda path, shape: 1 - gradual_sparsity(gradual, 1 - final[path], step)
 
 
 def _decay(decay: float, momentum: Array, gradient: Array) -> Array:
-    """SNFS, Dettmers & Zettlemoyer 2019, Algorithm 1: an average of the dense gradient."""
+    """Averages the dense gradient (SNFS, Dettmers & Zettlemoyer 2019, Algorithm 1)."""
     return (decay * momentum + (1 - decay) * gradient).astype(momentum.dtype)
