@@ -1,4 +1,4 @@
-"""Sparsities of a whole tree or of paths, and what leaves get of them."""
+"""Tests the densities of leaves by the sparsity of a whole tree or of path patterns."""
 
 import math
 
@@ -34,7 +34,7 @@ def test_erk_shares_as_rigl_says_and_stacked_networks_share_alike(sparsity):
     np.testing.assert_allclose(found, [conv, dense, first], atol=1e-9)
 
 
-def test_uniform_gives_all_the_same():
+def test_uniform_densities_are_equal():
     densities = sparse.find_densities(PARAMS, 0.8, "uniform")
     np.testing.assert_allclose(list(densities.values()), [0.2] * 3)
 
