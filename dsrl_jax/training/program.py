@@ -13,7 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from dsrl_jax.agents.diagnostics import all_masks, inspect
 from dsrl_jax.agents.sparse_training import is_any_kernel
 from dsrl_jax.agents.types import Adaptation, Agent, Spaces, State, Transition
-from dsrl_jax.sparse import count_connections
+from dsrl_jax.sparse import Layout, count_connections
 from dsrl_jax.training.compact import compact, expand
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
@@ -222,6 +222,6 @@ def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Tra
 
 def _connections(state: State) -> dict[str, Array]:
     return {
-        "actor": count_connections(state.actor.masks, is_counted=is_any_kernel),
-        "critics": count_connections(state.critic.masks, is_counted=is_any_kernel),
+        "actor": count_connections(state.actor.masks, Layout(is_any_kernel)),
+        "critics": count_connections(state.critic.masks, Layout(is_any_kernel)),
     }
