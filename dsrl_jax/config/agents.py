@@ -1,11 +1,12 @@
-"""Settings of the agents. Needs no JAX; `types.py` registers the classes as trees.
+"""Settings of the agents, and the algorithms by name.
 
-Floats may be traced, and differ between members of one compiled program; all else is static.
-Defaults are the paper's on HalfCheetah; `presets.py` has what depends on the task.
+Floats may be traced and may differ between the members of one compiled program; the other settings
+are static. `agents/types.py` registers the classes as trees. The defaults are the paper's for
+HalfCheetah; `presets.py` has the numbers that depend on the task.
 """
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 from dsrl_jax.config.settings import (
     AT_LEAST_ONE,
@@ -15,13 +16,18 @@ from dsrl_jax.config.settings import (
     POSITIVE,
     POSITIVE_SIZES,
     YES_OR_NO,
-    check_limits,
     setting,
 )
-from dsrl_jax.config.sparsity import SECTION, SparseConfig, adapts
+from dsrl_jax.config.sparsity import SECTION, SparseConfig
 
 APPENDIX = "paper, Appendix A"
-HIDDEN_SIZES = "neurons of each hidden layer of actor and critics"
+
+# Help texts of settings that both agents have.
+HIDDEN_SIZES = "number of neurons in each hidden layer of actor and critics"
+LEARNING_RATE = "Adam's step size for actor and critics"
+WEIGHT_DECAY = "coefficient of the L2 penalty, added to the gradients of weights and biases"
+BATCH_SIZE = "size of a batch, sampled uniformly from the replay buffer"
+DISCOUNT = "gamma, discount factor"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,46 +39,47 @@ class TD3Config:
     hidden_sizes: tuple[int, ...] = setting(
         (256, 256), HIDDEN_SIZES, limit=POSITIVE_SIZES, source=SECTION
     )
-    learning_rate: float = setting(1e-3, "Adam's step size", limit=NOT_NEGATIVE, source=SECTION)
+    learning_rate: float = setting(1e-3, LEARNING_RATE, limit=NOT_NEGATIVE, source=SECTION)
     weight_decay: float = setting(
         2e-4,
-        "L2 term added to the gradient before Adam, weights and biases",
+        WEIGHT_DECAY,
         limit=NOT_NEGATIVE,
         source=SECTION,
     )
     batch_size: int = setting(
-        100, "N, sampled uniformly", unit="transitions", limit=AT_LEAST_ONE, source=SECTION
+        100, BATCH_SIZE, unit="transitions", limit=AT_LEAST_ONE, source=SECTION
     )
-    discount: float = setting(
-        0.99, "gamma, weight of the next value", limit=FRACTION, source="TD3, Fujimoto et al. 2018"
-    )
+    discount: float = setting(0.99, DISCOUNT, limit=FRACTION, source="TD3, Fujimoto et al. 2018")
     tau: float = setting(
-        0.005, "share of the online network in a target update", limit=FRACTION, source=SECTION
+        0.005,
+        "Polyak coefficient: share of the online network in an update of its target",
+        limit=FRACTION,
+        source=SECTION,
     )
     policy_delay: int = setting(
         2,
-        "d, actor and targets are updated at every d-th update",
+        "d, actor and targets are updated once every d critic updates",
         unit="updates",
         limit=AT_LEAST_ONE,
         source=SECTION,
     )
     exploration_noise: float = setting(
         0.1,
-        "standard deviation of the noise on explored actions",
+        "standard deviation of the Gaussian noise added to actions during training",
         unit="half ranges of the action",
         limit=NOT_NEGATIVE,
         source=SECTION,
     )
     target_noise: float = setting(
         0.2,
-        "standard deviation of the noise on target actions",
+        "standard deviation of the Gaussian noise added to target actions",
         unit="half ranges of the action",
         limit=NOT_NEGATIVE,
         source=SECTION,
     )
     target_noise_clip: float = setting(
         0.5,
-        "bound c on the noise on target actions",
+        "c, bound on the absolute value of target_noise",
         unit="half ranges of the action",
         limit=NOT_NEGATIVE,
         source=SECTION,
@@ -81,13 +88,13 @@ class TD3Config:
 
     @property
     def target_period(self) -> int:
-        """Targets follow where the actor is trained."""
+        """Targets are updated with the actor."""
         return self.policy_delay
 
 
 @dataclasses.dataclass(frozen=True)
 class SACConfig:
-    """SAC, Static-SAC and DS-SAC (Appendix A: the critics are copied to their targets)."""
+    """SAC, Static-SAC and DS-SAC (Appendix A, which copies the critics to their targets)."""
 
     ACTOR_HEADS: ClassVar = ("mean", "log_std")
     policy_delay: ClassVar[int] = 1  # The actor is trained at every update (Algorithm 4, line 17).
@@ -95,40 +102,46 @@ class SACConfig:
     hidden_sizes: tuple[int, ...] = setting(
         (256, 256), HIDDEN_SIZES, limit=POSITIVE_SIZES, source=APPENDIX
     )
-    learning_rate: float = setting(3e-4, "Adam's step size", limit=NOT_NEGATIVE, source=APPENDIX)
+    learning_rate: float = setting(3e-4, LEARNING_RATE, limit=NOT_NEGATIVE, source=APPENDIX)
     weight_decay: float = setting(
         0.0,
-        "L2 term added to the gradient before Adam, weights and biases",
+        WEIGHT_DECAY,
         limit=NOT_NEGATIVE,
         source="SAC, Haarnoja et al. 2018",
     )
     batch_size: int = setting(
-        256, "sampled uniformly", unit="transitions", limit=AT_LEAST_ONE, source=APPENDIX
+        256, BATCH_SIZE, unit="transitions", limit=AT_LEAST_ONE, source=APPENDIX
     )
-    discount: float = setting(
-        0.99, "gamma, weight of the next value", limit=FRACTION, source="SAC, Haarnoja et al. 2018"
-    )
+    discount: float = setting(0.99, DISCOUNT, limit=FRACTION, source="SAC, Haarnoja et al. 2018")
     tau: float = setting(
-        1.0, "share of the online critics in a target update", limit=FRACTION, source=APPENDIX
+        1.0,
+        "Polyak coefficient: share of the online critics in an update of their targets; 1 copies "
+        "them",
+        limit=FRACTION,
+        source=APPENDIX,
     )
     target_period: int = setting(
-        1000, "between two target updates", unit="updates", limit=AT_LEAST_ONE, source=APPENDIX
+        1000,
+        "interval between updates of the targets",
+        unit="updates",
+        limit=AT_LEAST_ONE,
+        source=APPENDIX,
     )
     temperature: float = setting(
         0.2,
-        "alpha, weight of the policy's entropy; the first value where it is learned",
+        "alpha, weight of the policy's entropy; the initial value if learn_temperature is set",
         limit=POSITIVE,
         source=APPENDIX,
     )
     learn_temperature: bool = setting(
         False,
-        "whether alpha follows the target entropy",
+        "adjust alpha so that the policy's entropy reaches target_entropy",
         limit=YES_OR_NO,
         source="SAC, Haarnoja et al. 2018",
     )
     target_entropy: float | None = setting(
         None,
-        "entropy that a learned alpha aims at; none: minus the dimensions of the action",
+        "entropy that a learned alpha aims for; none: minus the number of action dimensions",
         unit="nats",
         limit=OPTIONAL_FINITE,
         source="SAC, Haarnoja et al. 2018",
@@ -139,40 +152,21 @@ class SACConfig:
 AgentConfig = TD3Config | SACConfig
 
 
-def validate(config: AgentConfig) -> None:
-    """Checks a config once, before tracing.
+class Algorithm(NamedTuple):
+    """A method of the paper: its agent's config and its topology (Section 4.1, Appendix A)."""
 
-    Raises:
-      ValueError: names the setting, what is allowed and what it got.
-    """
-    check_limits(config)
-    sparse = config.sparse
-    if sparse.sparsity is not None:
-        for name in ("actor_sparsity", "critic_sparsity"):
-            if getattr(sparse, name) is not None:
-                raise ValueError(f"{name} and sparsity are two answers to one question; give one")
-    for name in ("actor_topology", "critic_topology"):
-        if getattr(sparse, name) == "snfs" and sparse.moments != "dense":
-            raise ValueError(
-                f"{name} snfs grows by Adam's first moment of absent weights: set moments to "
-                f"dense, got {sparse.moments!r}"
-            )
-    _check_schedule(config)
+    config: type[TD3Config] | type[SACConfig]
+    topology: str
 
 
-def _check_schedule(config: AgentConfig) -> None:
-    """Whether what adapts has its adaptations at updates that train it."""
-    sparse = config.sparse
-    if adapts(sparse, "actor"):
-        for name in ("adaptation_period", "adaptation_offset"):
-            if getattr(sparse, name) % config.policy_delay:
-                raise ValueError(
-                    f"{name} must be a multiple of policy_delay, {config.policy_delay}, so that "
-                    f"the actor adapts when it is trained, got {getattr(sparse, name)}"
-                )
-    any_adapts = adapts(sparse, "actor") or adapts(sparse, "critic")
-    if any_adapts and sparse.adaptation_offset >= sparse.adaptation_period:
-        raise ValueError(
-            f"adaptation_offset must be below adaptation_period, {sparse.adaptation_period}, "
-            f"got {sparse.adaptation_offset}"
-        )
+ALGORITHMS = {
+    "td3": Algorithm(TD3Config, "dense"),
+    "static_td3": Algorithm(TD3Config, "static"),
+    "ds_td3": Algorithm(TD3Config, "dynamic"),
+    "sac": Algorithm(SACConfig, "dense"),
+    "static_sac": Algorithm(SACConfig, "static"),
+    "ds_sac": Algorithm(SACConfig, "dynamic"),
+}
+
+# Settings without a flag: the algorithm's name sets them.
+NOT_A_SETTING = ("topology",)

@@ -1,7 +1,7 @@
-"""Settings that describe themselves: default, unit, source and limits live at the field.
+"""Settings that describe themselves: each field stores its help text, unit, source and limit.
 
-Needs neither JAX nor an environment library, so that a command line can be checked before either
-is imported. The flags of the commands, their help and every check are made from these fields.
+The commands make their flags, help texts and checks from these fields. This folder imports neither
+JAX nor an environment library, so that a command checks its flags before it loads either.
 """
 
 import dataclasses
@@ -15,11 +15,16 @@ Config = TypeVar("Config")
 
 
 class Limit(NamedTuple):
-    """What a value must fulfil, and how that is said."""
+    """The values that a setting accepts.
+
+    text: completes "must be …" in help texts and error messages
+    allows: whether a value is accepted
+    choices: the accepted words, if the setting takes one of a few
+    """
 
     text: str
-    holds: Callable[[Any], bool]
-    choices: tuple[str, ...] = ()  # The words that are allowed, where it is one of a few.
+    allows: Callable[[Any], bool]
+    choices: tuple[str, ...] = ()
 
 
 FRACTION = Limit("in [0, 1]", lambda value: 0 <= value <= 1)
@@ -43,7 +48,7 @@ POSITIVE_SIZES = Limit(
 
 
 def some_of(*choices: str) -> Limit:
-    """The limit of a setting that takes one or more of a few words, each once."""
+    """Returns the limit of a setting that takes one or more different words."""
     return Limit(
         "one or more of " + ", ".join(choices),
         lambda words: 0 < len(set(words)) == len(words) and set(words) <= set(choices),
@@ -51,19 +56,19 @@ def some_of(*choices: str) -> Limit:
 
 
 def one_of(*choices: str, optional: bool = False) -> Limit:
-    """The limit of a setting that takes one of a few words, or none where it is optional."""
+    """Returns the limit of a setting that takes one word, or also None if it is optional."""
     text = "one of " + ", ".join(choices) + (", or none" if optional else "")
     return Limit(text, lambda value: value in choices or (optional and value is None), choices)
 
 
 def setting(default: Any, description: str, *, limit: Limit, unit: str = "", source: str) -> Any:
-    """A dataclass field with its help text, unit, source in the paper, and limit."""
+    """Returns a dataclass field that stores its help text, unit, source and limit."""
     metadata = {"description": description, "limit": limit, "unit": unit, "source": source}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def settings_of(config: Any) -> list[dataclasses.Field]:
-    """Every setting of a config or its class, in order, those of a config inside it included."""
+    """Lists the settings of a config or of its class in order, including nested configs."""
     found = []
     for field in dataclasses.fields(config):
         found += settings_of(field.type) if dataclasses.is_dataclass(field.type) else [field]
@@ -71,12 +76,12 @@ def settings_of(config: Any) -> list[dataclasses.Field]:
 
 
 def is_number(field: dataclasses.Field) -> bool:
-    """Whether a setting is a float, or none in its place: it may differ between members."""
+    """Returns whether a setting is a float or an optional float: members may differ in it."""
     return field.type is float or float in get_args(field.type)
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with some settings changed by name, wherever in it they stand."""
+    """Returns the config with new values by name, in nested configs too; ignores other names."""
     changes = {}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
         value = getattr(config, field.name)
@@ -88,7 +93,7 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def flatten(config: Any) -> dict[str, Any]:
-    """Every setting's value by name, in order."""
+    """Returns the value of every setting by name, in order, including nested configs."""
     values: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -96,25 +101,33 @@ def flatten(config: Any) -> dict[str, Any]:
     return values
 
 
+def near_names(word: Any, choices: Iterable[str], prefix: str = "") -> str:
+    """Returns "; did you mean …?" with the nearest choices, or "" if none is near."""
+    near = difflib.get_close_matches(str(word), list(choices), n=3)
+    return f"; did you mean {' or '.join(prefix + name for name in near)}?" if near else ""
+
+
+def check_choice(what: str, name: str, choices: Iterable[str]) -> None:
+    """Raises ValueError, which names the nearest choices, unless `name` is one of them."""
+    choices = list(choices)
+    if name not in choices:
+        hint = near_names(name, choices)
+        raise ValueError(f"{what} must be one of {', '.join(choices)}, got {name!r}{hint}")
+
+
 def check_seeds(seeds: tuple[int, ...]) -> None:
-    """Raises ValueError unless there are seeds, all different, which a key takes."""
+    """Raises ValueError unless there are seeds, all different and from 0 to 2**31 - 1."""
     if not seeds or len(set(seeds)) < len(seeds) or min(seeds) < 0 or max(seeds) >= 2**31:
         raise ValueError(
             f"seeds must be different whole numbers from 0 to {2**31 - 1}, got {seeds}"
         )
 
 
-def near_names(word: Any, choices: Iterable[str], prefix: str = "") -> str:
-    """What an error says at its end: "; did you mean …?", or nothing if no choice is near."""
-    near = difflib.get_close_matches(str(word), list(choices), n=3)
-    return f"; did you mean {' or '.join(prefix + name for name in near)}?" if near else ""
-
-
 def check_limits(config: Any) -> None:
-    """Holds every setting of a config to its limit.
+    """Checks every setting of a config against its limit.
 
     Raises:
-      ValueError: names the setting, what is allowed, what it got, and the words that are near.
+      ValueError: names the setting, the allowed values, the given value, and the nearest words.
     """
     values = flatten(config)
     for field in settings_of(config):
@@ -122,9 +135,9 @@ def check_limits(config: Any) -> None:
         if field.type is int and not isinstance(value, numbers.Integral):
             raise ValueError(f"{field.name} must be a whole number, got {value!r}")
         try:
-            holds = limit.holds(value)
-        except TypeError:  # Of another type altogether.
-            holds = False
-        if not holds:
+            allowed = limit.allows(value)
+        except TypeError:  # The value cannot be compared with the limit.
+            allowed = False
+        if not allowed:
             hint = near_names(value, limit.choices)
             raise ValueError(f"{field.name} must be {limit.text}, got {value!r}{hint}")

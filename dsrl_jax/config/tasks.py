@@ -1,8 +1,8 @@
-"""The paper's tasks by their names, and the task that an environment's id is of."""
+"""Names of the paper's tasks."""
 
 import re
 
-# Section 4.2, in the order of Table 1: as commands and Brax name a task, and as the paper does.
+# Section 4.2, in the order of Table 1: a task's name in commands and in Brax -> in the paper.
 PAPER_NAMES = {
     "halfcheetah": "HalfCheetah",
     "walker2d": "Walker2d",
@@ -13,5 +13,5 @@ PAPER_NAMES = {
 
 
 def task_of(env_id: str) -> str:
-    """An id without its package and version: HalfCheetah of HalfCheetah-v5."""
+    """Returns an environment's id without package and version: HalfCheetah for HalfCheetah-v5."""
     return re.sub(r"-v\d+$", "", env_id.rpartition(":")[2])

@@ -12,7 +12,8 @@ from dsrl_jax import sparse
 from dsrl_jax.agents import sac, td3
 from dsrl_jax.agents.sparse_training import make_optimizer, make_sparsity
 from dsrl_jax.agents.types import Spaces, Transition
-from dsrl_jax.config.agents import SACConfig, TD3Config, validate
+from dsrl_jax.config.agents import SACConfig, TD3Config
+from dsrl_jax.config.checks import validate
 from dsrl_jax.config.presets import OFFICIAL
 from dsrl_jax.config.settings import flatten, override
 from tests import reference

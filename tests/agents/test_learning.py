@@ -9,7 +9,8 @@ import pytest
 from jax import lax
 
 from dsrl_jax.agents.types import Spaces, Transition
-from dsrl_jax.config.agents import TD3Config, validate
+from dsrl_jax.config.agents import TD3Config
+from dsrl_jax.config.checks import validate
 from dsrl_jax.config.presets import ALGORITHMS
 from dsrl_jax.config.settings import override
 from tests.agents.cases import MODULES, PRESETS, quick_jit
