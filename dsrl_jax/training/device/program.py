@@ -15,13 +15,13 @@ from dsrl_jax.config.loop import BraxConfig, LoopConfig
 from dsrl_jax.envs import episodes as envs
 from dsrl_jax.envs.brax import Environment
 from dsrl_jax.envs.episodes import Episodes
-from dsrl_jax.sparse import run_if
 from dsrl_jax.training.device import replay as device_replay
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.host.evaluation import SEED_OFFSET
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
+from dsrl_jax.training.nonfinite import mark_frozen
 from dsrl_jax.training.program import make_keys, unpack
-from dsrl_jax.training.update import Carry, mark_frozen, update_members
+from dsrl_jax.training.update import Carry, update_members
 
 
 class Keys(NamedTuple):
@@ -53,8 +53,8 @@ class DeviceProgram(NamedTuple):
 
     placement: where the members are
     start: (carry, rows) -> DeviceState; both are consumed
-    advance: (world, first, last) -> DeviceState after the vector steps `first` to `last`, counted
-      from 1; the world that was given is consumed, and nothing comes to the host in between
+    advance: (state, first, last) -> DeviceState after the vector steps `first` to `last`, counted
+      from 1; the state that was given is consumed, and nothing comes to the host in between
     evaluate: (state) -> returns, float32 [members, episodes], and their lengths
     sample: (rows, added, update) -> the packed batch of that update
     """
@@ -130,51 +130,51 @@ def _make_device_keys(seeds: tuple[int, ...]) -> Keys:
 def _start(run: _Run, keys: Keys, carry: Carry, rows: Array) -> DeviceState:
     episodes = envs.start(run.environment, keys.start, run.brax.num_envs)
     nothing = jnp.zeros(run.members, jnp.int32)
-    world = DeviceState(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
-    return envs.strong(world)
+    state = DeviceState(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
+    return envs.strong(state)
 
 
 def _advance(
-    run: _Run, keys: Keys, config: Any, world: DeviceState, first: Array, last: Array
+    run: _Run, keys: Keys, config: Any, state: DeviceState, first: Array, last: Array
 ) -> DeviceState:
-    def step(index: Array, world: DeviceState) -> DeviceState:
-        return _train(run, keys, config, _collect(run, keys, config, world, index), index)
+    def step(index: Array, state: DeviceState) -> DeviceState:
+        return _train(run, keys, config, _collect(run, keys, config, state, index), index)
 
-    return lax.fori_loop(first, last + 1, step, world)
+    return lax.fori_loop(first, last + 1, step, state)
 
 
-def _collect(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
+def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
     """The `index`-th step of every environment, and its transitions in the replay."""
     num_envs = run.brax.num_envs
-    observation = envs.observe(world.episodes)
-    action = _choose_action(run, keys, config, world.carry.state, observation, index)
+    observation = envs.observe(state.episodes)
+    action = _choose_action(run, keys, config, state.carry.state, observation, index)
     episodes, outcome = envs.step(
-        run.environment, run.brax.episode_length, keys.start, world.episodes, action
+        run.environment, run.brax.episode_length, keys.start, state.episodes, action
     )
     new = device_replay.pack(
         observation, action, outcome.reward, outcome.terminated, outcome.next_observation
     )
-    is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (world.bad_step == 0)
-    carry = world.carry
+    is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (state.bad_step == 0)
+    carry = state.carry
     if run.freeze_nonfinite:
         carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
     return DeviceState(
         carry=carry,
-        rows=device_replay.add(world.rows, new, (index - 1) * num_envs),
+        rows=device_replay.add(state.rows, new, (index - 1) * num_envs),
         episodes=episodes,
-        last_return=_last_return(outcome, world.last_return),
-        bad_step=jnp.where(is_bad, index * num_envs, world.bad_step),
+        last_return=_last_return(outcome, state.last_return),
+        bad_step=jnp.where(is_bad, index * num_envs, state.bad_step),
     )
 
 
-def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
+def _train(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
     """The updates that follow the `index`-th step, if any do."""
     added, each = index * run.brax.num_envs, run.brax.updates
     vector_steps_before = run.loop.steps_before_updates // run.brax.num_envs
     done = (index - 1 - vector_steps_before) * each
 
     def update(count: Array, carry: Carry) -> Carry:
-        packed = _sample(run, keys, world.rows, added, done + count)
+        packed = _sample(run, keys, state.rows, added, done + count)
         batch = unpack(packed, run.spaces)
         given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
         return update_members(*given, freeze_nonfinite=run.freeze_nonfinite)
@@ -182,8 +182,8 @@ def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array)
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)
 
-    carry = run_if(index > vector_steps_before, update_all, world.carry)
-    return world._replace(carry=carry)
+    carry = lax.cond(index > vector_steps_before, update_all, lambda carry: carry, state.carry)
+    return state._replace(carry=carry)
 
 
 def _sample(run: _Run, keys: Keys, rows: Array, added: Array, update: Array) -> Array:
