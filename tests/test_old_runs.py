@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dsrl_jax
-from dsrl_jax.training.checkpoints.checksums import RECORD, read_sealed, write_sealed
+from dsrl_jax.training.checkpoints.checksums import RECORD, read_record, write_record
 from experiments import evaluate, run
 from tests.faults.injected import contents
 from tests.old_run import OLD, SEEDS, edit, evaluations
@@ -145,10 +145,10 @@ def test_a_seed_has_to_be_one_of_the_run(seed):
 
 def test_without_an_evaluation_there_is_no_best_policy(copy):
     path = copy / "checkpoints" / "60" / RECORD
-    record = read_sealed(path)
+    record = read_record(path)
     record["loop"]["best_return"] = [1.0, -np.inf]
-    write_sealed(path, record)
+    write_record(path, record)
     dsrl_jax.load_policy(copy, seed=0, best=True)
     dsrl_jax.load_policy(copy, seed=1)
-    with pytest.raises(ValueError, match="seed 1 has no best policy: .* holds no evaluation yet"):
+    with pytest.raises(ValueError, match="seed 1 has no best policy: .* has no evaluation yet"):
         dsrl_jax.load_policy(copy, seed=1, best=True)

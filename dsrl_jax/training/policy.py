@@ -130,7 +130,7 @@ def read_actor(
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
     if best and saved.record["best_return"][member] == -np.inf:
-        raise ValueError(f"seed {seed} has no best policy: {directory} holds no evaluation yet")
+        raise ValueError(f"seed {seed} has no best policy: {directory} has no evaluation yet")
     frozen_at = saved.record.get("frozen", [-1] * len(experiment.seeds))[member]
     if frozen_at >= 0 and not best:
         raise FrozenMemberError(
@@ -168,7 +168,7 @@ def _choose_member(experiment: Experiment, seed: int | None, member: int | None)
     if seed is None and len(seeds) == 1:
         return 0
     if seed is None and experiment.is_numbered:
-        raise ValueError(f"name a member, from 0 to {len(seeds) - 1}: seeds do not tell which")
+        raise ValueError(f"name a member, from 0 to {len(seeds) - 1}: seeds do not identify it")
     if seed not in seeds:
         allowed = ", ".join(map(str, dict.fromkeys(seeds)))
         raise ValueError(f"seed must be one of {allowed}, got {seed}")

@@ -80,7 +80,7 @@ def to_saved(
     arrays: dict[str, Any],
     counters: dict[str, list],
 ) -> Saved:
-    """Returns what a checkpoint holds of a run besides its replay.
+    """Returns the content of a checkpoint, all of a run but its replay.
 
     The policies are a part by themselves: they can be read without the rest of the state, which
     may differ between algorithms and versions.

@@ -33,7 +33,7 @@ def make_backend(
     directory: Path | None = None,
     tables: tuple[Path, ...] = (),
 ) -> Backend:
-    """Binds an experiment to an environment of its own kind and opens the checkpoints.
+    """Binds an experiment to an environment with Brax's interface and opens the checkpoints.
 
     A step is a transition of each member; its settings in steps are multiples of num_envs.
 

@@ -25,7 +25,7 @@ from dsrl_jax.training.update import Carry, update_members
 
 
 class Keys(NamedTuple):
-    """Keys for each member, [members]; what is drawn follows from them and a count."""
+    """Keys for each member, [members]; every draw follows from them and a count."""
 
     start: PRNGKeyArray  # of training episodes
     explore: PRNGKeyArray
@@ -37,8 +37,7 @@ class Keys(NamedTuple):
 class DeviceState(NamedTuple):
     """Everything that a run changes; every leaf has a leading axis of members.
 
-    How far the run is, is no part of it: a step that members shared only as equal numbers would
-    turn every branch on it into a select.
+    The step is not part of it: with one step for each member every branch on it would be a select.
     """
 
     carry: Carry
@@ -54,7 +53,7 @@ class DeviceProgram(NamedTuple):
     placement: where the members are
     start: (carry, rows) -> DeviceState; both are consumed
     advance: (state, first, last) -> DeviceState after the vector steps `first` to `last`, counted
-      from 1; the state that was given is consumed, and nothing comes to the host in between
+      from 1; it consumes the state that it is given and copies nothing to the host in between
     evaluate: (state) -> returns, float32 [members, episodes], and their lengths
     sample: (rows, added, update) -> the packed batch of that update
     """
@@ -67,7 +66,7 @@ class DeviceProgram(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Static: what is compiled."""
+    """What is compiled; static."""
 
     agent: Agent
     spaces: Spaces
@@ -94,8 +93,8 @@ def compile_device_program(
     """Binds a run to its members. Nothing is compiled before the first call.
 
     Args:
-      config, freeze_nonfinite: as `compile_program` takes them; a transition that is not finite
-        counts as a loss that is not.
+      config, freeze_nonfinite: as of `compile_program`; a transition that is not finite counts as
+        a loss that is not.
       loop: its settings in steps are multiples of `brax.num_envs`.
       placement: of the members over devices; None: all on one.
     """
@@ -144,7 +143,7 @@ def _advance(
 
 
 def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
-    """The `index`-th step of every environment, and its transitions in the replay."""
+    """Makes the `index`-th step of every environment and adds the transitions to the replay."""
     num_envs = run.brax.num_envs
     observation = envs.observe(state.episodes)
     action = _choose_action(run, keys, config, state.carry.state, observation, index)
@@ -168,7 +167,7 @@ def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Arra
 
 
 def _train(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
-    """The updates that follow the `index`-th step, if any do."""
+    """Makes the updates that follow the `index`-th step, if there are any."""
     added, each = index * run.brax.num_envs, run.brax.updates
     vector_steps_before = run.loop.steps_before_updates // run.brax.num_envs
     done = (index - 1 - vector_steps_before) * each
@@ -193,7 +192,7 @@ def _sample(run: _Run, keys: Keys, rows: Array, added: Array, update: Array) -> 
 def _choose_action(
     run: _Run, keys: Keys, config: Any, state: State, observation: Array, index: Array
 ) -> Array:
-    """Uniformly random actions until `start_steps` transitions are there, then by the policy."""
+    """Returns uniformly random actions in the first `start_steps` steps, then the policy's."""
 
     def random(key: PRNGKeyArray, config: Any, state: State, observation: Array) -> Array:
         del config, state  # Random actions ignore the agent.
@@ -211,7 +210,7 @@ def _choose_action(
 
 
 def _last_return(outcome: envs.Outcome, before: Array) -> Array:
-    """The mean return of the episodes that ended at the last step at which one did."""
+    """Returns the mean return of the episodes that ended at the last step at which one did."""
     ended = outcome.terminated | outcome.truncated
     count = ended.sum(axis=1)
     mean = jnp.where(ended, outcome.total, 0).sum(axis=1) / jnp.maximum(count, 1)
@@ -221,7 +220,7 @@ def _last_return(outcome: envs.Outcome, before: Array) -> Array:
 def _evaluate(run: _Run, keys: Keys, config: Any, state: State) -> tuple[Array, Array]:
     """Plays one episode in each of `eval_episodes` environments, without noise.
 
-    They are made anew each time, and start as they did the time before.
+    They start in the same states each time.
     """
     act = over_members(run.agent.act, (axes_of(config), 0, 0), run.members)
     limit = run.brax.episode_length
