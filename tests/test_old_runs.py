@@ -1,4 +1,4 @@
-"""A run of format 1 stays readable: its policies, its episodes."""
+"""Runs of format 1 stay readable: policies, episodes, checkpoints."""
 
 import json
 import pickle
@@ -43,13 +43,13 @@ def policies():
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("best", [False, True], ids=["last", "best"])
-def test_a_loaded_policy_plays_what_the_run_told_of_it(policies, seed, best):
+def test_a_loaded_policy_has_the_returns_of_the_run(policies, seed, best):
     rows = [row for row in evaluations() if row["seed"] == seed]
-    told = max(rows, key=lambda row: row["return_mean"]) if best else rows[-1]
+    row = max(rows, key=lambda row: row["return_mean"]) if best else rows[-1]
     policy = policies[seed, best]
-    assert (policy.seed, policy.env_step) == (seed, told["env_step"])
+    assert (policy.seed, policy.env_step) == (seed, row["env_step"])
     returns = evaluate.play(policy, 2)
-    np.testing.assert_allclose(returns, [told["return_0"], told["return_1"]], rtol=1e-4)
+    np.testing.assert_allclose(returns, [row["return_0"], row["return_1"]], rtol=1e-4)
 
 
 def test_episodes_are_the_same_however_many_are_played_at_a_time(policies, monkeypatch):
@@ -62,7 +62,7 @@ def test_episodes_are_the_same_however_many_are_played_at_a_time(policies, monke
 
 
 def test_last_and_best_are_not_the_same_here():
-    """So that the test above tells them apart."""
+    """So that the test above distinguishes them."""
     for seed in SEEDS:
         means = [row["return_mean"] for row in evaluations() if row["seed"] == seed]
         assert max(means) > means[-1]
@@ -119,14 +119,14 @@ def test_loading_executes_nothing_that_a_directory_brings(copy, tmp_path, monkey
         (lambda run: shutil.rmtree(run / "checkpoints/60/policies"), "no checkpoint can be used"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(copy, change, message):
+def test_what_cannot_be_loaded_raises(copy, change, message):
     change(copy)
     with pytest.raises(ValueError, match=message):
         dsrl_jax.load_policy(copy, seed=0)
 
 
 def test_a_run_whose_state_has_other_arrays_is_not_continued(copy, capsys):
-    """Its targets had no place for what their search begins with."""
+    """Its targets have no first guesses of their searches."""
     before = contents(copy)
     arguments = json.loads(before["config.json"])["command"].split()[:-1]
     assert run.main([*arguments, "--steps=80", f"--run_dir={copy}"]) == 1

@@ -73,9 +73,7 @@ def host_program(experiment, freeze_nonfinite=False):
 
 def device_program(experiment):
     """Returns the compiled loop, and its state before the first step."""
-    config, environment = config_of_members(experiment), brax.make(experiment.env)
-    given = (make_agent(experiment), config, SPACES, experiment.seeds)
-    device = compile_device_program(*given, environment, experiment.loop, experiment.brax)
+    device = compile_device_program(experiment, brax.make(experiment.env), SPACES)
     ring = make_ring(len(experiment.seeds), experiment.loop.steps, SPACES)
     return device, device.start(host_program(experiment).init(), ring)
 

@@ -74,7 +74,7 @@ def whole(tmp_path_factory):
     def run(backend):
         chosen, directory = (
             experiment(backend, learning_rate=STEP_SIZES),
-            tmp_path_factory.mktemp(""),
+            tmp_path_factory.mktemp(backend),
         )
         return chosen, list(start(chosen, directory)), directory
 

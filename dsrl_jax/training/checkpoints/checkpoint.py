@@ -5,18 +5,23 @@ checksums of the arrays' files and of the files outside the checkpoint that only
 and the tables. Checksums detect damage; the run falls back one checkpoint and warns.
 """
 
-import collections
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import jax
-import numpy as np
 import orbax.checkpoint as ocp
 
+from dsrl_jax.training.checkpoints.arrays import (
+    RestoreError,
+    SaveError,
+    check_room,
+    digest_shapes,
+    read_parts,
+    this_process,
+    with_disk_names,
+)
 from dsrl_jax.training.checkpoints.checksums import (
     EMPTY,
     RECORD,
@@ -30,9 +35,6 @@ from dsrl_jax.training.checkpoints.checksums import (
 )
 
 KEPT = 3
-
-# Names of NamedTuple fields in the files of checkpoints, if the fields have other names now.
-DISK_NAMES = {"threshold": "weakest"}
 
 
 class GrowingFiles(Protocol):
@@ -69,14 +71,6 @@ class Saved(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class RestoreError(ValueError):
-    """There are checkpoints, but none can be used."""
-
-
-class SaveError(OSError):
-    """A checkpoint cannot be written."""
-
-
 class Checkpoints(Generic[Files]):
     """The checkpoints of one run, with the replay's files and the tables that belong to them.
 
@@ -93,7 +87,7 @@ class Checkpoints(Generic[Files]):
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
             create=False,
-            multiprocessing_options=_this_process(),
+            multiprocessing_options=this_process(),
             cleanup_tmp_directories=True,  # of a process that was killed while it wrote
             enable_async_checkpointing=False,
         )
@@ -113,8 +107,8 @@ class Checkpoints(Generic[Files]):
         self.checksums = {
             path.name: compute_checksum(path, self.checksums[path.name]) for path in self._growing
         }
-        _check_room(self.directory, saved.parts)
-        disk = _with_disk_names(saved.parts)
+        check_room(self.directory, saved.parts)
+        disk = with_disk_names(saved.parts)
         parts = {name: ocp.args.StandardSave(tree) for name, tree in disk.items()}
         try:
             written = self.manager.save(step, args=ocp.args.Composite(**parts), force=True)
@@ -123,7 +117,7 @@ class Checkpoints(Generic[Files]):
         assert written, f"checkpoint {step} was skipped"
         place = self.directory / str(step)
         inside = {str(path.relative_to(place)): compute_checksum(path) for path in _files(place)}
-        shapes = {name: _shapes(tree) for name, tree in saved.parts.items()}
+        shapes = {name: digest_shapes(tree) for name, tree in saved.parts.items()}
         growing = {"beside": self.checksums}
         record = {"loop": saved.record, **growing, "inside": inside, "shapes": shapes}
         write_record(place / RECORD, record)
@@ -151,7 +145,7 @@ class Checkpoints(Generic[Files]):
         if found is None and damage and not _is_first_save(self.directory):
             raise RestoreError("no checkpoint can be used: " + "; ".join(damage))
         step, record = found or (0, {"beside": {path.name: EMPTY for path in self._growing}})
-        parts = _read_parts(self.directory / str(step), record, like) if found else {}
+        parts = read_parts(self.directory / str(step), record, like) if found else {}
         for later in _steps(self.directory):
             if found is None or later > step:
                 shutil.rmtree(self.directory / str(later))
@@ -184,7 +178,7 @@ def read_last(directory: Path, like: dict[str, Any]) -> Saved:
         reasons = "; ".join(damage) or none
         raise RestoreError(f"no checkpoint can be used: {reasons}")
     step, record = found
-    return Saved(_read_parts(directory / str(step), record, like), record["loop"], tuple(damage))
+    return Saved(read_parts(directory / str(step), record, like), record["loop"], tuple(damage))
 
 
 def first_line(error: Exception) -> str:
@@ -234,76 +228,6 @@ def _is_first_save(directory: Path) -> bool:
     """
     steps = _steps(directory)
     return len(steps) == 1 and not exists(directory / str(steps[0]) / RECORD)
-
-
-def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    """Reads parts of a whole checkpoint. Raises RestoreError if they have other shapes."""
-    for name, tree in like.items():
-        if record["shapes"].get(name) != _shapes(tree):  # Orbax would fill or cut such arrays.
-            raise RestoreError(f"{place / name} is of other networks, or of another version")
-    templates = jax.tree.map(ocp.utils.to_shape_dtype_struct, _with_disk_names(like))
-    parts = {}
-    with ocp.StandardCheckpointer(multiprocessing_options=_this_process()) as checkpointer:
-        for name, template in templates.items():
-            leaves = jax.tree.leaves(checkpointer.restore(place.resolve() / name, template))
-            # As NumPy arrays: a program would be compiled again for Orbax's placement.
-            parts[name] = jax.tree.unflatten(
-                jax.tree.structure(like[name]), map(np.asarray, leaves)
-            )
-    return parts
-
-
-def _with_disk_names(tree: Any) -> Any:
-    """Returns the tree with fields named as in the files; the order of leaves stays the same."""
-    if isinstance(tree, dict):
-        return {name: _with_disk_names(part) for name, part in tree.items()}
-    if not isinstance(tree, tuple):
-        return tree
-    parts = map(_with_disk_names, tree)
-    if not hasattr(tree, "_fields"):
-        return tuple(parts)
-    make_type: Any = collections.namedtuple
-    names = [DISK_NAMES.get(name, name) for name in tree._fields]
-    return make_type(type(tree).__name__, names)(*parts)
-
-
-def _this_process() -> ocp.options.MultiprocessingOptions:
-    """Returns options by which this process saves by itself, if several train one run."""
-    if jax.process_count() == 1:
-        return ocp.options.MultiprocessingOptions()
-    here = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
-
-
-def _shapes(tree: Any) -> str:
-    """Returns a digest of a tree's structure: each leaf's place, shape and dtype."""
-    leaves = jax.tree.leaves_with_path(_with_disk_names(tree))
-    forms = [(jax.tree_util.keystr(place), leaf.shape, str(leaf.dtype)) for place, leaf in leaves]
-    return hashlib.sha256(repr(forms).encode()).hexdigest()
-
-
-def _check_room(directory: Path, parts: Any) -> None:
-    """Checks free space for a checkpoint by allocating it once.
-
-    On a full disk each thread of Orbax prints many lines.
-
-    Raises:
-      OSError: if there is too little.
-    """
-    leaves = jax.tree.leaves(parts)
-    # Twice the arrays, which are gathered when all are written, and a block for each one's name.
-    needed = 2 * sum(leaf.nbytes for leaf in leaves) + 4096 * (len(leaves) + 64)
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return
-    path = directory / "room"
-    try:
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, needed)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SaveError(f"no room for a checkpoint of {needed:,} bytes: {reason}") from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _files(directory: Path) -> list[Path]:

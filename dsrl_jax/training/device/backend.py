@@ -7,7 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.loop import BraxConfig
 from dsrl_jax.config.presets import Experiment
@@ -19,7 +18,6 @@ from dsrl_jax.training.device.program import DeviceProgram, DeviceState, compile
 from dsrl_jax.training.device.replay import count_columns, make_ring
 from dsrl_jax.training.device.replay_file import DeviceReplayFile
 from dsrl_jax.training.devices import compile_on, fetch, is_first_process, place
-from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.nonfinite import exclude, exclude_losses
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.progress import Progress
@@ -43,18 +41,7 @@ def make_backend(
     """
     loop, brax, placement = experiment.loop, experiment.brax, program.placement
     assert brax
-    config = config_of_members(experiment)
-    device = compile_device_program(
-        AGENTS[type(config)](spaces),
-        config,
-        spaces,
-        experiment.seeds,
-        environment,
-        loop,
-        brax,
-        placement=placement,
-        freeze_nonfinite=experiment.freeze_nonfinite,
-    )
+    device = compile_device_program(experiment, environment, spaces, placement)
     capacity = min(loop.replay_size, loop.steps)
     make_rows = compile_on(placement, partial(make_ring, placement.each, capacity, spaces), ())
     checkpoints = _open_checkpoints(experiment, spaces, directory, tables) if directory else None

@@ -10,15 +10,17 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.networks import action_bounds
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces, State
 from dsrl_jax.config.loop import BraxConfig, LoopConfig
+from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs import episodes as envs
 from dsrl_jax.envs.brax import Environment
 from dsrl_jax.envs.episodes import Episodes
 from dsrl_jax.training.device import replay as device_replay
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.host.evaluation import SEED_OFFSET
-from dsrl_jax.training.member_axis import axes_of, over_members, place_config
+from dsrl_jax.training.member_axis import axes_of, config_of_members, over_members, place_config
 from dsrl_jax.training.nonfinite import mark_frozen
 from dsrl_jax.training.program import make_keys, unpack
 from dsrl_jax.training.update import Carry, update_members
@@ -79,29 +81,32 @@ class _Run(NamedTuple):
 
 
 def compile_device_program(
-    agent: Agent,
-    config: Any,
-    spaces: Spaces,
-    seeds: tuple[int, ...],
+    experiment: Experiment,
     environment: Environment,
-    loop: LoopConfig,
-    brax: BraxConfig,
-    *,
+    spaces: Spaces,
     placement: Placement | None = None,
-    freeze_nonfinite: bool = False,
 ) -> DeviceProgram:
-    """Binds a run to its members. Nothing is compiled before the first call.
+    """Binds an experiment to its environment. Nothing is compiled before the first call.
 
     Args:
-      config, freeze_nonfinite: as of `compile_program`; a transition that is not finite counts as
-        a loss that is not.
-      loop: its settings in steps are multiples of `brax.num_envs`.
+      experiment: its settings in steps are multiples of num_envs. If members freeze, a
+        transition that is not finite counts as a loss that is not.
       placement: of the members over devices; None: all on one.
     """
-    placement = placement or Placement(len(seeds))
-    size = config.batch_size
-    run = _Run(agent, spaces, environment, loop, brax, size, placement.each, freeze_nonfinite)
-    keys = place(placement, _make_device_keys(seeds))
+    placement = placement or Placement(len(experiment.seeds))
+    config = config_of_members(experiment)
+    assert experiment.brax
+    run = _Run(
+        AGENTS[type(config)](spaces),
+        spaces,
+        environment,
+        experiment.loop,
+        experiment.brax,
+        config.batch_size,
+        placement.each,
+        experiment.freeze_nonfinite,
+    )
+    keys = place(placement, _make_device_keys(experiment.seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
 

@@ -50,12 +50,9 @@ def experiment(env="PointMass", seeds=(0, 1), **settings):
 
 
 def programs(chosen):
-    environment = brax.make(chosen.env)
     agent = td3.make_agent(SPACES)
     program = compile_program(agent, chosen.agent, SPACES, chosen.seeds)
-    device = compile_device_program(
-        agent, chosen.agent, SPACES, chosen.seeds, environment, chosen.loop, chosen.brax
-    )
+    device = compile_device_program(chosen, brax.make(chosen.env), SPACES)
     ring = make_ring(len(chosen.seeds), chosen.loop.steps, SPACES)
     return agent, program, device, device.start(program.init(), ring)
 
