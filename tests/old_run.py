@@ -15,7 +15,11 @@ import tempfile
 from base64 import b64decode
 from pathlib import Path
 
-PACKED = Path(__file__).parent / "data" / "format_1.json"
+DATA = Path(__file__).parent / "data"
+PACKED = DATA / "format_1.json"
+# A run of a later version: the same command but for --learning_rate, --checkpoint_period=20 and
+# --steps=40. expected.csv has the evaluations of that version's run with --steps=60.
+STOPPED = DATA / "stopped_1.json"
 STEPS, SEEDS = 60, (0, 1)
 
 
@@ -38,6 +42,6 @@ def edit(directory, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def evaluations(directory=OLD):
-    with (directory / "evaluations.csv").open(newline="") as file:
+def evaluations(directory=OLD, name="evaluations.csv"):
+    with (directory / name).open(newline="") as file:
         return [{name: float(cell) for name, cell in row.items()} for row in csv.DictReader(file)]

@@ -16,7 +16,7 @@ import dsrl_jax
 from dsrl_jax.training.checkpoints.checksums import RECORD, read_record, write_record
 from experiments import evaluate, run
 from tests.faults.injected import contents
-from tests.old_run import OLD, SEEDS, edit, evaluations
+from tests.old_run import OLD, SEEDS, STOPPED, edit, evaluations, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +135,17 @@ def test_a_run_whose_state_has_other_arrays_is_not_continued(copy, capsys):
     after = contents(copy)
     changed = {name for name in before | after if before.get(name) != after.get(name)}
     assert changed <= {"config.json", "starts.jsonl"}  # --steps and the start itself
+
+
+def test_a_run_that_an_earlier_version_stopped_is_continued(tmp_path):
+    """To its end, and with the numbers of that version."""
+    directory = Path(shutil.copytree(unpack(STOPPED), tmp_path / "run"))
+    arguments = json.loads((directory / "config.json").read_text())["command"].split()[:-2]
+    assert run.main([*arguments, "--steps=60", f"--run_dir={directory}"]) == 0
+    found, expected = (evaluations(directory, name) for name in ("evaluations.csv", "expected.csv"))
+    assert [row["env_step"] for row in found] == [0, 0, 20, 20, 40, 40, 60, 60]
+    for row, expected_row in zip(found, expected, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-3)
 
 
 @pytest.mark.parametrize("seed", [None, 2])

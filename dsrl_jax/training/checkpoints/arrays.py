@@ -47,7 +47,7 @@ def with_disk_names(tree: Any) -> Any:
         return {name: with_disk_names(part) for name, part in tree.items()}
     if not isinstance(tree, tuple):
         return tree
-    parts = map(_with_disk_names, tree)
+    parts = map(with_disk_names, tree)
     if not hasattr(tree, "_fields"):
         return tuple(parts)
     make_type: Any = collections.namedtuple

@@ -83,22 +83,18 @@ def make_backend(
     """
     seeds, loop = experiment.seeds, experiment.loop
     make = partial(_make, experiment)
+    environments = [make(f"seed {seed}, training") for seed in seeds]
+    of_evaluation = [
+        [make(f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)] for seed in seeds
+    ]
     capacity = min(loop.replay_size, loop.steps)
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
-    host = _Host(
-        experiment,
-        program,
-        [make(f"seed {seed}, training") for seed in seeds],
-        [[make(f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)] for seed in seeds],
-        replay,
-        checkpoints,
-        compile_initial_policy(experiment, spaces) if experiment.initial_policy else None,
-    )
     if directory:
         replay_file = ReplayFile(directory / "replay", replay)
         checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
-        host = host._replace(checkpoints=checkpoints)
+    first = compile_initial_policy(experiment, spaces) if experiment.initial_policy else None
+    host = _Host(experiment, program, environments, of_evaluation, replay, checkpoints, first)
     return Backend(
         program=program,
         init=partial(_init, host),
