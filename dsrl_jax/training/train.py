@@ -13,6 +13,7 @@ from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs import brax, catalog
 from dsrl_jax.training import loop
 from dsrl_jax.training.device import backend as device_backend
+from dsrl_jax.training.device.program import compile_device_program
 from dsrl_jax.training.devices import Placement, agreed, choose_placement
 from dsrl_jax.training.host import backend as host_backend
 from dsrl_jax.training.initial_policy import with_initial_policy
@@ -110,11 +111,12 @@ def run(
         placement=placement,
         freeze_nonfinite=experiment.freeze_nonfinite,
     )
-    parts = (experiment, spaces, program, directory, tables)
+    compiled = (experiment, spaces, program)
     if experiment.brax:
-        backend = device_backend.make_backend(environment, *parts)
+        device = compile_device_program(experiment, environment, spaces, placement)
+        backend = device_backend.make_backend(*compiled, device, directory, tables)
     else:
-        backend = host_backend.make_backend(*parts)
+        backend = host_backend.make_backend(*compiled, directory, tables)
     return loop.train(experiment, backend, agreed(stop))
 
 

@@ -10,7 +10,10 @@ import numpy as np
 
 from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
+from dsrl_jax.envs import brax
 from dsrl_jax.training import loop
+from dsrl_jax.training.device import backend as device_backend
+from dsrl_jax.training.device.program import compile_device_program
 from dsrl_jax.training.host import backend as host_backend
 from dsrl_jax.training.loop import never
 from dsrl_jax.training.member_axis import config_of_members
@@ -23,28 +26,38 @@ SPACES = Spaces(OBSERVATION, (-1.0,), (1.0,))  # of all but one
 
 
 class Programs:
-    """Compiles the program of equal agents and members once, as in one process."""
+    """Compiles the programs of equal agents and members once, as in one process."""
 
     def __init__(self, wrap=lambda agent: agent):
         self.wrap, self.programs = wrap, {}
 
     def take(self, experiment):
+        """Returns the program, and that of the device or None."""
         varied = tuple(experiment.varied.items())
         key = (experiment.agent, experiment.seeds, varied, experiment.freeze_nonfinite)
+        key += (experiment.env, experiment.loop, experiment.brax) if experiment.brax else ()
         if key not in self.programs:
-            self.programs[key] = compile_program(
+            program = compile_program(
                 self.wrap(AGENTS[type(experiment.agent)](SPACES)),
                 config_of_members(experiment),
                 SPACES,
                 experiment.seeds,
                 freeze_nonfinite=experiment.freeze_nonfinite,
             )
+            device = None
+            if experiment.brax:
+                device = compile_device_program(experiment, brax.make(experiment.env), SPACES)
+            self.programs[key] = program, device
         return self.programs[key]
 
     def run(self, experiment, directory=None, stop=never):
-        """Starts a run in a toy environment of the host."""
-        program = self.take(experiment)
-        backend = host_backend.make_backend(experiment, SPACES, program, directory)
+        """Starts a run in a toy environment."""
+        program, device = self.take(experiment)
+        given = (experiment, SPACES, program)
+        if device:
+            backend = device_backend.make_backend(*given, device, directory)
+        else:
+            backend = host_backend.make_backend(*given, directory)
         return loop.train(experiment, backend, stop)
 
 

@@ -14,7 +14,6 @@ import pytest
 from dsrl_jax.config.loop import FORMAT
 from dsrl_jax.config.members import resolve_members
 from dsrl_jax.config.to_json import describe
-from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoints.checkpoint import read_last
 from dsrl_jax.training.policy import FrozenMemberError, load_policy
 from experiments import evaluate
@@ -55,13 +54,6 @@ def experiment(backend="gymnasium", env=None, seeds=0, **settings):
 PROGRAMS = Programs()
 
 
-def start(chosen, directory=None, **options):
-    """Starts a run; runs of the host share their programs."""
-    if chosen.brax:
-        return training.run(chosen, directory, **options)
-    return PROGRAMS.run(chosen, directory, **options)
-
-
 def of(rows, *members):
     return comparable(row for row in rows if row.get("member") in members)
 
@@ -76,7 +68,7 @@ def whole(tmp_path_factory):
             experiment(backend, learning_rate=STEP_SIZES),
             tmp_path_factory.mktemp(backend),
         )
-        return chosen, list(start(chosen, directory)), directory
+        return chosen, list(PROGRAMS.run(chosen, directory)), directory
 
     return run
 
@@ -84,7 +76,7 @@ def whole(tmp_path_factory):
 @both_back_ends
 def test_the_others_continue_and_the_frozen_one_is_marked(backend, whole):
     _, rows, _ = whole(backend)
-    healthy = list(start(experiment(backend, learning_rate=[*STEP_SIZES[:2], 5e-3])))
+    healthy = list(PROGRAMS.run(experiment(backend, learning_rate=[*STEP_SIZES[:2], 5e-3])))
     assert of(rows, 0, 1) == of(healthy, 0, 1)
     (note,) = [row["text"] for row in rows if row["kind"] == "note"]
     last = [row for row in rows if row.get("member") == 2 and row["env_step"] == 75]
@@ -106,7 +98,7 @@ def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
     given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 40}
     asked = {"backend": backend, "seeds": 0, "preset": "official", "settings": given}
     chosen = resolve_members(BACK_ENDS[backend], "ds_td3", **asked)
-    rows = list(start(dataclasses.replace(chosen, freeze_nonfinite=True)))
+    rows = list(PROGRAMS.run(dataclasses.replace(chosen, freeze_nonfinite=True)))
     last = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 75]
     before = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 50]
     # Frozen at its first updates, before step 50; the last adaptation, at update 42, only drops.
@@ -124,17 +116,17 @@ def test_a_stopped_run_with_a_frozen_member_continues_as_if_it_had_not(backend, 
     chosen, rows, _ = whole(backend)
     asked = itertools.count(1)
     at = {"gymnasium": 47, "brax": 2}[backend]  # of every step; of steps 25 and 50
-    first = list(start(chosen, tmp_path, stop=lambda: next(asked) == at))
+    first = list(PROGRAMS.run(chosen, tmp_path, stop=lambda: next(asked) == at))
     assert first[-1]["kind"] == "stopped"
-    rest = list(start(chosen, tmp_path))
+    rest = list(PROGRAMS.run(chosen, tmp_path))
     assert comparable(first) + comparable(rest) == comparable(rows)
 
 
 @pytest.mark.parametrize("fault", ["NanObservation", "InfiniteReward", "HugeReward"])
 def test_a_member_is_frozen_when_its_environment_breaks(fault, tmp_path):
     """The one of seed 4 does; it adds steps that lead nowhere to the replay."""
-    rows = list(start(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 4)), tmp_path))
-    plain = list(start(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 8))))
+    rows = list(PROGRAMS.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 4)), tmp_path))
+    plain = list(PROGRAMS.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 8))))
     assert of(rows, 0) == of(plain, 0)
     assert all(row["frozen_at"] is None for row in plain if "member" in row)
     frozen = {row["frozen_at"] for row in rows if row.get("member") == 1 and row["env_step"] == 75}
@@ -147,7 +139,7 @@ def test_a_member_is_frozen_when_its_environment_breaks(fault, tmp_path):
 def test_a_frozen_member_is_cleared_and_stays_so(whole, tmp_path):
     """Its last policy is 0, its best one the first; the others train on."""
     chosen, _, directory = whole("gymnasium")
-    program = PROGRAMS.take(chosen)
+    program, _ = PROGRAMS.take(chosen)
     first = program.policy(program.init().state)
     like = {"policies": {"last": first, "best": first}}
     shutil.copytree(directory / "checkpoints", tmp_path / "before")

@@ -10,11 +10,10 @@ import numpy as np
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.loop import BraxConfig
 from dsrl_jax.config.presets import Experiment
-from dsrl_jax.envs.brax import Environment
 from dsrl_jax.training.backend import Backend
 from dsrl_jax.training.checkpoints.checkpoint import Checkpoints, Saved
 from dsrl_jax.training.device.checkpoints import DeviceCheckpoints
-from dsrl_jax.training.device.program import DeviceProgram, DeviceState, compile_device_program
+from dsrl_jax.training.device.program import DeviceProgram, DeviceState
 from dsrl_jax.training.device.replay import count_columns, make_ring
 from dsrl_jax.training.device.replay_file import DeviceReplayFile
 from dsrl_jax.training.devices import compile_on, fetch, is_first_process, place
@@ -24,14 +23,14 @@ from dsrl_jax.training.progress import Progress
 
 
 def make_backend(
-    environment: Environment,
     experiment: Experiment,
     spaces: Spaces,
     program: Program,
+    device: DeviceProgram,
     directory: Path | None = None,
     tables: tuple[Path, ...] = (),
 ) -> Backend:
-    """Binds an experiment to an environment with Brax's interface and opens the checkpoints.
+    """Binds an experiment to its compiled programs and opens the checkpoints.
 
     A step is a transition of each member; its settings in steps are multiples of num_envs.
 
@@ -41,7 +40,6 @@ def make_backend(
     """
     loop, brax, placement = experiment.loop, experiment.brax, program.placement
     assert brax
-    device = compile_device_program(experiment, environment, spaces, placement)
     capacity = min(loop.replay_size, loop.steps)
     make_rows = compile_on(placement, partial(make_ring, placement.each, capacity, spaces), ())
     checkpoints = _open_checkpoints(experiment, spaces, directory, tables) if directory else None

@@ -11,13 +11,12 @@ import pytest
 import dsrl_jax
 from dsrl_jax.agents import td3
 from dsrl_jax.config.presets import resolve
-from dsrl_jax.envs import brax
 from dsrl_jax.training import train as training
-from dsrl_jax.training.device.program import _make_device_keys, compile_device_program
+from dsrl_jax.training.device.program import _make_device_keys
 from dsrl_jax.training.device.replay import make_ring
 from dsrl_jax.training.nonfinite import NotFiniteError
-from dsrl_jax.training.program import compile_program, unpack
-from tests.training.runs import SPACES, comparable, compiled_functions
+from dsrl_jax.training.program import unpack
+from tests.training.runs import SPACES, Programs, comparable, compiled_functions
 
 TOY = "tests.toy_brax:"
 SETTINGS = {
@@ -49,41 +48,35 @@ def experiment(env="PointMass", seeds=(0, 1), **settings):
     return resolve(TOY + env, "ds_td3", backend="brax", seeds=seeds, settings=given)
 
 
-def programs(chosen):
-    agent = td3.make_agent(SPACES)
-    program = compile_program(agent, chosen.agent, SPACES, chosen.seeds)
-    device = compile_device_program(chosen, brax.make(chosen.env), SPACES)
-    ring = make_ring(len(chosen.seeds), chosen.loop.steps, SPACES)
-    return agent, program, device, device.start(program.init(), ring)
+PROGRAMS = Programs()
 
 
 def test_a_stopped_run_continues_as_if_it_had_not_and_compiles_each_function_once(tmp_path, caplog):
     """Also for a state from a checkpoint, and though a step's `done` is of a weaker type."""
-    settings = {"log_period": 15}
-    whole = list(training.run(experiment(**settings), tmp_path / "whole"))
-    stops, parts = itertools.count(1), []
-    for stop in (lambda: next(stops) == 4, lambda: False):
-        with compiled_functions(caplog) as count:
-            parts += training.run(experiment(**settings), tmp_path / "cut", stop=stop)
-        assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
-    assert {"kind": "stopped", "env_step": 60} in parts
-    assert {"kind": "start", "env_step": 60} in parts
-    assert comparable(parts) == comparable(whole)
+    chosen, stops = experiment(log_period=15), itertools.count(1)
+    with compiled_functions(caplog) as count:
+        whole = list(PROGRAMS.run(chosen, tmp_path / "whole"))
+        cut = list(PROGRAMS.run(chosen, tmp_path / "cut", lambda: next(stops) == 4))
+        cut += PROGRAMS.run(chosen, tmp_path / "cut")
+    assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
+    assert {"kind": "stopped", "env_step": 60} in cut and {"kind": "start", "env_step": 60} in cut
+    assert comparable(cut) == comparable(whole)
     ours, theirs = (tmp_path / name / "replay/transitions.f32" for name in ("cut", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
 def test_an_update_is_the_agents_with_the_batch_of_its_number():
     chosen = experiment(seeds=(4,), num_envs=1)
-    agent, program, device, world = programs(chosen)
-    world = device.advance(world, np.int32(1), np.int32(30))
-    keys, state = _make_device_keys((4,)), jax.tree.map(lambda x: x[0], world.carry.state)
-    world = device.advance(world, np.int32(31), np.int32(31))
-    packed = device.sample(world.rows, np.int32(31), np.int32(1))
+    program, device = PROGRAMS.take(chosen)
+    state = device.start(program.init(), make_ring(1, chosen.loop.steps, SPACES))
+    state = device.advance(state, np.int32(1), np.int32(30))
+    keys, before = _make_device_keys((4,)), jax.tree.map(lambda x: x[0], state.carry.state)
+    state = device.advance(state, np.int32(31), np.int32(31))
+    packed = device.sample(state.rows, np.int32(31), np.int32(1))
     batch = jax.tree.map(lambda x: x[0], unpack(packed, SPACES))
-    config = jax.tree.map(jnp.asarray, chosen.agent)
-    expected, _ = jax.jit(agent.update)(keys.update[0], config, state, batch, jnp.int32(1))
-    found = jax.tree.map(lambda x: x[0], world.carry.state)
+    config, update = jax.tree.map(jnp.asarray, chosen.agent), td3.make_agent(SPACES).update
+    expected, _ = jax.jit(update)(keys.update[0], config, before, batch, jnp.int32(1))
+    found = jax.tree.map(lambda x: x[0], state.carry.state)
     chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
