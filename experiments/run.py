@@ -16,7 +16,6 @@ from dsrl_jax.config.loop import FORMAT
 # What is imported here is light: a mistake on the command line is told before JAX is imported.
 from dsrl_jax.config.presets import ALGORITHMS, PRESETS, Experiment, check_choice, resolve
 from dsrl_jax.config.to_json import describe
-from dsrl_jax.training.initial_policy import with_initial_policy
 from experiments.cli import processes
 from experiments.cli.command import start
 from experiments.cli.flags import given_settings, help_text, make_flags, parse, parse_seeds
@@ -151,6 +150,8 @@ def prepare(values: flags.FlagValues, *, is_first: bool = True) -> Plan:
         env_id, values.env_preset, values.backend, *_simulator(experiment)
     )
     if values.initial_policy is not None:
+        from dsrl_jax.training.initial_policy import with_initial_policy
+
         experiment = with_initial_policy(experiment, sizes, values.initial_policy)
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     held = check_directory(directory, experiment) if is_first else None

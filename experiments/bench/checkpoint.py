@@ -16,12 +16,10 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.envs import catalog
 from dsrl_jax.training.checkpoints.checkpoint import Checkpoints, Saved
-from dsrl_jax.training.history import begin
-from dsrl_jax.training.host.backend import to_saved
 from dsrl_jax.training.host.replay import Replay
 from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.progress import begin, to_saved
 from experiments.bench.measure import (
     MeasurementError,
     Report,
@@ -143,14 +141,16 @@ def _state(experiment: Experiment, spaces: Spaces) -> Callable[[], Saved]:
     replay = Replay(experiment.seeds, 1, spaces.observation_size, spaces.action_size)
     draw = np.random.default_rng(0)
     batch = draw.normal(size=replay.empty_batch(experiment.agent.batch_size).shape)
-    progress = Progress.begin(1, spaces.observation_size, spaces.action_size)
-    carry = program.compact(program.init())
+    observation = np.zeros((1, spaces.observation_size), np.float32)
+    carry = program.init()
     for update in range(1, 5):
         carry, _ = program.step(
-            carry, np.float32(batch), progress.observation, np.int32(update), np.int32(update)
+            carry, np.float32(batch), observation, np.int32(update), np.int32(update)
         )
-    carry = jax.block_until_ready(program.expand(carry))
-    return partial(to_saved, program, carry, progress, begin(program, carry))
+    carry = jax.block_until_ready(carry)
+    action = np.zeros((1, spaces.action_size), np.float32)
+    arrays = {"carry": carry, "action": action, "observation": observation}
+    return partial(to_saved, program, carry.state, begin(program, carry.state, 1), arrays, {})
 
 
 def _open(experiment: Experiment, spaces: Spaces, place: Path, capacity: int) -> Checkpoints:

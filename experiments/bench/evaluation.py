@@ -1,6 +1,6 @@
 """Seconds of one evaluation of each task, and its share of a run at the paper's protocol."""
 
-from typing import Any, SupportsFloat
+from typing import Any, NamedTuple, SupportsFloat
 
 import gymnasium
 import numpy as np
@@ -9,10 +9,11 @@ from dsrl_jax.config.loop import LoopConfig
 from dsrl_jax.config.presets import resolve
 from dsrl_jax.envs import catalog
 from dsrl_jax.envs.guard import Guarded
-from dsrl_jax.training.history import begin
-from dsrl_jax.training.host.backend import evaluate
-from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.setup import Setup
+from dsrl_jax.training.backend import Backend
+from dsrl_jax.training.host.evaluation import evaluate
+from dsrl_jax.training.loop import evaluate as evaluate_and_inspect
+from dsrl_jax.training.progress import begin
+from dsrl_jax.training.update import Carry
 from experiments.bench.measure import (
     Report,
     Side,
@@ -75,18 +76,28 @@ def evaluation_side(env_id: str, algo: str, episodes: int, settings: dict[str, A
     environments: Any = [
         [Guarded(ToTimeLimit(catalog.make(env_id)), env_id) for _ in range(episodes)]
     ]
-    setup = Setup(
-        program, trainee.config.batch_size, experiment.loop, [], environments, trainee.replay
+    state = _State(program.init())
+    progress = begin(program, state.carry.state, 1)._replace(env_step=1)
+
+    def act(observations: np.ndarray) -> np.ndarray:
+        return np.asarray(program.act(state.carry.state, observations))
+
+    unused: Any = dict.fromkeys(Backend._fields)
+    backend = Backend(**unused)._replace(
+        program=program,
+        evaluate=lambda state, progress: evaluate(act, environments, experiment.seeds),
+        sample=lambda state, step: trainee.replay.sample(trainee.config.batch_size, step),
     )
-    carry = program.init()
-    history = begin(program, carry)
-    progress = Progress.begin(1, trainee.spaces.observation_size, trainee.spaces.action_size)
 
     def run() -> None:
-        evaluate(setup, carry, progress, history)
+        evaluate_and_inspect(experiment, backend, state, progress)
 
     run()
     return timed(run)
+
+
+class _State(NamedTuple):
+    carry: Carry
 
 
 class ToTimeLimit(gymnasium.Wrapper):

@@ -41,7 +41,7 @@ class Trainee:
 
     def call_side(self, steps: int) -> Side:
         """A side that samples, updates and reads the next action `steps` times; it goes on."""
-        carry, update = self.program.compact(self.program.init()), self.first_update
+        carry, update = self.program.init(), self.first_update
         observation = np.zeros((len(self.seeds), self.spaces.observation_size), np.float32)
 
         def run() -> None:

@@ -15,7 +15,7 @@ from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs.guard import EnvironmentFailure
 from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoints.checkpoint import RestoreError, first_line
-from dsrl_jax.training.finite import NotFiniteError
+from dsrl_jax.training.nonfinite import NotFiniteError
 from experiments.cli import summary
 from experiments.cli.progress import Progress
 from experiments.cli.stopping import StopRequest

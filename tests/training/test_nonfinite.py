@@ -1,27 +1,24 @@
-"""Members whose numbers are not finite are frozen, and the others go on as if nothing were."""
+"""Members with numbers that are not finite freeze; the others train as if nothing had happened."""
 
 import dataclasses
+import functools
 import itertools
 import json
+import shutil
 
+import chex
 import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents import td3
-from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.loop import FORMAT
 from dsrl_jax.config.members import resolve_members
 from dsrl_jax.config.to_json import describe
-from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoints.checkpoint import read_last
-from dsrl_jax.training.member_axis import config_of_members
 from dsrl_jax.training.policy import FrozenMemberError, load_policy
-from dsrl_jax.training.program import compile_program
 from experiments import evaluate
-from tests.training.runs import TOYS, told
+from tests.training.runs import SPACES, TOYS, Programs, comparable
 
-SPACES = Spaces(2, (-1.0,), (1.0,))
 SETTINGS = {
     "hidden_sizes": (8,),
     "batch_size": 8,
@@ -54,15 +51,32 @@ def experiment(backend="gymnasium", env=None, seeds=0, **settings):
     return dataclasses.replace(found, freeze_nonfinite=True)
 
 
+PROGRAMS = Programs()
+
+
 def of(rows, *members):
-    return told(row for row in rows if row.get("member") in members)
+    return comparable(row for row in rows if row.get("member") in members)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Runs, once for each back-end, of three members of which the last one freezes."""
+
+    @functools.cache
+    def run(backend):
+        chosen, directory = (
+            experiment(backend, learning_rate=STEP_SIZES),
+            tmp_path_factory.mktemp(backend),
+        )
+        return chosen, list(PROGRAMS.run(chosen, directory)), directory
+
+    return run
 
 
 @both_back_ends
-def test_the_others_go_on_and_the_frozen_one_is_marked(backend, tmp_path):
-    chosen = experiment(backend, learning_rate=STEP_SIZES)
-    rows = list(training.run(chosen, tmp_path))
-    healthy = list(training.run(experiment(backend, learning_rate=[*STEP_SIZES[:2], 5e-3])))
+def test_the_others_continue_and_the_frozen_one_is_marked(backend, whole):
+    _, rows, _ = whole(backend)
+    healthy = list(PROGRAMS.run(experiment(backend, learning_rate=[*STEP_SIZES[:2], 5e-3])))
     assert of(rows, 0, 1) == of(healthy, 0, 1)
     (note,) = [row["text"] for row in rows if row["kind"] == "note"]
     last = [row for row in rows if row.get("member") == 2 and row["env_step"] == 75]
@@ -80,11 +94,11 @@ def test_the_others_go_on_and_the_frozen_one_is_marked(backend, tmp_path):
 
 @both_back_ends
 def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
-    """They drop one connection more than the share that members differ in."""
+    """They drop one connection more than the share in which members differ."""
     given = SETTINGS | {"learning_rate": STEP_SIZES, "adaptation_period": 4, "last_adaptation": 40}
     asked = {"backend": backend, "seeds": 0, "preset": "official", "settings": given}
     chosen = resolve_members(BACK_ENDS[backend], "ds_td3", **asked)
-    rows = list(training.run(dataclasses.replace(chosen, freeze_nonfinite=True)))
+    rows = list(PROGRAMS.run(dataclasses.replace(chosen, freeze_nonfinite=True)))
     last = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 75]
     before = [row for row in rows if row["kind"] == "topology" and row["env_step"] == 50]
     # Frozen at its first updates, before step 50; the last adaptation, at update 42, only drops.
@@ -98,67 +112,68 @@ def test_a_frozen_member_keeps_its_topology_by_the_official_rules(backend):
 
 
 @both_back_ends
-def test_a_stopped_run_with_a_frozen_member_ends_as_one_that_was_not(backend, tmp_path):
-    chosen = experiment(backend, learning_rate=STEP_SIZES, checkpoint_period=20)
-    whole = list(training.run(chosen, tmp_path / "whole"))
+def test_a_stopped_run_with_a_frozen_member_continues_as_if_it_had_not(backend, whole, tmp_path):
+    chosen, rows, _ = whole(backend)
     asked = itertools.count(1)
-    at = {"gymnasium": 47, "brax": 3}[backend]  # of every step; of step 20, 25, 40, …
-    first = list(training.run(chosen, tmp_path / "cut", stop=lambda: next(asked) == at))
+    at = {"gymnasium": 47, "brax": 2}[backend]  # of every step; of steps 25 and 50
+    first = list(PROGRAMS.run(chosen, tmp_path, stop=lambda: next(asked) == at))
     assert first[-1]["kind"] == "stopped"
-    rest = list(training.run(chosen, tmp_path / "cut"))
-    assert told(first) + told(rest) == told(whole)
+    rest = list(PROGRAMS.run(chosen, tmp_path))
+    assert comparable(first) + comparable(rest) == comparable(rows)
 
 
 @pytest.mark.parametrize("fault", ["NanObservation", "InfiniteReward", "HugeReward"])
 def test_a_member_is_frozen_when_its_environment_breaks(fault, tmp_path):
-    """That of seed 4 does; what it adds to the replay are steps that lead nowhere."""
-    rows = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 4)), tmp_path))
-    plain = list(training.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 8))))
+    """The one of seed 4 does; it adds steps that lead nowhere to the replay."""
+    rows = list(PROGRAMS.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 4)), tmp_path))
+    plain = list(PROGRAMS.run(experiment(env=f"{TOYS}{fault}-v0", seeds=(6, 8))))
     assert of(rows, 0) == of(plain, 0)
     assert all(row["frozen_at"] is None for row in plain if "member" in row)
     frozen = {row["frozen_at"] for row in rows if row.get("member") == 1 and row["env_step"] == 75}
-    # A reward is finite, and its square is not: the first update with it tells.
+    # A huge reward is finite and its square is not: the first update with it shows that.
     assert frozen.pop() in ([16] if fault != "HugeReward" else range(31, 50))
     replay = np.fromfile(tmp_path / "replay/transitions.f32", np.float32)
     assert np.isfinite(replay).all()
 
 
-def test_a_frozen_member_is_cleared_and_stays_so(tmp_path):
-    """Its last policy is 0, its best one what it was; the others train on."""
-    chosen = experiment(learning_rate=STEP_SIZES, steps=50)
-    list(training.run(chosen, tmp_path))
-    longer = dataclasses.replace(chosen, loop=dataclasses.replace(chosen.loop, steps=75))
-    like = jax.tree.map(np.asarray, first_policies(chosen))
-    held = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["last"]
-    list(training.run(longer, tmp_path))
-    after = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["last"]
-    for before, now in zip(jax.tree.leaves(held), jax.tree.leaves(after), strict=True):
-        assert not before[2].any() and not now[2].any()
-        assert np.isfinite(now).all() and (before[0] != now[0]).any()
-    best = read_last(tmp_path / "checkpoints", {"policies": like}).parts["policies"]["best"]
-    first = like["best"]["hidden_0"]["kernel"][2]  # at step 0, before the first update
-    np.testing.assert_array_equal(best["hidden_0"]["kernel"][2], first)
+def test_a_frozen_member_is_cleared_and_stays_so(whole, tmp_path):
+    """Its last policy is 0, its best one the first; the others train on."""
+    chosen, _, directory = whole("gymnasium")
+    program, _ = PROGRAMS.take(chosen)
+    first = program.policy(program.init().state)
+    like = {"policies": {"last": first, "best": first}}
+    shutil.copytree(directory / "checkpoints", tmp_path / "before")
+    shutil.rmtree(tmp_path / "before" / "75")
+    before = read_last(tmp_path / "before", like).parts["policies"]
+    after = read_last(directory / "checkpoints", like).parts["policies"]
+    chex.assert_tree_all_finite(after)
+    for kernels in (before["last"], after["last"]):
+        chex.assert_trees_all_equal(of_member(2, kernels), zeros_like(of_member(2, first)))
+    for own, then in zip(*map(jax.tree.leaves, (after["last"], before["last"])), strict=True):
+        assert (own[0] != then[0]).any()
+    chex.assert_trees_all_equal(of_member(2, after["best"]), of_member(2, first))
 
 
-def test_the_last_policy_of_a_frozen_member_is_refused(tmp_path, capsys):
-    chosen = experiment(learning_rate=STEP_SIZES, steps=75)
-    list(training.run(chosen, tmp_path))
-    (tmp_path / "config.json").write_text(
-        json.dumps(describe(chosen) | SPACES._asdict() | {"format": FORMAT})
-    )
+def of_member(member, tree):
+    return jax.tree.map(lambda leaf: leaf[member], tree)
+
+
+def zeros_like(tree):
+    return jax.tree.map(np.zeros_like, tree)
+
+
+def test_the_last_policy_of_a_frozen_member_is_not_loaded(whole, tmp_path, capsys):
+    chosen, _, directory = whole("gymnasium")
+    shutil.copytree(directory / "checkpoints", tmp_path / "checkpoints")
+    config = describe(chosen) | SPACES._asdict() | {"format": FORMAT}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(FrozenMemberError, match="member 2, seed 0, is frozen since step [0-9]+ "):
         load_policy(tmp_path, member=2)
     assert load_policy(tmp_path, member=2, best=True).member == 2
     with pytest.raises(ValueError, match="name a member, from 0 to 2"):
         load_policy(tmp_path)
     assert evaluate.main([str(tmp_path), "--episodes=1"]) == 0
-    said = capsys.readouterr()
-    assert said.err.startswith("note: member 2, seed 0, is frozen") and said.err.count("\n") == 1
-    assert [line.split()[0] for line in said.out.splitlines()[2:]] == ["0", "1"]
-
-
-def first_policies(chosen):
-    config = config_of_members(chosen)
-    program = compile_program(td3.make_agent(SPACES), config, SPACES, chosen.seeds)
-    policy = program.policy(program.init().state)
-    return {"last": policy, "best": policy}
+    output = capsys.readouterr()
+    assert output.err.startswith("note: member 2, seed 0, is frozen")
+    assert output.err.count("\n") == 1
+    assert [line.split()[0] for line in output.out.splitlines()[2:]] == ["0", "1"]
