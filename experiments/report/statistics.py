@@ -176,12 +176,13 @@ def seeds_needed(
     """
     if not _standard_error(first, second)[0] > 0:
         return None
+
+    def power_of(seeds: int) -> float:
+        # NaN is no power.
+        return np.nan_to_num(power(first._replace(seeds=seeds), second._replace(seeds=seeds)))
+
     counts = range(2, MOST_SEEDS + 1)
-    found = bisect.bisect_left(
-        counts,
-        POWER,
-        key=lambda seeds: power(first._replace(seeds=seeds), second._replace(seeds=seeds)),
-    )
+    found = bisect.bisect_left(counts, POWER, key=power_of)
     return counts[found] if found < len(counts) else None
 
 

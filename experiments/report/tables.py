@@ -1,6 +1,6 @@
 """Makes tables of returns: every method, and the paper's tables with our cells."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from experiments.paper.figures import STEPS
 from experiments.report import published
@@ -13,6 +13,9 @@ from experiments.run_dir.metrics import steps_to_reach
 
 # The dense method of each sparse one.
 DENSE = {"ds_td3": "td3", "static_td3": "td3", "ds_sac": "sac", "static_sac": "sac"}
+
+# A curve of a figure: method, final return and LCA.
+Numbers = tuple[Arm, float | None, float | None]
 
 
 def results(groups: Sequence[Group]) -> Section:
@@ -86,13 +89,13 @@ def _steps_to_dense(group: Group, groups: Sequence[Group]) -> str:
 def paper(groups: Sequence[Group]) -> Section:
     """Returns Tables 1, 2, 4 and 5 and the numbers of Figures 2 and 3, with our cells."""
     blocks = [
-        _returns(groups, "1", "Return after 1,000,000 steps"),
-        _areas(groups, "2", "Learning curve area"),
+        _table(groups, "1", "Return after 1,000,000 steps"),
+        _table(groups, "2", "Learning curve area"),
         _figure(groups, "Figure 2a: adaptation schedules on HalfCheetah", FIGURE_2A),
         _figure(groups, "Figure 2b: sparsity levels on HalfCheetah", FIGURE_2B),
         _figure(groups, "Figure 3: from samples of a trained policy, HalfCheetah", _figure_3()),
-        _areas(groups, "4", "Learning curve area of SAC and DS-SAC, Appendix A"),
-        _returns(groups, "5", "Return of SAC and DS-SAC, Appendix A"),
+        _table(groups, "4", "Learning curve area of SAC and DS-SAC, Appendix A"),
+        _table(groups, "5", "Return of SAC and DS-SAC, Appendix A"),
     ]
     text = (
         "The paper's cells, over five seeds, and below them ours, from runs of 1,000,000 steps "
@@ -102,36 +105,22 @@ def paper(groups: Sequence[Group]) -> Section:
     return Section("The paper's tables", text, blocks)
 
 
-def _returns(groups: Sequence[Group], table: str, title: str) -> Table:
-    cells = {
-        task: {algo: spread(*cell, 2) for algo, cell in row.items()}
-        for task, row in published.RETURNS[table].items()
-    }
-    return _table(groups, table, title, cells, FINAL, 2)
-
-
-def _areas(groups: Sequence[Group], table: str, title: str) -> Table:
-    cells = {
-        task: {algo: f"{cell:.4f}" for algo, cell in row.items()}
-        for task, row in published.AREAS[table].items()
-    }
-    return _table(groups, table, title, cells, AREA, 4)
-
-
-def _table(
-    groups: Sequence[Group],
-    table: str,
-    title: str,
-    cells: dict[str, dict[str, str]],
-    measure: str,
-    digits: int,
-) -> Table:
-    algos = list(cells[PAPER_TASKS[0]])
+def _table(groups: Sequence[Group], table: str, title: str) -> Table:
+    """Returns a table of the paper with our cells below its own."""
+    if table in published.RETURNS:
+        measure, digits, returns = FINAL, 2, published.RETURNS[table]
+        cells = {task: [spread(*cell, 2) for cell in returns[task].values()] for task in returns}
+        algos = list(returns[PAPER_TASKS[0]])
+    else:
+        measure, digits, areas = AREA, 4, published.AREAS[table]
+        cells = {task: [f"{cell:.4f}" for cell in areas[task].values()] for task in areas}
+        algos = list(areas[PAPER_TASKS[0]])
     rows: list[list[str | Cell]] = []
     for task in PAPER_TASKS:
-        rows.append([f"{task}-v3", "paper", *cells[task].values()])
-        # Table 1's SAC has soft targets.
-        arms = [Arm(algo, "figure1" if (algo, table) in _SOFT else "paper") for algo in algos]
+        rows.append([f"{task}-v3", "paper", *cells[task]])
+        # SAC has soft targets in Tables 1 and 2.
+        soft = {"sac"} if table in ("1", "2") else set()
+        arms = [Arm(algo, "figure1" if algo in soft else "paper") for algo in algos]
         fitting = [_of_the_papers_length(groups, task, arm) for arm in arms]
         for where in dict.fromkeys(group.method.where for found in fitting for group in found):
             own = [[group for group in found if group.method.where == where] for found in fitting]
@@ -142,12 +131,9 @@ def _table(
     return Table(f"Table {table}. {title}", header, rows, words=2)
 
 
-_SOFT = {("sac", "1"), ("sac", "2")}
-
-
-def _figure_3() -> dict[str, tuple[Arm, float | None, float | None]]:
+def _figure_3() -> dict[str, Numbers]:
     """Returns final return and area of each curve of Figure 3, as digitised."""
-    found: dict[str, tuple[Arm, float | None, float | None]] = {}
+    found: dict[str, Numbers] = {}
     for steps, figure in published.FIGURES_3.items():
         for algo in ("td3", "ds_td3"):
             curve = read_curves().get((figure, "HalfCheetah", algo))
@@ -157,11 +143,7 @@ def _figure_3() -> dict[str, tuple[Arm, float | None, float | None]]:
     return found
 
 
-def _figure(
-    groups: Sequence[Group],
-    title: str,
-    curves: dict[str, tuple[Arm, float | None, float | None]] | dict[str, tuple[Arm, int, float]],
-) -> Table:
+def _figure(groups: Sequence[Group], title: str, curves: Mapping[str, Numbers]) -> Table:
     rows: list[list[str | Cell]] = []
     for label, (arm, final, area) in curves.items():
         found = _of_the_papers_length(groups, "HalfCheetah", arm)
