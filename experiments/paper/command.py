@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from absl import flags
 
 from dsrl_jax.config.loop import LoopConfig
-from dsrl_jax.config.presets import check_choice
+from dsrl_jax.config.presets import ALGORITHMS, check_choice
 from dsrl_jax.config.settings import settings_of
 from experiments.cli.flags import describe, help_text, parse, parse_seeds
 from experiments.cli.machine import PLATFORMS, cores
@@ -32,7 +32,7 @@ from experiments.cli.stopping import StopRequest, ends_on_interrupt
 from experiments.cli.values import UsageError, parse_value
 from experiments.paper.collect import collect
 from experiments.paper.existing_runs import existing_runs
-from experiments.paper.figures import FIGURES, GROUPS, SEEDS
+from experiments.paper.figures import FIGURES, GROUPS, SEEDS, TASKS
 from experiments.paper.pool import Outcome, make_limits, run_tasks
 from experiments.paper.rates import measure_rates
 from experiments.paper.required_runs import Selection, required_runs, select_figures
@@ -167,9 +167,7 @@ def prepare(values: flags.FlagValues, names: list[str]) -> Plan:
             raise UsageError(f"--{name} must be a folder, got the file {path}")
         if name == "results" and values[name].present and not path.exists():
             raise UsageError(f"--results must be an existing folder, got {path}")
-    limit = parse_value("time_limit", float, values.time_limit) if values.time_limit else None
-    if limit is not None and not 0 < limit < float("inf"):
-        raise UsageError(f"--time_limit must be positive, in seconds, got {values.time_limit}")
+    limit = _positive(values, "time_limit", float, None)
     machine, jobs = _prepare_machine(values)
     return Plan(figures, _select(values), machine, jobs, limit, Path(values.results))
 
@@ -178,15 +176,14 @@ def _prepare_machine(values: flags.FlagValues) -> tuple[Machine, int]:
     """Returns how to compute runs, and how many at once."""
     check_choice("--device", values.device, PLATFORMS)
     is_cpu = values.device == "cpu"
-    threads = _count("threads", values.threads) if values.threads else 1 if is_cpu else None
-    jobs = max(1, cores() // threads) if is_cpu and threads else 1
+    threads = _positive(values, "threads", int, 1 if is_cpu else None)
+    jobs = _positive(values, "jobs", int, max(1, cores() // threads) if is_cpu else 1)
     given = {} if is_cpu else {"device": values.device}
     given |= {"threads": str(threads)} if threads else {}
     given |= {"deterministic": "true"} if values.deterministic else {}
     together = not is_cpu if values.together is None else values.together
     run_flags = tuple(f"--{name}={value}" for name, value in given.items())
-    machine = Machine(Path(values.runs), run_flags, together)
-    return machine, _count("jobs", values.jobs) if values.jobs else jobs
+    return Machine(Path(values.runs), run_flags, together), jobs
 
 
 def _select(values: flags.FlagValues) -> Selection:
@@ -197,24 +194,24 @@ def _select(values: flags.FlagValues) -> Selection:
         if values[field.name].present
     }
     has_seeds = values["seed"].present or values["seeds"].present
-    given = {
-        "tasks": tuple(values.envs.split(",")) if values.envs else None,
-        "algos": tuple(values.algos.split(",")) if values.algos else None,
-    }
     return Selection(
-        seeds=parse_seeds(values) if has_seeds else SEEDS,
-        env_preset=values.env_preset,
-        backend=values.backend,
-        settings=settings,
-        **{name: value for name, value in given.items() if value},
+        tuple(values.envs.split(",")) if values.envs else TASKS,
+        tuple(values.algos.split(",")) if values.algos else tuple(ALGORITHMS),
+        parse_seeds(values) if has_seeds else SEEDS,
+        values.env_preset,
+        values.backend,
+        settings,
     )
 
 
-def _count(name: str, text: str) -> int:
-    count = parse_value(name, int, text)
-    if count < 1:
-        raise UsageError(f"--{name} must be at least 1, got {count}")
-    return count
+def _positive(values: flags.FlagValues, name: str, kind: type, default: Any) -> Any:
+    text = values[name].value
+    if not text:
+        return default
+    number = parse_value(name, kind, text)
+    if not 0 < number < float("inf"):
+        raise UsageError(f"--{name} must be positive, got {text}")
+    return number
 
 
 def compute(tasks: Sequence[Task], plan: Plan, status: StatusLine, begun: float) -> int:

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from dsrl_jax.config.presets import ALGORITHMS, resolve
 from dsrl_jax.config.to_json import describe
@@ -15,45 +15,36 @@ from experiments.run_dir.state import FILES, read_rows, read_starts
 Rates = Mapping[tuple[str, str], float]
 
 
-class Interval(NamedTuple):
-    """The steps between two evaluations of one process."""
+def read_progress(directory: Path, steps_before_updates: int) -> tuple[int, float | None]:
+    """Returns the last step in a run's timings.csv, and its latest rate with updates if known.
 
-    first: int
-    last: int
-    seconds: float
-
-
-def read_intervals(directory: Path) -> list[Interval]:
-    """Returns the intervals in timings.csv; none if it is missing or damaged."""
+    A file that is missing or damaged has step 0 and no rate.
+    """
     try:
-        rows = read_rows(directory / FILES["timing"])
+        rows = read_rows(directory / FILES["timing"])[-2:]
         times = [(int(row["env_step"]), float(row["seconds"])) for row in rows]
         starts = [int(start["env_step"]) for start in read_starts(directory)]
     except (OSError, KeyError, ValueError):
-        return []
-    # Each process has a clock of its own.
-    return [
-        Interval(first, last, after - before)
-        for (first, before), (last, after) in zip(times, times[1:], strict=False)
-        if first < last and before < after and not any(first <= step < last for step in starts)
-    ]
+        return 0, None
+    if len(times) < 2:
+        return times[0][0] if times else 0, None
+    (first, before), (last, after) = times
+    # Each process has a clock of its own, and compiles first.
+    one_process = not any(first <= start < last for start in starts)
+    is_rate = steps_before_updates <= first < last and before < after and one_process
+    return last, (last - first) / (after - before) if is_rate else None
 
 
 def measure_rates(existing: Iterable[ExistingRun]) -> dict[tuple[str, str], float]:
-    """Returns the rates of existing runs, updates included, with the paper's sizes only."""
-    steps: dict[tuple[str, str], int] = defaultdict(int)
-    seconds: dict[tuple[str, str], float] = defaultdict(float)
+    """Returns the mean rate of existing runs that have the paper's networks and batches."""
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in existing:
-        kind = (run.config["env"], run.config["algo"])
-        if not _has_paper_sizes(run.config):
-            continue
-        update_after = run.config.get("update_after")
-        start = run.config.get("start_steps", 0) if update_after is None else update_after
-        for interval in read_intervals(run.directory):
-            if interval.first >= start:
-                steps[kind] += interval.last - interval.first
-                seconds[kind] += interval.seconds
-    return {kind: steps[kind] / seconds[kind] for kind in steps}
+        if _has_paper_sizes(run.config):
+            update_after = run.config.get("update_after")
+            start = run.config.get("start_steps", 0) if update_after is None else update_after
+            _, rate = read_progress(run.directory, start)
+            found[run.config["env"], run.config["algo"]] += [rate] if rate else []
+    return {kind: sum(rates) / len(rates) for kind, rates in found.items() if rates}
 
 
 def _has_paper_sizes(config: Mapping[str, Any]) -> bool:
@@ -72,7 +63,7 @@ def time_left(tasks: Sequence[Task], reached: Mapping[Path, int], rates: Rates, 
     seconds, without = [], 0
     for task in tasks:
         left = task.steps - reached[task.directory]
-        rate = rates.get((task.env, task.algo))
+        rate = rates.get(task.kind)
         if left > 0 and rate:
             seconds.append(left / rate)
         elif left > 0:

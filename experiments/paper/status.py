@@ -8,7 +8,7 @@ from typing import TextIO
 from experiments.paper.existing_runs import OF_POLICY, ExistingRun
 from experiments.paper.figures import FIGURES
 from experiments.paper.pool import Outcome
-from experiments.paper.rates import Rates, read_intervals, time_left
+from experiments.paper.rates import Rates, read_progress, time_left
 from experiments.paper.tasks import Machine, Match, Task, missing_tasks
 from experiments.run_dir.directory import LOG
 
@@ -45,13 +45,11 @@ class StatusLine:
         self.line = line
 
     def _look(self, task: Task, outcome: Outcome | None) -> None:
-        if intervals := read_intervals(task.directory):
-            first, last, seconds = intervals[-1]
-            self.reached[task.directory] = max(last, task.reached)
-            if first >= task.steps_before_updates:
-                self.rates[task.env, task.algo] = (last - first) / seconds
-        if outcome is Outcome.DONE:
-            self.reached[task.directory] = task.steps
+        step, rate = read_progress(task.directory, task.experiment.loop.steps_before_updates)
+        is_done = outcome is Outcome.DONE
+        self.reached[task.directory] = task.steps if is_done else max(step, task.reached)
+        if rate:
+            self.rates[task.kind] = rate
 
     def _summarize(self, running: int, outcomes: Mapping[Path, Outcome]) -> str:
         done = sum(outcome is Outcome.DONE for outcome in outcomes.values())

@@ -37,11 +37,9 @@ class Task(NamedTuple):
 
     directory: Path
     arguments: tuple[str, ...]
-    env: str
-    algo: str
+    experiment: Experiment
     steps: int
     reached: int  # steps that are done
-    steps_before_updates: int
     needs: Path | None = None  # the directory of a policy that has to be trained first
     label: str = ""  # its name in the figure
 
@@ -50,6 +48,11 @@ class Task(NamedTuple):
         """A name for people."""
         name = self.directory.name
         return f"{name} ({self.label})" if self.label else name
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Environment and algorithm, which decide its rate."""
+        return self.experiment.env, self.experiment.algo
 
 
 class Match(NamedTuple):
@@ -164,9 +167,7 @@ def _task(
         f"--run_dir={directory}",
         *([f"--initial_policy={needs}"] if needs else []),
     )
-    before_updates = experiment.loop.steps_before_updates
-    env, algo = experiment.env, experiment.algo
-    return Task(directory, arguments, env, algo, steps, reached, before_updates, needs)
+    return Task(directory, arguments, experiment, steps, reached, needs)
 
 
 def _identity(experiment: Experiment) -> str:

@@ -8,13 +8,15 @@ import pytest
 from experiments.paper import pool
 from experiments.paper.pool import Limits, Outcome, make_limits, outcome_of, run_tasks
 from experiments.paper.tasks import Task
+from tests.experiments.paper.paper_runs import make_experiment
 
 DONE, STOPPED, FAILED, ELSEWHERE = Outcome
+EXPERIMENT = make_experiment()
 
 
 def make_task(name, *, reached=0, needs=None):
     directory = Path("runs") / name
-    return Task(directory, (), "Ant-v5", "td3", 100, reached, 10, needs and Path("runs") / needs)
+    return Task(directory, (), EXPERIMENT, 100, reached, needs and Path("runs") / needs)
 
 
 A, B, C = make_task("a"), make_task("b"), make_task("c")

@@ -6,7 +6,7 @@ import pytest
 
 from experiments.paper.existing_runs import existing_runs
 from experiments.paper.pool import Outcome
-from experiments.paper.rates import format_time, measure_rates, time_left
+from experiments.paper.rates import format_time, measure_rates, read_progress, time_left
 from experiments.paper.required_runs import Selection, required_runs
 from experiments.paper.status import StatusLine, format_end, list_figures
 from experiments.paper.tasks import Machine, Task, match_runs, missing_tasks
@@ -24,7 +24,8 @@ class Terminal(io.StringIO):
 def tasks(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-    return [Task(tmp_path / name, (), "Ant-v5", "td3", 100, 0, 10) for name in ("a", "b")]
+    experiment = make_experiment("td3", steps=100, start_steps=10, env="Ant-v5")
+    return [Task(tmp_path / name, (), experiment, 100, 0) for name in ("a", "b")]
 
 
 def test_a_log_has_each_status_once_and_the_end_of_each_run(tasks):
@@ -76,13 +77,20 @@ def test_the_end_of_a_run_names_its_error_its_warnings_and_its_log(tasks):
 
 def test_a_rate_is_measured_with_updates_and_within_a_process(tmp_path):
     directory = make_run(tmp_path / "runs" / "a", make_experiment(), reached=50_000)
-    # Before updates; 50 a second; another process begins at 40,000, and compiles at first.
-    rows = [(20_000, 2.0), (25_000, 3.0), (30_000, 103.0), (35_000, 203.0), (40_000, 303.0)]
-    write_timings(directory, [*rows, (45_000, 404.0), (50_000, 504.0)], starts=(0, 40_000))
-    measured = measure_rates(existing_runs(tmp_path / "runs", tmp_path))
-    assert measured == {("HalfCheetah-v5", "ds_td3"): pytest.approx(50)}
-    write_timings(directory, rows[:2])
-    assert measure_rates(existing_runs(tmp_path / "runs", tmp_path)) == {}
+    other = make_run(tmp_path / "runs" / "b", make_experiment(seeds=(1,)), reached=50_000)
+    # Before updates, at 50 and 25 steps a second; another process continues from 40,000 and
+    # compiles at first.
+    rows = [(20_000, 2.0), (25_000, 3.0), (30_000, 103.0), (35_000, 303.0), (40_000, 403.0)]
+    kind = ("HalfCheetah-v5", "ds_td3")
+    for end, expected in ((1, {}), (2, {}), (3, {kind: 50}), (4, {kind: 25}), (5, {kind: 50})):
+        write_timings(directory, rows[:end])
+        assert measure_rates(existing_runs(tmp_path / "runs", tmp_path)) == expected
+    write_timings(other, rows[:4])
+    assert measure_rates(existing_runs(tmp_path / "runs", tmp_path)) == {kind: 37.5}
+    write_timings(directory, [*rows, (45_000, 50.0)], starts=(0, 40_000))
+    assert read_progress(directory, 25_000) == (45_000, None)
+    write_timings(directory, [*rows, (45_000, 500.0)], starts=(0, 40_000))
+    assert read_progress(directory, 25_000) == (45_000, None)
 
 
 @pytest.mark.parametrize("settings", [{"hidden_sizes": (16, 16)}, {"batch_size": 16}])
@@ -102,7 +110,7 @@ def test_the_time_left_counts_runs_with_a_rate_and_names_the_others(tmp_path):
     assert time_left(tasks, reached, rates, 2) == "50 min for 2 runs, no rate yet for 2 runs"
     rates["HalfCheetah-v5", "ds_td3"] = 50.0
     reached[tasks[1].directory] = 100_000
-    assert tasks[1].algo == "ds_td3"
+    assert tasks[1].kind == ("HalfCheetah-v5", "ds_td3")
     assert time_left(tasks, reached, rates, 1) == format_time(6_000 + 4_000 + 6_000) == "4.4 h"
     # More cores than runs do not help the longest run.
     assert time_left(tasks, reached, rates, 16) == format_time(6_000)
