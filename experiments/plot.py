@@ -18,7 +18,7 @@ from experiments.cli.command import start
 from experiments.cli.flags import help_text, parse
 from experiments.cli.values import UsageError
 from experiments.report.curves import draw_over_paper, find_limits
-from experiments.report.methods import Group, group
+from experiments.report.groups import Group, group
 from experiments.report.read import read_runs
 from experiments.run_dir.state import read_rows
 

@@ -17,7 +17,7 @@ def draw(directory: Path) -> str:
     if importlib.util.find_spec("matplotlib") is None:
         return "no pictures without matplotlib: pip install -e '.[plots]'"
     from experiments import plot
-    from experiments.report.methods import group
+    from experiments.report.groups import group
     from experiments.report.read import read_runs
 
     runs, _ = read_runs([directory])
