@@ -18,8 +18,7 @@ from dsrl_jax.config.tasks import task_of
 from dsrl_jax.config.to_json import read_experiment
 from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
 from experiments.paper.found import Found, find_collected, is_of
-from experiments.run_dir.directory import MAY_CHANGE
-from experiments.run_dir.naming import as_name, differences, short_hash
+from experiments.run_dir.directory import MAY_CHANGE, as_name, differences, short_hash
 from experiments.run_dir.state import (
     FILES,
     name_member,

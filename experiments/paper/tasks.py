@@ -10,8 +10,7 @@ from dsrl_jax.config.to_json import describe
 from experiments.cli.values import format_value
 from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
 from experiments.paper.wanted import Wanted
-from experiments.run_dir.directory import default_directory
-from experiments.run_dir.naming import differences
+from experiments.run_dir.directory import default_directory, differences
 from experiments.run_dir.state import checkpoints_of
 
 

@@ -83,8 +83,7 @@ def main(path, *arguments):
     from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
     from dsrl_jax.training.device import backend as device_loop
     from dsrl_jax.training.host import backend as host_loop
-    from experiments import run
-    from experiments.run_dir import pictures
+    from experiments import plot, run
 
     host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
     host_loop.evaluate = trace.marks(host_loop.evaluate, "evaluating")
@@ -94,7 +93,7 @@ def main(path, *arguments):
     device_loop._evaluate = trace.marks(device_loop._evaluate, "evaluating", first=first)
     Checkpoints.save = trace.marks(Checkpoints.save, "saving")
     Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
-    pictures.draw = trace.marks(pictures.draw, "drawing")
+    plot.draw_run = trace.marks(plot.draw_run, "drawing")
     status = run.main(list(arguments[split + 1 :]))
     trace.enter("ended")
     return status

@@ -235,7 +235,7 @@ def test_a_policy_whose_checkpoints_are_gone_is_not_done(place):
     experiment = make_experiment(seeds=(5,), steps=150_000)
     make_run(policy.directory, experiment, saved=False)
     assert see(place, "fig3a")[1][0] == policy
-    with pytest.raises(DirectoryError, match="remove it to train it anew"):
+    with pytest.raises(DirectoryError, match="remove it to train again"):
         check_directory(policy.directory, experiment)
 
 
