@@ -11,7 +11,13 @@ from absl import flags
 
 from dsrl_jax.config.presets import Experiment, check_choice
 from experiments.cli.command import start
-from experiments.cli.flags import given_experiment, help_text, make_experiment_flags, parse
+from experiments.cli.flags import (
+    define_count,
+    given_experiment,
+    help_text,
+    make_experiment_flags,
+    parse,
+)
 from experiments.cli.values import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +34,7 @@ def main(arguments: list[str]) -> int:
     flags.DEFINE_bool("all", False, "the paper's methods on the paper's environments", **add)
     flags.DEFINE_string("format", "text", ", ".join(FORMATS), **add)
     for name in SIZES:
-        flags.DEFINE_integer(name, None, "instead of the environment's own", 1, **add)
+        define_count(name, "instead of the environment's own", **add)
     try:
         parse(values, arguments)
         if values.help:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import textwrap
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any
 
@@ -21,17 +21,28 @@ from dsrl_jax.config.presets import (
     resolve,
 )
 from dsrl_jax.config.settings import flatten, near_names, settings_of
-from experiments.cli.values import UsageError, format_value, parse_list, parse_value
+from experiments.cli.values import UsageError, format_value, parse_count, parse_list, parse_value
 
-AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
-
-# Headings of the help, with the configs whose settings they list.
-_HEADINGS = (
+# Each setting that has a flag, with its heading in the help; TD3's if both agents have it.
+_SETTINGS: dict[str, tuple[str, dataclasses.Field]] = {}
+for _heading, _config in (
     ("the loop", LoopConfig),
     ("the backend brax", BraxConfig),
     ("the agent", TD3Config),
     ("the agent", SACConfig),
-)
+):
+    for _field in settings_of(_config):
+        if _field.name not in NOT_A_SETTING:
+            _SETTINGS.setdefault(_field.name, (_heading, _field))
+_AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
+# Each agent's defaults with their sources.
+_DEFAULTS = {
+    agent: {
+        field.name: f"{format_value(flatten(config())[field.name])} ({field.metadata['source']})"
+        for field in settings_of(config)
+    }
+    for agent, config in _AGENTS.items()
+}
 # Settings whose defaults depend on the task.
 _BY_TASK = ("lambda1", "lambda2")
 
@@ -44,6 +55,11 @@ class _Parser(flags.ArgumentParser):
 
     def parse(self, argument: str) -> Any:
         return self.read(argument)
+
+
+def define_count(name: str, help_text: str, **add: Any) -> None:
+    """Defines a flag that takes a whole number of at least 1, or is None."""
+    flags.DEFINE(_Parser(partial(parse_count, name)), name, None, help_text, **add)
 
 
 def make_flags(*, lists: bool = False) -> flags.FlagValues:
@@ -94,15 +110,11 @@ def _define_outputs(add: dict[str, Any]) -> None:
 
 def _define_devices(add: dict[str, Any]) -> None:
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
-    flags.DEFINE_integer(
-        "threads", None, "CPU threads for the networks; default: all cores", 1, **add
-    )
-    flags.DEFINE_integer(
+    define_count("threads", "CPU threads for the networks; default: all cores", **add)
+    define_count(
         "devices",
-        None,
         "how many devices share the seeds, in parts of equal size; default: 1, with backend brax "
         "as many as can share them",
-        1,
         **add,
     )
     flags.DEFINE_string(
@@ -162,21 +174,11 @@ def make_experiment_flags(*, lists: bool = False) -> flags.FlagValues:
     )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     read = parse_list if lists else parse_value
-    for heading, field in _settings():
-        parser = _Parser(partial(read, field.name, field.type))
+    for name, (heading, field) in _SETTINGS.items():
+        parser = _Parser(partial(read, name, field.type))
         add = {"flag_values": values, "module_name": heading}
-        flags.DEFINE(parser, field.name, None, describe(field), **add)
+        flags.DEFINE(parser, name, None, describe(field), **add)
     return values
-
-
-def _settings() -> Iterator[tuple[str, dataclasses.Field]]:
-    """Yields each setting that has a flag, with its heading; TD3's if both agents have it."""
-    seen = set(NOT_A_SETTING)
-    for heading, config in _HEADINGS:
-        for field in settings_of(config):
-            if field.name not in seen:
-                seen.add(field.name)
-                yield heading, field
 
 
 def describe(field: dataclasses.Field) -> str:
@@ -192,14 +194,9 @@ def _describe_default(field: dataclasses.Field) -> str:
     if field.name in _BY_TASK:
         return f"by task and agent, {format_value(field.default)} for TD3 on HalfCheetah ({source})"
     if field.name == "start_steps":
-        starts = [f"{START_STEPS[config]} for {agent}" for agent, config in AGENTS.items()]
+        starts = [f"{START_STEPS[config]} for {agent}" for agent, config in _AGENTS.items()]
         return f"{', '.join(starts)} ({source})"
-    found = {}
-    for agent, config in AGENTS.items():
-        own = {own.name: own.metadata["source"] for own in settings_of(config)}
-        if field.name in own:
-            value = format_value(flatten(config())[field.name])
-            found[agent] = f"{value} ({own[field.name]})"
+    found = {agent: own[field.name] for agent, own in _DEFAULTS.items() if field.name in own}
     if not found:
         return f"{format_value(field.default)} ({source})"
     if len({text.split()[0] for text in found.values()}) == 1:
@@ -259,8 +256,7 @@ def parse(
 
 def given_settings(values: flags.FlagValues) -> dict[str, Any]:
     """Returns the settings that the command line gives, by name."""
-    names = [field.name for _, field in _settings()]
-    return {name: values[name].value for name in names if values[name].present}
+    return {name: values[name].value for name in _SETTINGS if values[name].present}
 
 
 def given_experiment(values: flags.FlagValues, seeds: Sequence[int] = (0,)) -> Experiment:

@@ -41,6 +41,14 @@ def parse_value(name: str, kind: Any, text: str) -> Any:
         raise UsageError(f"--{name} must be {expected}, got {text!r}{hint}") from None
 
 
+def parse_count(name: str, text: str) -> int:
+    """Returns the text as a whole number of at least 1. Raises UsageError."""
+    count = parse_value(name, int, text)
+    if count < 1:
+        raise UsageError(f"--{name} must be at least 1, got {count}")
+    return count
+
+
 def parse_list(name: str, kind: Any, text: str) -> tuple[Any, ...]:
     """Returns a list of values: 0.1,0.2; or 64,64;256,256 if a value itself has commas.
 

@@ -20,7 +20,7 @@ from absl import flags
 # These imports are light: mistakes on the command line are reported before JAX is imported.
 from dsrl_jax.config.presets import ALGORITHMS, PRESETS, check_choice
 from experiments.cli.command import ends_on_interrupt
-from experiments.cli.flags import given_settings, help_text, make_flags, parse
+from experiments.cli.flags import define_count, given_settings, help_text, make_flags, parse
 from experiments.cli.machine import check_device, choose_device
 from experiments.cli.values import UsageError, check_different, format_value, parse_seeds
 from experiments.run_dir.directory import check_directory
@@ -82,11 +82,9 @@ def make_sweep_flags() -> flags.FlagValues:
     for name in _OF_A_RUN:
         delattr(values, name)
     values["dry_run"].help = "print members, groups, batches and memory, and stop"
-    flags.DEFINE_integer(
+    define_count(
         "members_per_batch",
-        None,
         "how many members train at once; default: as many as the memory is expected to hold",
-        1,
         flag_values=values,
         module_name="a sweep",
     )

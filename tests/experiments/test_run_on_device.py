@@ -1,4 +1,4 @@
-"""Whole runs of one of Brax's own environments from the command line."""
+"""A whole run of one of Brax's own environments from the command line."""
 
 import itertools
 
@@ -6,11 +6,11 @@ import jax
 import pytest
 
 from experiments import run
-from experiments.cli.stopping import StopRequest
+from experiments.cli.command import StopRequest
 
 pytest.importorskip("brax")
 
-# Brax advertises its successor, and uses what MuJoCo's JAX back-end deprecates.
+# Brax advertises its successor, and uses deprecated parts of MuJoCo's JAX back-end.
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
 
 COMMAND = [
