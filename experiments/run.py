@@ -131,7 +131,7 @@ def prepare(
     directory = Path(values.run_dir) if values.run_dir else default_directory(experiment)
     previous = check_directory(directory, experiment) if is_first else None
     if previous and not values.resume:
-        raise UsageError(f"{directory} holds this run: leave out --noresume to continue it")
+        raise UsageError(f"{directory} contains this run: leave out --noresume to continue it")
     plan = Plan(experiment, sizes, directory, previous)
     if plan.is_finished and not values.dry_run:
         return plan

@@ -86,18 +86,18 @@ def check_directory(directory: Path, experiment: Experiment) -> dict[str, Any] |
     ]
     if differing:
         raise DirectoryError(
-            f"{directory} holds another run: {'; '.join(differing)}; "
+            f"{directory} contains another run: {'; '.join(differing)}; "
             "choose another --run_dir or the same settings"
         )
     if previous["steps"] > experiment.loop.steps:
         raise DirectoryError(
-            f"{directory} holds a run of {previous['steps']:,} steps, got steps "
+            f"{directory} contains a run of {previous['steps']:,} steps, got steps "
             f"{experiment.loop.steps:,}; they can be raised, not lowered; "
             "choose another --run_dir, or remove it"
         )
     if has_lost_its_checkpoints(directory, tuple(previous["seeds"]), previous["steps"]):
         raise DirectoryError(
-            f"{directory} holds a run that was finished, and its checkpoints are gone: it cannot "
+            f"{directory} contains a finished run without its checkpoints: it cannot "
             "continue; remove it to train again, or choose another --run_dir"
         )
     return previous

@@ -15,7 +15,7 @@ class Score(NamedTuple):
 def score(steps: Sequence[int], returns: Sequence[float], eval_period: int) -> Score:
     """Scores the mean returns of all evaluations, including the one at step 0.
 
-    The area ignores evaluations between two periods: at a run's end, or where it ended before it
+    The area ignores evaluations between two periods: at a run's end, or at an earlier end before it
     was extended.
     """
     last = returns[-10:]

@@ -77,14 +77,14 @@ def main(arguments: list[str]) -> int:
 
 
 def make_sweep_flags() -> flags.FlagValues:
-    """Returns all flags of a sweep, unparsed: those of a run, whose settings take lists."""
+    """Returns all flags of a sweep, unparsed: a run's flags, with lists of values for settings."""
     values = make_flags(lists=True)
     for name in _OF_A_RUN:
         delattr(values, name)
     values["dry_run"].help = "print members, groups, batches and memory, and stop"
     define_count(
         "members_per_batch",
-        "how many members train at once; default: as many as the memory is expected to hold",
+        "how many members train at once; default: as many as the memory is expected to allow",
         flag_values=values,
         module_name="a sweep",
     )
@@ -119,8 +119,8 @@ def prepare(values: flags.FlagValues) -> Plan:
     there, here = [sum(own) for own in sizes], [len(members) for members in groups]
     if there != here:
         raise UsageError(
-            f"{directory} holds this sweep in groups of {format_value(tuple(there))} members, here "
-            f"they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
+            f"{directory} contains this sweep in groups of {format_value(tuple(there))} members, "
+            f"here they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
         )
     batches = make_batches(groups, sizes)
     check_batches(directory, spec, batches, values)
@@ -161,11 +161,11 @@ def check_batches(
     if sizes is None:
         return
     if not values.resume:
-        raise UsageError(f"{directory} holds this sweep: leave out --noresume to continue it")
+        raise UsageError(f"{directory} contains this sweep: leave out --noresume to continue it")
     most, largest = values.members_per_batch, max(max(own) for own in sizes)
     if most and any(own != split_evenly(sum(own), most) for own in sizes):
         raise UsageError(
-            f"{directory} holds this sweep in batches of up to {largest} members, got "
+            f"{directory} contains this sweep in batches of up to {largest} members, got "
             f"members_per_batch {most}: leave it out to continue, or choose another --run_dir"
         )
     for number, batch in enumerate(batches, start=1):

@@ -36,7 +36,7 @@ def check_sweep(directory: Path, spec: SweepSpec) -> list[list[int]] | None:
     ]
     if differing:
         raise DirectoryError(
-            f"{directory} holds another sweep: {'; '.join(differing)}; "
+            f"{directory} contains another sweep: {'; '.join(differing)}; "
             "choose another --run_dir or the same settings"
         )
     return previous["batches"]

@@ -63,7 +63,7 @@ def test_a_finished_run_without_its_checkpoints_is_kept(tmp_path):
     longer = make_experiment(steps=40_000)
     assert check_directory(run, longer) is not None
     shutil.rmtree(run / "checkpoints")
-    with pytest.raises(DirectoryError, match="its checkpoints are gone"):
+    with pytest.raises(DirectoryError, match="finished run without its checkpoints"):
         check_directory(run, longer)
     unfinished = make_run(tmp_path / "other", longer, reached=20_000, saved=False)
     assert check_directory(unfinished, longer) is not None

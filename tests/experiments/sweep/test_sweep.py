@@ -3,7 +3,6 @@
 import csv
 import io
 import math
-import os
 import re
 import shutil
 import signal
@@ -12,14 +11,12 @@ import sys
 import pytest
 
 from dsrl_jax.config.loop import LoopConfig
-from dsrl_jax.training import train as training
 from dsrl_jax.training.policy import load_policy
 from experiments import run
 from experiments.report.read import read_runs
 from experiments.sweep import command as sweep
 from experiments.sweep import memory
 from experiments.sweep.train import SweepProgress
-from tests.training.numpy_program import numpy_program
 
 COMMAND = [
     "--env=tests.toy_environments:NanEpisode-v0",  # NaN in the third episode of seed 6.
@@ -38,22 +35,11 @@ REPORTS = ("members.csv", "curves.csv", "ranking.csv")
 BATCHES = ("batch_1", "batch_2", "batch_3", "batch_4")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def stand_in():
-    def compile_program(agent, config, spaces, seeds, *, placement, freeze_nonfinite):
-        assert freeze_nonfinite
-        del agent, config
-        return numpy_program(spaces, seeds)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "compile_program", compile_program)
-        for name in ("JAX_PLATFORMS", "PJRT_NPROC", "XLA_FLAGS"):
-            patch.setenv(name, os.environ.get(name, ""))
-        yield
+pytestmark = pytest.mark.usefixtures("stand_in")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, stand_in):
     directory = tmp_path_factory.mktemp("sweeps") / "first"
     assert sweep.main([*COMMAND, *LISTS, f"--run_dir={directory}"]) == 0
     return directory
