@@ -18,8 +18,7 @@ from dsrl_jax.config.tasks import task_of
 from dsrl_jax.config.to_json import read_experiment
 from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
 from experiments.paper.existing_runs import ExistingRun, collected_runs, matches
-from experiments.run_dir.directory import MAY_CHANGE
-from experiments.run_dir.naming import as_name, differences, short_hash
+from experiments.run_dir.directory import MAY_CHANGE, as_name, differences, short_hash
 from experiments.run_dir.state import FILES, name_member, read_evaluations, read_rows
 
 # Significant digits of returns, as many as a float32 has. A run of a million steps then takes less

@@ -26,10 +26,10 @@ from absl import flags
 from dsrl_jax.config.loop import LoopConfig
 from dsrl_jax.config.presets import ALGORITHMS, check_choice
 from dsrl_jax.config.settings import settings_of
-from experiments.cli.flags import describe, help_text, parse, parse_seeds
+from experiments.cli.command import StopRequest, ends_on_interrupt
+from experiments.cli.flags import describe, help_text, parse
 from experiments.cli.machine import PLATFORMS, cores
-from experiments.cli.stopping import StopRequest, ends_on_interrupt
-from experiments.cli.values import UsageError, parse_value
+from experiments.cli.values import UsageError, parse_seeds, parse_value
 from experiments.paper.collect import collect
 from experiments.paper.existing_runs import existing_runs
 from experiments.paper.figures import FIGURES, GROUPS, SEEDS, TASKS

@@ -10,8 +10,7 @@ from dsrl_jax.config.to_json import describe
 from experiments.cli.values import format_value
 from experiments.paper.existing_runs import FROM_POLICY, OF_POLICY, ExistingRun, best_run
 from experiments.paper.required_runs import RequiredRun
-from experiments.run_dir.directory import default_directory
-from experiments.run_dir.naming import differences
+from experiments.run_dir.directory import default_directory, differences
 from experiments.run_dir.state import checkpoints_of
 
 # The flags that name an experiment; those with these values are left out.

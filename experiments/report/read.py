@@ -15,9 +15,8 @@ from dsrl_jax.config.settings import override
 from dsrl_jax.config.to_json import from_description
 from experiments.cli.values import UsageError
 from experiments.report.methods import Method
-from experiments.run_dir.directory import MAY_CHANGE
+from experiments.run_dir.directory import MAY_CHANGE, differences
 from experiments.run_dir.metrics import Score, score
-from experiments.run_dir.naming import differences
 from experiments.run_dir.state import FILES, name_member, read_evaluations, read_rows
 
 # Settings that `Method` has elsewhere, or that change nothing that is computed.

@@ -14,8 +14,7 @@ import pytest
 from dsrl_jax.training import loop
 from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
-from experiments import run
-from experiments.run_dir import pictures
+from experiments import plot, run
 from tests.faults.injected import EQUAL, FAULTS, INTACT, contents, injected
 from tests.faults.processes import PROMISED, ROOT, RUN, SCHEDULE, differing
 from tests.training.numpy_program import numpy_program
@@ -35,7 +34,7 @@ def stand_in():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "compile_program", compile_program)
-        patch.setattr(pictures, "draw", lambda directory: None)
+        patch.setattr(plot, "draw_run", lambda directory: None)
         yield
 
 

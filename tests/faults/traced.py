@@ -82,8 +82,7 @@ def main(path, *arguments):
     trace = Trace(path, *(arguments[:split] or ("",)))
     from dsrl_jax.training import loop
     from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
-    from experiments import run
-    from experiments.run_dir import pictures
+    from experiments import plot, run
 
     train = loop.train
 
@@ -97,7 +96,7 @@ def main(path, *arguments):
     loop.train = traced_train
     Checkpoints.save = trace.marks(Checkpoints.save, "saving")
     Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
-    pictures.draw = trace.marks(pictures.draw, "drawing")
+    plot.draw_run = trace.marks(plot.draw_run, "drawing")
     status = run.main(list(arguments[split + 1 :]))
     trace.enter("ended")
     return status

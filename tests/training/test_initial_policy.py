@@ -132,7 +132,7 @@ def test_a_policy_is_its_content_not_its_place(exact, noisy, tmp_path):
 def test_the_command_says_whose_steps_come_first(exact, tmp_path, capsys):
     command = [f"--env={POINT_MASS}", "--algo=td3", *FLAGS, f"--run_dir={tmp_path / 'run'}"]
     assert run.main([*command, f"--initial_policy={exact}"]) == 0
-    assert "note: the first 20 steps are those of td3, seed 3, trained" in capsys.readouterr().out
+    assert "note: in the first 20 steps td3, seed 3, acts, trained" in capsys.readouterr().out
     held = json.loads((tmp_path / "run" / "config.json").read_text())
     assert held["initial_policy"]["env_step"] == STEPS
     assert run.main(command) == 2

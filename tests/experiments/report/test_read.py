@@ -160,8 +160,8 @@ def test_a_damaged_run_hides_no_other(tmp_path, damage):
 @pytest.mark.parametrize(
     "table, said",
     [
-        ("seed,env_step,return_mean\n0,0\n", "row 2 has not the header's cells"),
-        ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 has not the header's cells"),
+        ("seed,env_step,return_mean\n0,0\n", "row 2 does not match the header"),
+        ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 does not match the header"),
         ("env_step,return_mean\n0,1\n", "it has no column 'seed'"),
         ("seed,env_step,return_mean\n0,0,x\n", "row 2: could not convert string to float: 'x'"),
         ("seed,env_step,return_mean\n0,0,1\n0,10000,1\n", "no evaluation at step 5,000"),
