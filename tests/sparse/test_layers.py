@@ -47,7 +47,7 @@ def test_a_model_of_many_layers_trains_on_its_connections():
         key=jax.random.key(1),
         period=1,
         rules=sparse.RIGL,
-        layout=sparse.Layout(stacked_axes=is_stacked),
+        stacked_axes=is_stacked,
     )
     state = optimizer.init(params)
     masks = sparse.get_masks(state)

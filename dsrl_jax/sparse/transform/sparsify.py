@@ -1,6 +1,5 @@
 """Wraps any optax optimizer for sparse training; the masks live in its state."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -233,9 +232,7 @@ def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
     return find_densities(params, 0.0 if final is None else final, plan.distribution, plan.layout)
 
 
-def _gradual_density(
-    plan: Plan, params: Params, step: Array
-) -> Callable[[str, tuple[int, ...]], float | Array]:
+def _gradual_density(plan: Plan, params: Params, step: Array) -> Any:
     """Returns the density of a leaf at a step of gradual pruning, as a function of its path."""
     final, gradual = _final_densities(plan, params), plan.sparsity
     assert isinstance(gradual, Gradual)
