@@ -1,6 +1,5 @@
 """The compiled functions of a training run, over members."""
 
-import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrl_jax.agents.diagnostics import all_masks, inspect
 from dsrl_jax.agents.sparse_training import is_any_kernel
-from dsrl_jax.agents.types import Adaptation, Agent, Spaces, State, Transition
+from dsrl_jax.agents.types import Agent, Spaces, State, Transition
 from dsrl_jax.sparse import Layout, count_connections
 from dsrl_jax.training.compact import compact, expand
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
@@ -36,8 +35,7 @@ class Program(NamedTuple):
     explore: (state, observations [members, n], env_step) -> the actions of that step
     step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
       one update, and what to do at `env_step`; it takes and gives a carry with a `Compact` state,
-      and consumes the one that it was given. Updates that adapt are a program of their own: the
-      others need not be called with its buffers
+      and consumes the one that it was given
     compact: (carry) -> the same with a `Compact` state
     expand: the way back
     connections: (state) -> {network: int32 [members]}
@@ -90,16 +88,12 @@ def compile_program(
     init = compiled(_init, (0, axes), keys, config)
     state = jax.eval_shape(init).state
 
-    def compile_step(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
-        in_axes = (0, axes, 0, 0, 0, None, None)
-        step = partial(_step, adaptation, state)
-        return compiled(step, in_axes, keys, config, donate_argnums=2)
-
+    in_axes = (0, axes, 0, 0, 0, None, None)
     return Program(
         init=init,
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
-        step=_choose_step(partial(agent.find_adaptation, config), compile_step),
+        step=compiled(partial(_step, state), in_axes, keys, config, donate_argnums=2),
         compact=compile_on(placement, partial(_compact, state), (0,)),
         expand=compile_on(placement, partial(_expand, state), (0,)),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
@@ -108,22 +102,6 @@ def compile_program(
         policy=lambda state: jax.tree.map(np.array, fetch(state.actor.params)),
         placement=placement,
     )
-
-
-def _choose_step(
-    find_adaptation: Callable[[int], Adaptation],
-    compile_step: Callable[[Adaptation], Callable[..., tuple[Carry, Array]]],
-) -> Callable[..., tuple[Carry, Array]]:
-    """`Program.step`: the program of each update by whether it adapts, compiled when first due."""
-    step_when = functools.cache(compile_step)
-
-    def step(
-        carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
-    ) -> tuple[Carry, Array]:
-        this = step_when(find_adaptation(int(update)))
-        return this(carry, packed, observation, update, env_step)
-
-    return step
 
 
 def make_keys(seeds: tuple[int, ...]) -> Keys:
@@ -174,7 +152,6 @@ def _expand(like: State, carry: Carry) -> Carry:
 
 
 def _step(
-    adaptation: Adaptation,
     like: State,
     members: _Members,
     keys: Keys,
@@ -194,7 +171,6 @@ def _step(
         _expand(like, carry),
         batch,
         update,
-        adaptation,
         freeze_nonfinite=members.freeze_nonfinite,
     )
     action = _explore(members, keys, config, carry.state, observation, env_step)

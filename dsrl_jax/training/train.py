@@ -10,8 +10,8 @@ from typing import Any
 import gymnasium
 import jax
 
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.layers import check_sparsity
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.loop import BraxConfig
 from dsrl_jax.config.members import resolve_members

@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
-from dsrl_jax.agents.types import Adaptation, Agent, Metrics, State, Transition
+from dsrl_jax.agents.types import Agent, Metrics, State, Transition
 from dsrl_jax.config.settings import flatten, override
-from dsrl_jax.sparse import run_if
 from dsrl_jax.training.member_axis import axes_of, over_members
 
 
@@ -35,28 +34,26 @@ def update_members(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
-    adaptation: Adaptation | None = None,
     *,
     freeze_nonfinite: bool = False,
 ) -> Carry:
     """One update of each member by its own batch, and what is told of it later.
 
     Args:
-      adaptation: of this update, as `Agent.update` takes it.
       freeze_nonfinite: whether members that have a `bad_update` are left as they are, and those
         that get one here are cleared, see `compile_program`.
     """
     if freeze_nonfinite:
         config, batch = _still(carry.bad_update != 0, config, batch)
-    one = partial(agent.update, adaptation=adaptation)
-    state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
+    state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
     finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
     first = ~finite & (carry.bad_update == 0)
     bad_update = jnp.where(first, update, carry.bad_update)
     if freeze_nonfinite:
-        state = run_if(~finite.all(), partial(_clear, ~finite), state)
+        clear = partial(_clear, ~finite)
+        state = jax.lax.cond(finite.all(), lambda state: state, clear, state)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
 

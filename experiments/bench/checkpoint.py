@@ -11,7 +11,7 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.envs import catalog

@@ -5,7 +5,7 @@ from functools import partial
 import jax
 import numpy as np
 
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces
 from dsrl_jax.config.agents import AgentConfig
 from dsrl_jax.config.presets import Experiment

@@ -10,8 +10,6 @@ import optax
 from jaxtyping import Array, Bool, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import run_if, run_if_holding
-from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import (
     Density,
@@ -37,9 +35,6 @@ from dsrl_jax.sparse.transform.checks import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.transform.densities import Sparsities, find_densities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.transform.state import SparsifyState
-
-# Kernels of one form that are adapted in one loop: with small ones a call takes half as long.
-LEAVES_PER_LOOP = 4
 
 
 def sparsify(
@@ -170,12 +165,13 @@ def _update(
         adapt = partial(
             _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
         )
-        (packed, came), (now, has_come) = run_if_holding(
+        packed, came = jax.lax.cond(
             due | state.has_come,
             partial(_change_masks, jnp.asarray(due), adapt),
+            lambda both: both,
             (packed, came),
-            (now, jnp.asarray(due)),
         )
+        has_come = jnp.asarray(due)
     else:
         # Or a loop would unpack masks that never change before its first pass, and read them whole.
         packed, _ = jax.lax.optimization_barrier((packed, now))
@@ -202,7 +198,8 @@ def _change_masks(
     """
     packed, came = both
     whole = jax.tree.map(jnp.bitwise_or, packed, came)
-    return run_if(due, adapt, (whole, jax.tree.map(jnp.zeros_like, came)))
+    none = jax.tree.map(jnp.zeros_like, came)
+    return jax.lax.cond(due, adapt, lambda both: both, (whole, none))
 
 
 def _adapt_masks(
@@ -227,9 +224,7 @@ def _adapt_masks(
     stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
     if isinstance(plan.sparsity, Gradual):
         density = _gradual_density(plan, params, step)
-        new_params, after = masks_lib.prune(
-            stepped.params, before, density, leaves_per_loop=sparsity.leaves_per_loop, **where
-        )
+        new_params, after = masks_lib.prune(stepped.params, before, density, **where)
     else:
         new_params, after, _ = adapt_net(
             jax.random.fold_in(state.key, step),
@@ -247,7 +242,7 @@ def _adapt_masks(
 def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
     """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
     dtype = jnp.promote_types(update.dtype, param.dtype)
-    return choose(kept, update.astype(dtype), -param.astype(dtype))
+    return jnp.where(kept, update.astype(dtype), -param.astype(dtype))
 
 
 def _sparsity(plan: Plan, params: Params) -> Sparsity:
@@ -257,7 +252,6 @@ def _sparsity(plan: Plan, params: Params) -> Sparsity:
     return Sparsity(
         Layout(lambda path, leaf: path in sparse, plan.layout.stacked_axes),
         plan.rules,
-        leaves_per_loop=LEAVES_PER_LOOP,
     )
 
 

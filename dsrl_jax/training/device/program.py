@@ -15,7 +15,6 @@ from dsrl_jax.config.loop import BraxConfig, LoopConfig
 from dsrl_jax.envs import episodes as envs
 from dsrl_jax.envs.brax import Environment
 from dsrl_jax.envs.episodes import Episodes
-from dsrl_jax.sparse import run_if
 from dsrl_jax.training.device import replay as device_replay
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.host.evaluation import SEED_OFFSET
@@ -182,7 +181,8 @@ def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array)
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)
 
-    carry = run_if(index > vector_steps_before, update_all, world.carry)
+    is_training = index > vector_steps_before
+    carry = lax.cond(is_training, update_all, lambda carry: carry, world.carry)
     return world._replace(carry=carry)
 
 
