@@ -28,8 +28,8 @@ MAY_IMPORT = {
     "dsrl_jax.policy": [],
     "experiments": ["dsrl_jax"],
 }
-# The method needs these alone, beside the standard library.
-SPARSE_NEEDS = {"jax", "jaxtyping", "numpy", "optax"}
+# The method imports only these and the standard library.
+SPARSE_NEEDS = {"chex", "jax", "jaxtyping", "numpy", "optax"}
 ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco", "envpool"}
 # No module of this folder imports JAX, and neither do the commands until their flags are checked.
 CONFIG = "dsrl_jax.config"
@@ -113,7 +113,7 @@ def test_no_imports_run_in_a_circle():
 
 
 @pytest.mark.parametrize("module", sorted(name for name in MODULES if "dsrl_jax.sparse" in name))
-def test_the_method_needs_jax_numpy_and_optax_alone(module):
+def test_the_method_needs_only_jax_chex_numpy_and_optax(module):
     libraries = {name.split(".")[0] for name in imports(MODULES[module])}
     assert libraries - set(sys.stdlib_module_names) <= SPARSE_NEEDS | {"dsrl_jax"}
 

@@ -99,6 +99,7 @@ def adaptation_due(
       step: counts updates from 1.
     """
     period, last = settings.adaptation_period, settings.last_adaptation
+    # Algorithm 1, line 14; Algorithm 1, line 20; Algorithm 4, line 14; Algorithm 4, line 18
     due = step % period == settings.adaptation_offset
     if not last:
         return due, True

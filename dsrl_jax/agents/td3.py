@@ -115,7 +115,7 @@ def update(
     """
     key_noise, key_critic, key_actor = jax.random.split(jax.random.fold_in(key, step), 3)
     of_critic, of_actor = make_sparsity(config, "critic"), make_sparsity(config, "actor")
-    due, grow = adaptation_due(config.sparse, step)  # t mod e, of lines 14 and 20
+    due, grow = adaptation_due(config.sparse, step)
     eta, optimizer = config.sparse.drop_fraction, make_optimizer(config)
     train = partial(sparse.step_and_adapt, due, drop_fraction=eta, optimizer=optimizer, grow=grow)
 

@@ -1,4 +1,4 @@
-"""Small agents and random data for the tests of the agents; nothing here asserts."""
+"""Small agents and random data for the tests of the agents."""
 
 from functools import partial
 
@@ -64,11 +64,11 @@ def init(key, config):
     return MODULES[type(config)].init(SPACES, key, config)
 
 
-@quick_jit
-def update(key, config, state, batch, step):
+def plain_update(key, config, state, batch, step):
     return MODULES[type(config)].update(SPACES, key, config, state, batch, step)
 
 
+update = quick_jit(plain_update)
 _init = quick_jit(init)
 
 
@@ -88,10 +88,10 @@ def first_state(key, config):
     state = _init(key, override(type(config)(), {"topology": "static", **numbers}))
     if not is_dense:
         return state
-    # Its targets have no layer in which anything is searched for.
+    # Its targets have no sparse layer, and thus no threshold.
     return state._replace(
         **{
-            name: target._replace(weakest=())
+            name: target._replace(threshold=())
             for name, target in state._asdict().items()
             if name.startswith("target")
         }

@@ -38,7 +38,7 @@ act = quick_jit(partial(td3.act, SPACES))
 
 
 def policy(actor, observation):
-    """The reference's network, stretched from (-1, 1) to the bounds."""
+    """The reference's network, rescaled from (-1, 1) to the bounds."""
     squashed = np.tanh(reference.mlp(layers(actor), observation))
     return LOW + (squashed + 1) / 2 * (HIGH - LOW)
 

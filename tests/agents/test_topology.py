@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents.sparse_training import find_adaptation
+from dsrl_jax.agents.sparse_training import adaptation_due
 from tests import reference
 from tests.agents.cases import (
     ACTOR_PERIOD,
@@ -86,7 +86,8 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
         adaptation_offset=offset,
         last_adaptation=last_adaptation,
     )
-    due, grow = jax.vmap(partial(find_adaptation, config))(np.arange(1, 61))
+    due, grow = jax.vmap(partial(adaptation_due, config.sparse))(np.arange(1, 61))
+    grow = np.broadcast_to(grow, due.shape)
     names = {(False, False): "no", (True, True): "drop_and_grow", (True, False): "drop"}
     found = [names[bool(d), bool(d and g)] for d, g in zip(due, grow, strict=True)]
     expected = [
@@ -96,7 +97,7 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
 
 
 def test_a_last_adaptation_of_0_is_none():
-    due, grow = find_adaptation(small_config(last_adaptation=0), 500 * PERIOD)
+    due, grow = adaptation_due(small_config(last_adaptation=0).sparse, 500 * PERIOD)
     assert due and grow is True
 
 

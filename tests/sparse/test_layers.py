@@ -1,6 +1,6 @@
-"""Layers of real models, by Flax: which of their leaves are sparse by default, and that they train.
+"""Layers of real Flax models: which leaves are sparse by default, and that they train.
 
-Flax is what the agents use; `dsrl_jax.sparse` knows paths and shapes alone.
+The agents use Flax; `dsrl_jax.sparse` only knows paths and shapes.
 """
 
 import flax.linen as nn
@@ -47,7 +47,7 @@ def test_a_model_of_many_layers_trains_on_its_connections():
         key=jax.random.key(1),
         period=1,
         rules=sparse.RIGL,
-        layout=sparse.Layout(stacked_axes=is_stacked),
+        stacked_axes=is_stacked,
     )
     state = optimizer.init(params)
     masks = sparse.get_masks(state)
