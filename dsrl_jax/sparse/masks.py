@@ -191,8 +191,11 @@ def _change_sparse(
 ) -> tuple[Params, Masks]:
     """Maps `change(index, leaf, mask, *signals) -> (value, mask)` over the sparse leaves."""
     leaves = find_leaves(params, layout)
-    flatten = jax.tree.structure(params).flatten_up_to
-    given = [[None] * len(leaves) if tree is None else flatten(tree) for tree in (masks, *signals)]
+    structure: Any = jax.tree.structure(params)
+    given = [
+        [None] * len(leaves) if tree is None else structure.flatten_up_to(tree)
+        for tree in (masks, *signals)
+    ]
     changed = [
         change(index, leaf, *arrays) if leaf.sparse else (leaf.value, arrays[0])
         for index, (leaf, *arrays) in enumerate(zip(leaves, *given, strict=True))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -237,6 +238,7 @@ def average_target(
     def average(new: Array, old: Array) -> Array:
         return (tau * new + (1 - tau) * old).astype(old.dtype)  # τ may be of a wider type.
 
+    chex.assert_trees_all_equal_shapes(net.params, target.params)
     # Algorithm 1, lines 24-25; Algorithm 4, line 21
     averaged = jax.tree.map(average, net.params, target.params)
     # Algorithm 1, lines 26-27; Algorithm 4, line 22

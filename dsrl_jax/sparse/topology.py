@@ -6,6 +6,7 @@ of any shape; `masks.py` applies them to a whole tree of parameters.
 
 from typing import Literal
 
+import chex
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
@@ -110,6 +111,7 @@ def drop_and_grow(
     if kernel.shape != mask.shape:
         raise ValueError(f"mask must have the kernel's shape, {kernel.shape}, got {mask.shape}")
     check_fraction("drop_fraction", drop_fraction)
+    chex.assert_equal_shape([each for each in (kernel, gradient, momentum) if each is not None])
     empty, before = ~mask, rules.grow == "empty_before_drop"
     room = count_true(empty) if before else mask.size
 
@@ -138,6 +140,7 @@ def prune(
     Returns:
       The kernel, exactly 0 off the new mask, and the new mask.
     """
+    chex.assert_equal_shape([kernel, mask])
     kept = select_largest(jnp.abs(kernel), mask, count)
     return jnp.where(kept, kernel, 0), kept
 

@@ -24,10 +24,10 @@ HALF_RANGE = (HIGH - LOW) / 2
 
 PRESETS = {"paper": {}, "official": OFFICIAL}
 PERIOD = 10
-# Of the preset `official`: adaptations at updates 2, 12, …, 112, the final drop at 122.
-LAST_ADAPTATION = 120
-FINAL_DROP = 122
-UPDATES = 200
+# Of the preset `official`: adaptations at updates 2, 12 and 22, the final drop at 32.
+LAST_ADAPTATION = 30
+FINAL_DROP = 32
+UPDATES = 60
 
 CONFIGS = {"td3": TD3Config, "sac": SACConfig}
 MODULES = {TD3Config: td3, SACConfig: sac}

@@ -3,6 +3,7 @@
 And randomness: what is drawn follows from key and step alone.
 """
 
+import functools
 from functools import partial
 
 import chex
@@ -53,8 +54,9 @@ def assert_equal(actual, expected, part=...):
 # --- Dense, static and dynamic -------------------------------------------------------------------
 
 
+@functools.cache
 def compiled_updates(**settings):
-    """Every state of a run of 200 updates on the same data.
+    """Returns every state of a run on the same data.
 
     Compiled without optimization, each operation rounds by itself, whatever it is fused with:
     programs of different methods agree bit for bit where the methods do.
@@ -134,7 +136,7 @@ def test_members_are_single_runs(agent, rng):
     configs = [small_config(agent=agent, **(OF_ALL[agent] | change)) for change in changes]
     with jax.enable_x64(True):
         keys = [jax.random.key(member == len(configs) - 2) for member in range(len(configs))]
-        data = [random_batch(rng, (40, 5), dtype=np.float64) for _ in range(2)]
+        data = [random_batch(rng, (24, 5), dtype=np.float64) for _ in range(2)]
         batches = [data[member == len(configs) - 1] for member in range(len(configs))]
         members = list(zip(keys, configs, batches, strict=True))
 

@@ -26,7 +26,7 @@ from tests.agents.cases import (
 )
 from tests.agents.reference_net import ReferenceNet, assert_net_is, assert_trees_close
 
-CASES = 30
+CASES = 8
 # Sums of at most 40 float32 products of normal numbers.
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
@@ -236,7 +236,7 @@ def reference_update(config, actor, critic, batch, step):
     return metrics
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0])
 @pytest.mark.parametrize(
     "topology, preset", [("dense", "paper"), ("static", "paper"), ("static", "official")]
 )

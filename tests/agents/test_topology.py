@@ -1,6 +1,6 @@
 """When and how an agent's topology moves: the schedule, and what holds after every update.
 
-One run of 200 updates for each agent and preset, every state kept; the tests look at those.
+All tests share one run of 60 updates for each agent and preset, with every state.
 """
 
 from functools import partial
@@ -30,8 +30,8 @@ from tests.agents.cases import (
 )
 
 ADAPTATIONS = {
-    "paper": list(range(10, 201, PERIOD)),
-    "official": [*range(2, 113, PERIOD), FINAL_DROP],
+    "paper": list(range(PERIOD, UPDATES + 1, PERIOD)),
+    "official": [*range(2, FINAL_DROP, PERIOD), FINAL_DROP],
 }
 
 

@@ -440,6 +440,12 @@ def test_rejects_a_mask_of_another_shape(key):
         sparse.drop_and_grow(key, jnp.ones((3, 4)), jnp.ones((4, 3), bool), 0.1)
 
 
+def test_rejects_a_gradient_of_another_shape(key):
+    kernel, mask = jnp.ones((3, 4)), jnp.ones((3, 4), bool)
+    with pytest.raises(AssertionError, match=r"\(4, 3\)"):
+        sparse.drop_and_grow(key, kernel, mask, 0.1, rules=sparse.RIGL, gradient=jnp.ones((4, 3)))
+
+
 @pytest.mark.parametrize(
     "n_in, n_out, message",
     [(0, 4, "n_in must be positive, got 0"), (3, -1, "n_out must be positive, got -1")],
