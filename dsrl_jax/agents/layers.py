@@ -88,7 +88,7 @@ def layer_group(name: str) -> str:
 
 
 def is_sparse_layer(sparse: SparseConfig, network: str, name: str) -> bool:
-    """Returns whether a network's layer is sparse; those of dense networks are not."""
+    """Returns whether a network's layer is sparse; a dense network has none."""
     return network_topology(sparse, network) != "dense" and (
         layer_group(name) in sparse.sparse_layers
     )

@@ -147,13 +147,8 @@ def update(
         lambda old: old,
         state.target_critic,
     )
-    metrics = {
-        "critic_loss": loss,
-        "q_mean": q_mean,
-        "actor_loss": policy_loss,
-        "entropy": entropy,
-        "temperature": alpha,
-    }
+    metrics = {"critic_loss": loss, "q_mean": q_mean, "actor_loss": policy_loss}
+    metrics |= {"entropy": entropy, "temperature": alpha}
     return SACState(actor, critic, target_critic, temperature), metrics
 
 

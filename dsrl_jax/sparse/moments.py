@@ -1,8 +1,8 @@
 """Finds the arrays in any optimizer's state that follow a parameter.
 
-Optax keeps moments in trees like params, inside states of states. A leaf of the state follows the
-parameter whose path its own path ends with, if both have one shape: in the state of a chain of
-Adam, `[0].mu['hidden']['kernel']` follows `['hidden']['kernel']`.
+Optax keeps moments in trees like params, inside states of states. A leaf of the state follows a
+parameter if its path ends with the parameter's path and both have one shape: in the state of a
+chain of Adam, `[0].mu['hidden']['kernel']` follows `['hidden']['kernel']`.
 """
 
 from typing import Any

@@ -73,7 +73,7 @@ def select_strongest(
 
     # Without the sign a float's bits are in the order of magnitudes. A key has no sign, so that
     # `key |` changes nothing; but with it no compiler moves the magnitudes out of the search and
-    # writes them to an array of their own, which would cost more than a pass.
+    # writes them to an extra array, which would cost more than a pass.
     def at_least(key: Array) -> Array:
         return (bits & (key | largest)) >= key
 

@@ -132,7 +132,7 @@ def _offset(bracket: Bracket, count: Array) -> Array:
     width = _width(bracket.low, bracket.high)
     excess = (bracket.marked - count).astype(jnp.float32) + 0.5
     share = excess / jnp.maximum(bracket.marked - bracket.above + 1, 1).astype(jnp.float32)
-    # Below 1, or the product could round to more than the type holds.
+    # Below 1, or the product could round to more than the largest integer.
     even = (jnp.minimum(share, 0.999) * width.astype(share.dtype)).astype(width.dtype)
     return jnp.clip(jnp.where(bracket.halve, width - width // 2, even), 1, width)
 

@@ -96,7 +96,7 @@ def drop_and_grow(
 
     Args:
       key: consumed by the growth.
-      kernel: weights; with rules.grown_weight "stepped" also those of absent positions.
+      kernel: weights; with rules.grown_weight "stepped" also at absent positions.
       mask: the connections.
       drop_fraction: η in [0, 1]; not checked if traced.
       rules: which connections leave and grow: the paper's text, the authors' code, or others.

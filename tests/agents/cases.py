@@ -117,7 +117,7 @@ def random_params(rng, params):
 
 
 def random_state(rng, config):
-    """A state whose networks, targets too, have nothing to do with each other, and no zeros."""
+    """Returns a state of unrelated networks and targets, without zeros."""
     state = first_state(jax.random.key(0), config)
     return state._replace(
         actor=state.actor._replace(params=random_params(rng, state.actor.params)),

@@ -1,6 +1,6 @@
-"""Methods that must agree: sparse with nothing absent and dense, members and single runs.
+"""Tests methods that must agree: full sparse networks and dense ones, members and single runs.
 
-And randomness: what is drawn follows from key and step alone.
+And randomness: all random numbers follow from the key and the step.
 """
 
 import functools
@@ -106,7 +106,7 @@ OF_ALL = {
     "td3": {"hidden_sizes": (8,)},
     "sac": {"hidden_sizes": (8,), "learn_temperature": True, "target_entropy": -2.0},
 }
-# Numbers in whose place stand the lambdas: members have them too, see test_networks.py.
+# The lambdas replace these; members may differ in them too, see test_networks.py.
 SPARSITIES = {"sparsity", "actor_sparsity", "critic_sparsity"}
 
 
@@ -142,11 +142,11 @@ def test_members_are_single_runs(agent, rng):
 
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
         together = quick_jit(jax.vmap(run_and_explore))(*stacked)
-        run_alone = quick_jit(run_and_explore)
-        first = run_alone(*members[0])
+        run_single = quick_jit(run_and_explore)
+        first = run_single(*members[0])
         for index, member in enumerate(members):
             this = jax.tree.map(lambda leaf, index=index: leaf[index], together)
-            assert_same_run(this, run_alone(*member))
+            assert_same_run(this, run_single(*member))
             assert index == 0 or differ(this, first)
 
 

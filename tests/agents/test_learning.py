@@ -23,7 +23,7 @@ UPDATES = 3000
 
 
 def move(position, action):
-    """One step in the square [-1, 1]^2, whose center is best.
+    """One step in the square [-1, 1]^2, with the best position in its center.
 
     The reward is of the position that is left: an action pays only later, through the target.
     """
@@ -122,5 +122,5 @@ def test_a_dense_actor_and_critics_that_grow_by_gradient_come_near_too():
 
 @pytest.mark.parametrize("algo", ["td3", "sac"])
 def test_learns_nothing_without_the_target(algo):
-    """The task needs what it is to show: an action's reward is in the target alone."""
+    """The task needs the target: only the target contains the reward of an action."""
     assert share_of_the_way(small_config(algo, discount=0.0)) < 0.5

@@ -1,4 +1,4 @@
-"""Actor and critics with topologies of their own: what each does, whatever the other does."""
+"""Tests actor and critics with different topologies, each independent of the other."""
 
 from functools import partial
 
@@ -75,7 +75,7 @@ def assert_same(actual, expected):
 # --- Laws of every update ------------------------------------------------------------------------
 
 
-def test_masks_change_at_adaptations_of_what_adapts_alone(run):
+def test_masks_change_only_at_adaptations_of_networks_that_adapt(run):
     config, states, _ = run
     for topology, net, _ in nets(config, states):
         for path, mask in hidden_kernels(net.masks).items():
@@ -120,7 +120,7 @@ def test_moments_of_absent_weights_are_0_where_they_are_sparse(run):
                 assert absent == (config.sparse.moments == "dense" and not masks[path].all()), path
 
 
-# --- Adaptations, held to the reference ----------------------------------------------------------
+# --- Adaptations, against the reference ----------------------------------------------------------
 
 
 def test_every_adaptation_is_its_rules_after_a_gradient_step(run):

@@ -1,4 +1,4 @@
-"""SAC's equations and its policy, held to `reference.py` and to integrated densities."""
+"""Tests SAC's equations and policy against `reference.py` and integrated densities."""
 
 import math
 from functools import partial

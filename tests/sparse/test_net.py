@@ -29,7 +29,7 @@ OFFICIAL = sparse.Sparsity(
 )
 PRESETS = [pytest.param(PAPER, id="paper"), pytest.param(OFFICIAL, id="official")]
 ADAM = optax.chain(optax.add_decayed_weights(2e-4), optax.adam(1e-2))
-# With gradients that are whole numbers, float32 holds every result of this one exactly.
+# With whole-number gradients, every result is exact in float32.
 EXACT = optax.sgd(0.25, momentum=0.5)
 FRACTION = 0.25
 
@@ -262,7 +262,7 @@ def test_a_target_has_the_keys_of_the_first_checkpoints(key):
     ids=["paper", "official"],
 )
 def test_the_target_is_averaged_and_pruned_as_the_reference(key, sparsity, keep):
-    # Quarters of small whole numbers: float32 holds them exactly, and many are equal.
+    # Quarters of small whole numbers are exact in float32, and many are equal.
     net = make_net(key, ADAM, sparsity)
     net = net._replace(params=jax.tree.map(jnp.round, net.params))
     average = jax.jit(partial(sparse.average_target, sparsity=sparsity))

@@ -200,7 +200,7 @@ def test_balanced_drop_by_hand(rng):
         # FACTS.md, golden cases: floor(.05 * 19343) + 1, 13588 - floor(.95 * 13588).
         ((256, 256), dict(positives=19_343, negatives=13_588), (0, 968, 680)),
         ((11, 7), dict(positives=20, negatives=20), (0, 2, 1)),
-        # Whatever is exactly 0 goes on top.
+        # All weights that are exactly 0 leave, too.
         ((11, 7), dict(positives=20, negatives=20, zeros=11), (11, 2, 1)),
     ],
 )
