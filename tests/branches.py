@@ -1,14 +1,16 @@
-"""What a program's branches depend on, read off its jaxpr."""
+"""Finds the branches of a program, in its jaxpr and in what XLA compiles."""
+
+import re
 
 import jax
 import jax.extend
 
 
 def branch_conditions(function, *arguments):
-    """The shape of the condition of every branch (`run_if`), those inside others included.
+    """Returns the shape of the condition of every `lax.cond`, including those inside others.
 
-    () where all members share it; with a condition for each member, all pay while one is due. A
-    branch is told from a search by what its loop carries first, which is a boolean.
+    Each is (): `vmap` turns a branch with one condition per member into a select, which is not
+    listed, and with which all members pay whenever one is due.
     """
     return _conditions(jax.make_jaxpr(function)(*arguments).jaxpr)
 
@@ -16,9 +18,13 @@ def branch_conditions(function, *arguments):
 def _conditions(jaxpr):
     found = []
     for equation in jaxpr.eqns:
-        if equation.primitive.name == "while":
-            first = equation.params["body_jaxpr"].jaxpr.outvars[0].aval
-            found += [first.shape] if first.dtype == bool else []
+        if equation.primitive.name == "cond":
+            found.append(equation.invars[0].aval.shape)
         for inner in jax.extend.core.jaxprs_in_params(equation.params):
             found += _conditions(inner)
     return found
+
+
+def compiled_branches(compiled):
+    """Counts the conditionals of a compiled program (`jax.stages.Compiled`)."""
+    return len(re.findall(r"\bconditional\(", compiled.as_text()))

@@ -1,6 +1,6 @@
-"""Each rule of the paper, stated slowly in NumPy loops: what the fast code is held to.
+"""Each rule of the paper as slow NumPy loops, the reference for the fast code.
 
-Written from the paper (paper.md) and FACTS.md alone, not from `dsrl_jax`. "Algorithm 2 L3" is line
+Written only from the paper (paper.md) and FACTS.md, not from `dsrl_jax`. "Algorithm 2 L3" is line
 3 of that listing; "FACTS, how many" is that row of its table "Where the authors' code differs".
 
 Notation: a kernel is `[n_in, n_out]`; a mask is a boolean array of the same shape, True =
@@ -150,7 +150,7 @@ def drop_per_sign(kernel: np.ndarray, mask: np.ndarray, drop_fraction: float) ->
 
 
 def grow_candidates_before(mask: np.ndarray) -> np.ndarray:
-    """Positions that held no connection before the drop (preset `paper`).
+    """Returns the positions without a connection before the drop (preset `paper`).
 
     Source: equation (5) and FACTS, grow: "among those that held no connection before the drop".
     """
@@ -205,11 +205,11 @@ def _as_checked_arrays(*arrays: np.ndarray) -> list[np.ndarray]:
     return checked
 
 
-def _values_where(kernel: np.ndarray, held: np.ndarray) -> np.ndarray:
-    """The kernel's value at the `held` positions, exactly 0 everywhere else."""
+def _values_where(kernel: np.ndarray, connected: np.ndarray) -> np.ndarray:
+    """The kernel's value at the `connected` positions, exactly 0 everywhere else."""
     values = np.zeros_like(kernel)
     for position in np.ndindex(kernel.shape):
-        if held[position]:
+        if connected[position]:
             values[position] = kernel[position]
     return values
 
@@ -254,8 +254,8 @@ def check_official_adaptation(
 
     Source: FACTS, how many, grow, grown weight; `final`: row end, drop without growing.
     `kernel` is as the optimizer left it, not yet masked: a grown empty position holds its stepped
-    value, a just-dropped and regrown one its old value. Such a regrown connection cannot be told
-    from a kept one, so of the drop only this is checked: what it leaves is in the new mask.
+    value, a just-dropped and regrown one its old value. Such a regrown connection looks like
+    a kept one, so of the drop only this is checked: what it leaves is in the new mask.
     """
     kernel, mask, new_kernel, new_mask = _as_checked_arrays(kernel, mask, new_kernel, new_mask)
     dropped = drop_per_sign(kernel, mask, drop_fraction)
@@ -280,7 +280,7 @@ def adapts(update: int, period: int, offset: int, last_adaptation: int | None) -
     Source: Algorithm 1 L14 and FACTS, when (offset 0 `paper`, 2 `official`) and end: the first
     adaptation past `last_adaptation` only drops and is the last; without a `last_adaptation`, or
     with one that is not positive, there is no final drop and the adaptations never stop. The
-    actor adapts only at those of these updates that also train it (L17, L20).
+    actor adapts only at updates that also train it (L17, L20).
     """
     if not 0 <= offset < period:
         raise ValueError(f"offset must be in [0, period), got {offset} with period {period}")
@@ -398,7 +398,7 @@ def td_target(
     next_q2: np.ndarray,
     discount: float,
 ) -> np.ndarray:
-    """Reward plus discount * min(next_q1, next_q2), `[batch]`; the reward alone once terminated.
+    """Reward plus discount * min(next_q1, next_q2), `[batch]`; only the reward once terminated.
 
     Source: Algorithm 1 L12, equation (3); FACTS, "Both": a time limit is not a termination.
     """
@@ -486,7 +486,7 @@ def soft_target(
 ) -> np.ndarray:
     """Reward plus discount * (min(next_q1, next_q2) - alpha * log-probability), `[batch]`.
 
-    Source: SAC, Haarnoja et al. 2018, with alpha of Appendix A; the reward alone once terminated.
+    Source: SAC, Haarnoja et al. 2018, with alpha of Appendix A; only the reward once terminated.
     """
     soft_q = [np.asarray(q) - alpha * np.asarray(next_log_probability) for q in (next_q1, next_q2)]
     return td_target(reward, terminated, *soft_q, discount)

@@ -1,4 +1,4 @@
-"""Whether a program sorts, read off its text."""
+"""Finds sorts in a program's text."""
 
 import re
 
@@ -6,11 +6,11 @@ import jax
 
 
 def sorts(function, *arguments):
-    """Whether it does as it is traced, and as it is given to the compiler."""
+    """Returns whether the traced program, or the program before compilation, sorts."""
     traced = jax.jit(function).trace(*arguments)
     return says_sort(f"{traced.jaxpr}\n{traced.lower().as_text()}")
 
 
 def says_sort(program):
-    """Whether a jaxpr, a program of StableHLO or a compiled one names a sort or a top-k."""
+    """Returns whether the text of a jaxpr, of StableHLO or of a compiled program names a sort."""
     return bool(re.search(r"\bsort\b|top_?k", program, re.IGNORECASE))

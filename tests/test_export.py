@@ -11,7 +11,7 @@ import pytest
 
 import dsrl_jax
 from dsrl_jax import policy
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.loop import FORMAT
 from dsrl_jax.config.presets import resolve

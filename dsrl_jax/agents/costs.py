@@ -1,4 +1,4 @@
-"""What an agent's networks cost, in plain Python numbers: connections, FLOPs, bytes."""
+"""Counts the connections and FLOPs of an agent's networks, in plain Python numbers."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from dsrl_jax.sparse import count_weights, expected_connections, training_flops
 
 
 class Cost(NamedTuple):
-    """Of the actor and both critics; without biases and targets (paper, Section 4.3).
+    """The cost of actor and both critics, without biases and targets (paper, Section 4.3).
 
-    Dense moments are not counted as dense gradients, as in the paper, but for a growth by them.
+    Dense moments do not count as dense gradients, as in the paper, unless connections grow by them.
     """
 
     dense_weights: int
@@ -23,7 +23,7 @@ class Cost(NamedTuple):
 
 
 def expected_cost(spaces: Spaces, config: AgentConfig, updates: float) -> Cost:
-    """The cost by the expected connections of the first masks."""
+    """Returns the cost by the expected connections of the first masks."""
     layers = network_layers(spaces, config)
     critics = sum(expected_connections(layers[name]) for name in CRITICS)
     return actual_cost(spaces, config, updates, expected_connections(layers["actor"]), critics)
@@ -36,11 +36,12 @@ def actual_cost(
     actor_connections: float,
     critic_connections: float,
 ) -> Cost:
-    """The cost by counted connections; `critic_connections` of both critics together.
+    """Returns the cost by counted connections.
 
     Args:
-      updates: the paper counts one for each environment step, its random steps included; the
-        real number is smaller by those.
+      updates: the paper counts one per environment step, including the random steps, during which
+        there are none.
+      critic_connections: of both critics together.
     """
     layers = network_layers(spaces, config)
     dense_actor = count_weights(layers["actor"])
@@ -60,10 +61,10 @@ def actual_cost(
 
 
 def _growth(absent_in_critics: float, absent_in_actor: float, config: AgentConfig) -> float:
-    """FLOPs of an update for gradients of absent weights, where connections grow by them.
+    """Returns the FLOPs per update of gradients of absent weights, if connections grow by them.
 
-    2 a weight, sample and dense gradient: one an adaptation for RigL, one a training step for
-    SNFS, as Evci et al. 2020 count both.
+    2 per weight, sample and dense gradient: one gradient per adaptation for RigL, one per training
+    step for SNFS, as Evci et al. 2020 count both.
     """
     sparse, delay = config.sparse, config.policy_delay
 

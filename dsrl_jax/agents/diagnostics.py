@@ -1,4 +1,4 @@
-"""What the topology of actor and critics looks like at one moment: for logs, not for training."""
+"""Measures the topology of actor and critics at one moment: for logs, not for training."""
 
 from typing import Any, NamedTuple
 
@@ -11,14 +11,14 @@ from dsrl_jax.agents.networks import MLP
 from dsrl_jax.agents.types import Spaces, State, Transition
 from dsrl_jax.config.agents import AgentConfig
 from dsrl_jax.sparse import count_true
-from dsrl_jax.sparse.masks import Masks, Params
+from dsrl_jax.sparse.leaves import Masks, Params
 
 
 class LayerTopology(NamedTuple):
     """One kernel's connections and the units that it feeds; integers are int32.
 
-    A unit of a hidden layer is dormant if no weight that is not 0 leads to it, or if it is 0 for
-    every sample of a batch; heads have no dormant units.
+    A hidden unit is dormant if all its input weights are 0, or if it is 0 for every sample of a
+    batch; heads have no dormant units.
     """
 
     connections: Int[Array, ""]
@@ -32,7 +32,7 @@ class LayerTopology(NamedTuple):
 
 
 def all_masks(state: State) -> dict[str, Masks]:
-    """The masks of `actor`, `critic_1` and `critic_2`."""
+    """Returns the masks of `actor`, `critic_1` and `critic_2`."""
     return {"actor": state.actor.masks} | {name: state.critic.masks[name] for name in CRITICS}
 
 
@@ -44,11 +44,11 @@ def inspect(
     earlier: dict[str, Masks],
     batch: Transition,
 ) -> dict[str, dict[str, LayerTopology]]:
-    """Every layer of every network, by name.
+    """Returns the topology of every layer of every network, by name.
 
     Args:
       first, earlier: `all_masks` of the first state, and of the state to compare with.
-      batch: what the units' activations are looked at with.
+      batch: the inputs on which activations are measured.
     """
     both = jnp.concatenate([batch.observation, batch.action], axis=-1)
     actor = MLP(config.hidden_sizes, spaces.action_size, config.ACTOR_HEADS)
@@ -91,7 +91,7 @@ def _inspect_layer(
     earlier: Bool[Array, "n_in n_out"],
     sums: Float[Array, "batch n_out"] | None,
 ) -> LayerTopology:
-    """`sums`: what goes into ReLU; None for a head."""
+    """`sums`: the inputs of ReLU; None for a head."""
     connections = count_true(mask)
     some = jnp.maximum(connections, 1)
     unfed = ~(kernel != 0).any(axis=0)

@@ -1,7 +1,7 @@
 """Which layers of actor and critics are sparse, and how dense each one is.
 
-The layers are those of the networks in `networks.py`, by name. Numbers are plain Python's unless
-a setting is traced.
+Layers have the names that `networks.py` gives them. Numbers are plain Python numbers unless a
+setting is traced.
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ Shapes = dict[str, dict[str, tuple[int, int]]]  # by network and layer: n_in, n_
 
 
 def layer_shapes(spaces: Spaces, config: AgentConfig) -> Shapes:
-    """The kernels' shapes of `actor`, `critic_1` and `critic_2`."""
+    """Returns the kernels' shapes of `actor`, `critic_1` and `critic_2`."""
     n_state, n_action = spaces.observation_size, spaces.action_size
     heads = dict.fromkeys(config.ACTOR_HEADS, n_action)
     actor = _mlp_shapes(n_state, config.hidden_sizes, heads)
@@ -31,7 +31,7 @@ def layer_shapes(spaces: Spaces, config: AgentConfig) -> Shapes:
 
 
 def network_layers(spaces: Spaces, config: AgentConfig) -> dict[str, list[Layer]]:
-    """The layers of each network, with their densities (eq. 1, or by a sparsity)."""
+    """Returns the layers of each network, with their densities (eq. 1, or by a sparsity)."""
     shapes = layer_shapes(spaces, config)
     densities = {
         network: {
@@ -42,8 +42,8 @@ def network_layers(spaces: Spaces, config: AgentConfig) -> dict[str, list[Layer]
     }
     for _, sparsity, networks in sparsity_groups(config.sparse):
         kernels = _sparse_shapes(shapes, config.sparse, networks)
-        wanted = (1 - sparsity) * _weights(shapes, networks) - _dense(shapes, config, networks)
-        shares = share_connections(list(kernels.values()), wanted, config.sparse.distribution)
+        total = (1 - sparsity) * _weights(shapes, networks) - _dense(shapes, config, networks)
+        shares = share_connections(list(kernels.values()), total, config.sparse.distribution)
         for (network, name), share in zip(kernels, shares, strict=True):
             densities[network][name] = share
     return {
@@ -53,11 +53,11 @@ def network_layers(spaces: Spaces, config: AgentConfig) -> dict[str, list[Layer]
 
 
 def check_sparsity(spaces: Spaces, config: AgentConfig) -> None:
-    """Whether the sparsities that were asked for can be met; values must not be traced.
+    """Checks that the requested sparsities can be met; values must not be traced.
 
     Raises:
-      ValueError: names the largest that can: dense layers stay dense, and every sparse one expects
-        at least one connection.
+      ValueError: names the largest possible one, with which dense layers stay dense and every
+        sparse layer expects at least one connection.
     """
     shapes, sparse = layer_shapes(spaces, config), config.sparse
     named = {"actor": "a dense actor", "critics": "dense critics"}
@@ -73,22 +73,22 @@ def check_sparsity(spaces: Spaces, config: AgentConfig) -> None:
         needed = _dense(shapes, config, networks) + fewest
         largest = 1 - needed / _weights(shapes, networks)
         if sparsity > largest:
-            beside = f" and {dense[0]}" if name == "sparsity" and dense else ""
+            others = f" and {dense[0]}" if name == "sparsity" and dense else ""
             raise ValueError(
                 f"{name} must be at most {int(largest * 1e4) / 1e4} with sparse_layers "
-                f"{','.join(sparse.sparse_layers)}{beside}, got {sparsity}"
+                f"{','.join(sparse.sparse_layers)}{others}, got {sparsity}"
             )
 
 
 def layer_group(name: str) -> str:
-    """What a layer is to the setting `sparse_layers`."""
+    """Returns the name by which the setting `sparse_layers` selects a layer."""
     if not name.startswith("hidden"):
         return "output"
     return "input" if name == "hidden_0" else "hidden"
 
 
 def is_sparse_layer(sparse: SparseConfig, network: str, name: str) -> bool:
-    """Whether a network's layer has a topology of its own; dense networks have none."""
+    """Returns whether a network's layer is sparse; a dense network has none."""
     return network_topology(sparse, network) != "dense" and (
         layer_group(name) in sparse.sparse_layers
     )
@@ -102,9 +102,9 @@ SPARSITIES = {
 
 
 def sparsity_groups(sparse: SparseConfig) -> list[tuple[str, Any, tuple[str, ...]]]:
-    """Each sparsity that is asked for, and the networks whose weights it counts together.
+    """Returns the name and value of each requested sparsity, and the networks that it counts.
 
-    The dense ones among these count too; where all are dense, there is nothing to ask for.
+    Dense networks among these count too; if all are dense, the sparsity has no effect.
     """
     return [
         (name, getattr(sparse, name), networks)
@@ -115,7 +115,7 @@ def sparsity_groups(sparse: SparseConfig) -> list[tuple[str, Any, tuple[str, ...
 
 
 def _lambda_density(sparse: SparseConfig, network: str, name: str, n_in: int, n_out: int) -> Any:
-    """λ1 for the first hidden layer, λ2 for the others (eq. 1)."""
+    """Returns a layer's density: by λ1 for the first hidden layer, by λ2 for the others (eq. 1)."""
     if not is_sparse_layer(sparse, network, name):
         return 1.0
     lam = sparse.lambda1 if layer_group(name) == "input" else sparse.lambda2
@@ -146,6 +146,6 @@ def _weights(shapes: Shapes, networks: tuple[str, ...]) -> int:
 
 
 def _dense(shapes: Shapes, config: AgentConfig, networks: tuple[str, ...]) -> int:
-    """Weights of layers that stay dense."""
+    """Counts the weights of layers that stay dense."""
     kernels = _sparse_shapes(shapes, config.sparse, networks).values()
     return _weights(shapes, networks) - sum(n_in * n_out for n_in, n_out in kernels)

@@ -10,15 +10,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrl_jax.agents.layers import CRITICS
 from dsrl_jax.agents.types import Spaces
-from dsrl_jax.sparse.masks import Params
-
-FIRST_CRITIC = CRITICS[0]  # the one that TD3's actor loss uses
+from dsrl_jax.sparse.leaves import Params
 
 Initializer = Callable[..., Array]
 
 
 def uniform_fan_in(n_in: int) -> tuple[Initializer, Initializer]:
-    """U(-1/sqrt(n_in), 1/sqrt(n_in)) with the dense n_in, for kernel and bias alike."""
+    """Returns U(-1/sqrt(n_in), 1/sqrt(n_in)) with the dense n_in, for kernel and bias."""
     bound = n_in**-0.5
 
     def initialize(key: Array, shape: tuple[int, ...], dtype: jnp.dtype = jnp.float32) -> Array:
@@ -28,13 +26,15 @@ def uniform_fan_in(n_in: int) -> tuple[Initializer, Initializer]:
 
 
 def xavier_uniform(n_in: int) -> tuple[Initializer, Initializer]:
-    """U(-b, b) with b = sqrt(6 / (n_in + n_out)) for the kernel, 0 for the bias."""
-    del n_in  # Read off the kernel's shape.
+    """Returns U(-b, b) with b = sqrt(6 / (n_in + n_out)) for the kernel, 0 for the bias.
+
+    Both sizes are read off the kernel's shape.
+    """
     return nn.initializers.xavier_uniform(), nn.initializers.zeros_init()
 
 
 class MLP(nn.Module):
-    """ReLU layers `hidden_0`, `hidden_1`, … and linear layers, the heads, on the last of them."""
+    """ReLU layers `hidden_0`, `hidden_1`, …, and linear heads on the last hidden layer."""
 
     hidden_sizes: tuple[int, ...]
     head_size: int
@@ -43,7 +43,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*batch n_in"]) -> tuple[Float[Array, "*batch n_out"], ...]:
-        """One output for each head."""
+        """Returns one output per head."""
         for index, size in enumerate(self.hidden_sizes):
             x = nn.relu(self._layer(f"hidden_{index}", x.shape[-1], size)(x))
         return tuple(self._layer(name, x.shape[-1], self.head_size)(x) for name in self.heads)
@@ -54,24 +54,24 @@ class MLP(nn.Module):
 
 
 def init_critics(key: PRNGKeyArray, network: MLP, n_in: int) -> Params:
-    """Params of two independent critics, by name.
+    """Returns params of two independent critics, by name.
 
-    Not stacked on a leading axis: a CPU then transposes or copies every kernel before a product,
-    which took a quarter of an update's time.
+    Not stacked on a leading axis: a CPU would transpose or copy every kernel before a product,
+    which takes a quarter of an update's time.
     """
     keys = jax.random.split(key, len(CRITICS))
     return {name: init_network(k, network, n_in) for name, k in zip(CRITICS, keys, strict=True)}
 
 
 def init_network(key: PRNGKeyArray, network: MLP, n_in: int) -> Params:
-    """Params of one network, in its own nested dictionary."""
+    """Returns the params of one network."""
     return network.init(key, jnp.zeros(n_in))["params"]
 
 
 def apply_network(
     network: MLP, params: Params, inputs: Float[Array, "*batch n_in"]
 ) -> tuple[Array, ...]:
-    """The network's outputs for its params, one for each head."""
+    """Returns the network's outputs, one per head."""
     return cast(tuple[Array, ...], network.apply({"params": params}, inputs))
 
 
@@ -81,20 +81,20 @@ def q_values(
     observation: Float[Array, "batch n_state"],
     action: Float[Array, "batch n_action"],
 ) -> Float[Array, "critics batch"]:
-    """The value of every critic in `params`."""
+    """Returns the value of every critic in `params`."""
     inputs = jnp.concatenate([observation, action], axis=-1)
     return jnp.stack([apply_network(network, one, inputs)[0][..., 0] for one in params.values()])
 
 
 def action_bounds(spaces: Spaces, like: Array) -> tuple[Array, Array]:
-    """The lowest and the highest action, in the shape of `like`."""
+    """Returns the lowest and the highest action, in the shape of `like`."""
     low, high = jnp.array(spaces.action_low), jnp.array(spaces.action_high)
     return jnp.broadcast_to(low, like.shape), jnp.broadcast_to(high, like.shape)
 
 
-def stretch(
+def rescale_action(
     squashed: Float[Array, "*batch n_action"], spaces: Spaces
 ) -> Float[Array, "*batch n_action"]:
-    """From (-1, 1) to the bounds of the action."""
+    """Maps (-1, 1) linearly to the bounds of the action."""
     low, high = action_bounds(spaces, squashed)
     return (high + low) / 2 + (high - low) / 2 * squashed

@@ -1,46 +1,54 @@
 """SAC, Static-SAC and DS-SAC as one agent; `update` reads as Algorithm 4 (Sokar et al. 2022).
 
-Dense SAC is no other code: it has no layer that is sparse, and nothing to adapt.
+Dense SAC is the same code without sparse layers.
 """
 
 from functools import partial
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax import sparse
+from dsrl_jax.agents.layers import CRITICS
 from dsrl_jax.agents.networks import (
     MLP,
     action_bounds,
     apply_network,
     q_values,
-    stretch,
+    rescale_action,
     xavier_uniform,
 )
-from dsrl_jax.agents.sparse_training import find_adaptation, init_nets, make_sparsity, train_net
-from dsrl_jax.agents.types import Adaptation, Agent, Metrics, Spaces, Transition
+from dsrl_jax.agents.sparse_training import (
+    adaptation_due,
+    init_nets,
+    make_optimizer,
+    make_sparsity,
+)
+from dsrl_jax.agents.types import Agent, Metrics, Spaces, Transition
 from dsrl_jax.config.agents import SACConfig
-from dsrl_jax.sparse import SparseNet, Target
-from dsrl_jax.sparse.masks import Params
+from dsrl_jax.sparse import SparseNet, Target, average_target
+from dsrl_jax.sparse.leaves import Params
 
-# Of the policy's deviation before tanh, and what keeps the logarithm of its correction finite:
-# the implementation that Section 4.4 names.
+# Bounds of the logarithm of the policy's deviation, and the floor that keeps the logarithm of the
+# change of volume finite: as in the implementation that Section 4.4 names.
 LOG_STD_MIN, LOG_STD_MAX = -20.0, 2.0
 LOG_FLOOR = 1e-6
 
 
 class Temperature(NamedTuple):
-    """α as its logarithm, and the optimizer that learns it, if it is learned."""
+    """log α, and the state of its optimizer."""
 
     log: Float[Array, ""]
     opt_state: optax.OptState
 
 
 class SACState(NamedTuple):
-    """Everything that training changes. Both critics are one net and share one optimizer."""
+    """The state of training. Both critics are one net and share one optimizer."""
 
     actor: SparseNet
     critic: SparseNet
@@ -49,23 +57,23 @@ class SACState(NamedTuple):
 
 
 def make_agent(spaces: Spaces) -> Agent:
-    """The agent for an environment's spaces; its functions take the config each time."""
+    """Returns the agent for an environment's spaces; its functions take the config as argument."""
     return Agent(
         init=partial(init, spaces),
         explore=partial(explore, spaces),
         act=partial(act, spaces),
         update=partial(update, spaces),
-        find_adaptation=find_adaptation,
         metrics=("critic_loss", "q_mean", "actor_loss", "entropy", "temperature"),
     )
 
 
 def init(spaces: Spaces, key: PRNGKeyArray, config: SACConfig) -> SACState:
-    """Sparse actor and critics, and targets equal to the critics (Algorithm 4, lines 1 to 4)."""
+    """Draws sparse actor and critics, and equal targets (Algorithm 4, lines 1 to 4)."""
     networks = actor_network(spaces, config), critic_network(config)
     actor, critic = init_nets(key, spaces, config, *networks)
     log_temperature = jnp.log(jnp.asarray(config.temperature, jnp.result_type(float)))
     temperature = Temperature(log_temperature, _temperature_optimizer(config).init(log_temperature))
+    # Algorithm 4, line 4
     target_critic = sparse.init_target(critic, make_sparsity(config, "critic"))
     return SACState(actor, critic, target_critic, temperature)
 
@@ -77,7 +85,8 @@ def explore(
     state: SACState,
     observation: Float[Array, "*batch observation"],
 ) -> Float[Array, "*batch action"]:
-    """a ~ π(· | s) (line 8)."""
+    """Samples a ~ π(· | s)."""
+    # Algorithm 4, line 8
     return sample(key, state.actor.params, spaces, config, observation)[0]
 
 
@@ -87,9 +96,9 @@ def act(
     state: SACState,
     observation: Float[Array, "*batch observation"],
 ) -> Float[Array, "*batch action"]:
-    """The policy without its noise: tanh of the mean, in the environment's units."""
+    """Returns the deterministic action, tanh of the mean, in the environment's units."""
     mean, _ = policy(state.actor.params, spaces, config, observation)
-    return stretch(jnp.tanh(mean), spaces)
+    return rescale_action(jnp.tanh(mean), spaces)
 
 
 def update(
@@ -99,51 +108,47 @@ def update(
     state: SACState,
     batch: Transition,
     step: Int[Array, ""],
-    adaptation: Adaptation | None = None,
 ) -> tuple[SACState, Metrics]:
-    """One update: Algorithm 4, lines 13 to 22.
+    """Makes one update: Algorithm 4, lines 13 to 22.
 
     Args:
-      key: the member's key; what is drawn follows from it and `step` alone.
+      key: the member's key; all random numbers follow from it and `step`.
       step: counts updates from 1; shared by all members, not batched.
-      adaptation: what `find_adaptation` says of the step; given as Python's booleans it leaves no
-        branch.
     Returns:
       The state, and `critic_loss`, `q_mean`, `actor_loss`, `entropy` (of the policy, estimated on
       the batch, nats) and `temperature`, the α of this update.
     """
-    adaptation = find_adaptation(config, step) if adaptation is None else adaptation
     keys = jax.random.split(jax.random.fold_in(key, step), 4)
     key_next, key_action, key_critic, key_actor = keys
+    of_critic, of_actor = make_sparsity(config, "critic"), make_sparsity(config, "actor")
+    due, grow = adaptation_due(config.sparse, step)
+    eta, optimizer = config.sparse.drop_fraction, make_optimizer(config)
+    train = partial(sparse.step_and_adapt, due, drop_fraction=eta, optimizer=optimizer, grow=grow)
 
     target = soft_target(key_next, spaces, config, state, batch)
     (loss, q_mean), gradients = jax.value_and_grad(critic_loss, has_aux=True)(
         state.critic.params, config, target, batch
     )
-    critic = train_net(  # lines 13 to 16
-        key_critic, config, "critic", state.critic, gradients, adaptation
-    )
+    # Algorithm 4, lines 13-16
+    critic = train(key_critic, state.critic, gradients, sparsity=of_critic)
 
     alpha = jnp.exp(state.temperature.log)
     (policy_loss, entropy), gradients = jax.value_and_grad(actor_loss, has_aux=True)(
         state.actor.params, key_action, spaces, config, critic.params, alpha, batch
     )
-    actor = train_net(  # lines 17 to 20
-        key_actor, config, "actor", state.actor, gradients, adaptation
-    )
+    # Algorithm 4, lines 17-20
+    actor = train(key_actor, state.actor, gradients, sparsity=of_actor)
     temperature = _train_temperature(config, state.temperature, entropy, spaces)
 
-    is_due = step % config.target_period == 0
-    target_critic = sparse.average_target(  # lines 21, 22
-        is_due, state.target_critic, critic, config.tau, make_sparsity(config, "critic")
+    # Algorithm 4, lines 21-22
+    target_critic = lax.cond(
+        step % config.target_period == 0,
+        lambda old: average_target(old, critic, config.tau, of_critic),
+        lambda old: old,
+        state.target_critic,
     )
-    metrics = {
-        "critic_loss": loss,
-        "q_mean": q_mean,
-        "actor_loss": policy_loss,
-        "entropy": entropy,
-        "temperature": alpha,
-    }
+    metrics = {"critic_loss": loss, "q_mean": q_mean, "actor_loss": policy_loss}
+    metrics |= {"entropy": entropy, "temperature": alpha}
     return SACState(actor, critic, target_critic, temperature), metrics
 
 
@@ -151,7 +156,8 @@ def update(
 def soft_target(
     key: PRNGKeyArray, spaces: Spaces, config: SACConfig, state: SACState, batch: Transition
 ) -> Float[Array, " batch"]:
-    """y = r + γ (min Q'(s', a') - α log π(a' | s')) with a' ~ π(· | s'), the online policy."""
+    """Returns y = r + γ (min Q'(s', a') - α log π(a' | s')); a' ~ π(· | s'), the online policy."""
+    chex.assert_rank([batch.reward, batch.terminated], 1)
     action, log_probability = sample(
         key, state.actor.params, spaces, config, batch.next_observation
     )
@@ -166,8 +172,9 @@ def soft_target(
 def critic_loss(
     params: Params, config: SACConfig, target: Float[Array, " batch"], batch: Transition
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """J_Q: sum over both critics of the mean squared error; and the mean of their values."""
+    """Returns J_Q, the sum of both critics' mean squared errors, and the mean of their values."""
     q = q_values(critic_network(config), params, batch.observation, batch.action)
+    chex.assert_shape(q, (len(CRITICS), *target.shape))
     return jnp.mean((q - target[None]) ** 2, axis=1).sum(), q.mean()
 
 
@@ -181,7 +188,7 @@ def actor_loss(
     alpha: Float[Array, ""],
     batch: Transition,
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """J_π = mean(α log π(a | s) - min Q(s, a)) with a ~ π(· | s); and the policy's entropy."""
+    """Returns J_π = mean(α log π(a | s) - min Q(s, a)), a ~ π(· | s), and the policy's entropy."""
     action, log_probability = sample(key, params, spaces, config, batch.observation)
     q = q_values(critic_network(config), critic, batch.observation, action).min(axis=0)
     return (alpha * log_probability - q).mean(), -log_probability.mean()
@@ -194,11 +201,11 @@ def sample(
     config: SACConfig,
     observation: Float[Array, "*batch n_state"],
 ) -> tuple[Float[Array, "*batch n_action"], Float[Array, " *batch"]]:
-    """An action of the policy, in the environment's units, and the logarithm of its density."""
+    """Samples an action, in the environment's units; returns it and its log-density."""
     mean, log_std = policy(params, spaces, config, observation)
     noise = jax.random.normal(key, mean.shape)
     squashed = jnp.tanh(mean + jnp.exp(log_std) * noise)
-    return stretch(squashed, spaces), log_density(noise, log_std, squashed, spaces)
+    return rescale_action(squashed, spaces), log_density(noise, log_std, squashed, spaces)
 
 
 def log_density(
@@ -207,10 +214,10 @@ def log_density(
     squashed: Float[Array, "*batch n_action"],
     spaces: Spaces,
 ) -> Float[Array, " *batch"]:
-    """log π(a | s) of a = stretch(squashed), squashed = tanh(mean + exp(log_std) noise).
+    """Returns log π(a | s) of a = rescale_action(squashed).
 
-    The normal density before tanh, over the change of volume: half range * (1 - squashed²) in each
-    dimension (SAC, Haarnoja et al. 2018, Appendix C).
+    With squashed = tanh(mean + exp(log_std) noise): the normal density before tanh over the change
+    of volume, half range * (1 - squashed²) in each dimension (SAC, Haarnoja et al. 2018, App. C).
     """
     low, high = action_bounds(spaces, squashed)
     normal = -0.5 * (noise**2 + jnp.log(2 * jnp.pi)) - log_std
@@ -221,25 +228,25 @@ def log_density(
 def policy(
     params: Params, spaces: Spaces, config: SACConfig, observation: Float[Array, "*batch n_state"]
 ) -> tuple[Float[Array, "*batch n_action"], Float[Array, "*batch n_action"]]:
-    """Mean and logarithm of the deviation of the normal distribution before tanh."""
+    """Returns mean and log-deviation of the normal distribution before tanh."""
     mean, log_std = apply_network(actor_network(spaces, config), params, observation)
     return mean, jnp.clip(log_std, LOG_STD_MIN, LOG_STD_MAX)
 
 
 def actor_network(spaces: Spaces, config: SACConfig) -> MLP:
-    """The policy's network, with two heads."""
+    """Returns the policy's network, with two heads."""
     return MLP(config.hidden_sizes, spaces.action_size, config.ACTOR_HEADS, xavier_uniform)
 
 
 def critic_network(config: SACConfig) -> MLP:
-    """One critic."""
+    """Returns the network of one critic."""
     return MLP(config.hidden_sizes, 1, initializers=xavier_uniform)
 
 
 def _train_temperature(
     config: SACConfig, temperature: Temperature, entropy: Float[Array, ""], spaces: Spaces
 ) -> Temperature:
-    """One step on log α * (entropy - target entropy), where α is learned."""
+    """Makes one step on log α * (entropy - target entropy), if α is learned."""
     if not config.learn_temperature:
         return temperature
     target = -spaces.action_size if config.target_entropy is None else config.target_entropy

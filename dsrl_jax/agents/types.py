@@ -1,11 +1,11 @@
-"""What agents take and give: transitions in, actions out. No environment is known here."""
+"""The interface of an agent: transitions in, actions out. No environment is known here."""
 
 import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from dsrl_jax.config.agents import SACConfig, TD3Config
 from dsrl_jax.config.settings import is_number
@@ -32,24 +32,10 @@ class Transition(NamedTuple):
     """A batch of transitions. A time limit is no termination: the target bootstraps through it."""
 
     observation: Float[Array, "batch observation"]
-    action: Float[Array, "batch action"]  # in the environment's own units
+    action: Float[Array, "batch action"]  # in the environment's units
     reward: Float[Array, " batch"]
-    terminated: Float[Array, " batch"]  # 1 where the episode ended by its own rules
+    terminated: Float[Array, " batch"]  # 1 if the environment ended the episode, else 0
     next_observation: Float[Array, "batch observation"]
-
-
-class Adaptation(NamedTuple):
-    """Whether an update adapts the topologies.
-
-    Booleans of Python's where its number is one, which leave no branch in what is compiled; else
-    arrays of shape (), not batched.
-
-    due: whether it does
-    grows: whether what it drops grows elsewhere
-    """
-
-    due: bool | Bool[Array, ""]
-    grows: bool | Bool[Array, ""]
 
 
 class Agent(NamedTuple):
@@ -58,17 +44,15 @@ class Agent(NamedTuple):
     init: (key, config) -> state
     explore: (key, config, state, observation) -> action, with noise
     act: (config, state, observation) -> action, deterministic
-    update: (key, config, state, batch, step, adaptation=None) -> (state, metrics); `step` counts
-      from 1, is shared by all members and not batched; `adaptation`: where the caller knows it
-    find_adaptation: (config, step) -> Adaptation
-    metrics: the names of what `update` reports
+    update: (key, config, state, batch, step) -> (state, metrics); `step` counts updates from 1. All
+      members share it: batched, it would turn the branches of an update into selects
+    metrics: names of the metrics that `update` returns
     """
 
     init: Callable[..., State]
     explore: Callable[..., Array]
     act: Callable[..., Array]
     update: Callable[..., tuple[State, Metrics]]
-    find_adaptation: Callable[..., Adaptation]
     metrics: tuple[str, ...]
 
 

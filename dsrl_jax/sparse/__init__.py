@@ -1,10 +1,9 @@
 """Dynamic sparse training as pure functions of kernels and boolean masks.
 
-Needs JAX and optax only. `topology` works on one kernel, `masks` on a tree of them, `net` adds an
-optimizer, `distribution` shares a total among layers, `costs` counts.
+Needs only JAX, chex and optax. `topology` works on one kernel, `masks` on a tree of kernels, `net`
+adds an optimizer, `distribution` shares a total among layers, `costs` counts.
 """
 
-from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.costs import (
     Layer,
     count_weights,
@@ -45,14 +44,6 @@ from dsrl_jax.sparse.rules import (
     SNFS,
     STATIC,
     Rules,
-    drop_balanced,
-    drop_insensitive,
-    drop_nothing,
-    drop_per_sign,
-    drop_smallest,
-    grow_random,
-    grow_strongest,
-    select_random,
 )
 from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
 from dsrl_jax.sparse.topology import (
@@ -104,11 +95,6 @@ __all__ = [
     "count_weights",
     "draw_masks",
     "drop_and_grow",
-    "drop_balanced",
-    "drop_insensitive",
-    "drop_nothing",
-    "drop_per_sign",
-    "drop_smallest",
     "erdos_renyi",
     "erdos_renyi_density",
     "expected_connections",
@@ -117,8 +103,6 @@ __all__ = [
     "get_masks",
     "gradient_step",
     "gradual_sparsity",
-    "grow_random",
-    "grow_strongest",
     "inference_flops",
     "init_net",
     "init_target",
@@ -132,9 +116,7 @@ __all__ = [
     "prune",
     "prune_kernel",
     "random_mask",
-    "run_if",
     "select_largest",
-    "select_random",
     "select_smallest",
     "share_connections",
     "sparse_bytes",

@@ -1,6 +1,6 @@
-"""Connections and floating-point operations, in plain Python numbers.
+"""Counts connections, floating-point operations and bytes, in plain Python numbers.
 
-The conventions are the paper's: weights of kernels only, no biases, no targets; 2 FLOPs a
+The conventions are the paper's: weights of kernels only, no biases, no targets; 2 FLOPs per
 connection; a training step costs three forward passes.
 """
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Layer(NamedTuple):
-    """One kernel. density: the share of its `n_in * n_out` weights that is connected."""
+    """One kernel. density: the connected share of its `n_in * n_out` weights."""
 
     name: str
     n_in: int
@@ -18,12 +18,12 @@ class Layer(NamedTuple):
 
     @property
     def weights(self) -> int:
-        """Positions in the kernel."""
+        """Number of positions in the kernel."""
         return self.n_in * self.n_out
 
     @property
     def connections(self) -> float:
-        """Expected connections; a whole number only by chance."""
+        """Expected number of connections; rarely a whole number."""
         return self.density * self.weights
 
 
@@ -32,12 +32,12 @@ _NUMBER, _INDEX, _BOOLEAN = 4, 4, 1
 
 
 def count_weights(layers: Sequence[Layer]) -> int:
-    """Weights of the dense network (eq. 10 without sparsity)."""
+    """Counts the weights of the dense network (eq. 10 without sparsity)."""
     return sum(layer.weights for layer in layers)
 
 
 def expected_connections(layers: Sequence[Layer]) -> float:
-    """Expected connections (eq. 10)."""
+    """Returns the expected number of connections (eq. 10)."""
     return sum(layer.connections for layer in layers)
 
 
@@ -49,31 +49,31 @@ def training_flops(
     updates: float,
     policy_delay: int = 1,
 ) -> float:
-    """3 x forward FLOPs x batch x updates; the actor at every `policy_delay`-th update.
+    """Returns 3 x forward FLOPs x batch x updates; the actor at every `policy_delay`-th update.
 
     Args:
       critic_connections: of both critics together.
-      updates: the paper counts one per environment step, its random steps included.
+      updates: the paper counts one per environment step, including the random steps.
     """
     per_sample = 3 * 2 * (critic_connections + actor_connections / policy_delay)
     return per_sample * batch_size * updates
 
 
 def inference_flops(connections: float) -> float:
-    """Of one forward pass on one sample; 2 a connection."""
+    """Returns the FLOPs of one forward pass on one sample, 2 per connection."""
     return 2 * connections
 
 
 def stored_bytes(layers: Sequence[Layer]) -> int:
-    """Parameters as this package stores them: dense float32 and a boolean mask; biases too."""
+    """Returns the bytes of parameters as stored here: dense float32 and a mask, with biases."""
     parameters = count_weights(layers) + sum(layer.n_out for layer in layers)
     return parameters * (_NUMBER + _BOOLEAN)
 
 
 def sparse_bytes(layers: Sequence[Layer]) -> float:
-    """The same parameters with sparse kernels in compressed rows (CSR), the others dense.
+    """Returns the bytes of parameters with sparse kernels in compressed rows (CSR).
 
-    A connection is a value and a column, a row one index more; expected connections.
+    Of the expected connections: a value and a column each, and one index more per row.
     """
     total: float = sum(layer.n_out for layer in layers) * _NUMBER
     for layer in layers:

@@ -1,7 +1,8 @@
-"""Constraints on where connections may be: groups of inputs that hold equally many of them.
+"""Constraints on where connections may be: groups of inputs with equally many connections.
 
 A kernel `[..., n_out]` feeds each output, its last axis, from all positions of the other axes: the
-output's inputs, in C order. A group is some consecutive inputs of one output.
+output's inputs, in C order. A group is a number of consecutive inputs of one output. Without groups
+(None) the whole kernel is one.
 """
 
 from collections.abc import Callable
@@ -9,17 +10,18 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Int, Num, PRNGKeyArray
 
-from dsrl_jax.sparse.numbers import is_traced, round_share
-from dsrl_jax.sparse.selection import count_true, select_smallest
+from dsrl_jax.sparse.arguments import is_traced
+from dsrl_jax.sparse.distribution import round_share
+from dsrl_jax.sparse.selection import count_true, random_scores, select_smallest
 
 
 class Groups(NamedTuple):
     """Every group has the same number of connections, at the start and after every adaptation.
 
-    size: inputs in a group; None: all of an output's.
-    connections: of each group; None: by the density, round(density * size).
+    size: inputs of a group; None: all inputs of an output.
+    connections: connections of each group; None: round(density * size).
     """
 
     size: int | None = None
@@ -27,11 +29,11 @@ class Groups(NamedTuple):
 
 
 def n_of_m(n: int, m: int) -> Groups:
-    """N:M sparsity: n connections among every m consecutive inputs of an output.
+    """Returns N:M sparsity: n connections among every m consecutive inputs of an output.
 
     Source: Mishra et al. 2021 (2:4 on sparse tensor cores); Zhou et al. 2021.
     Raises:
-      ValueError: if not 0 < n <= m.
+      ValueError: unless 0 < n <= m.
     """
     if not 0 < n <= m:
         raise ValueError(f"n must be in [1, m], got n {n} and m {m}")
@@ -39,7 +41,7 @@ def n_of_m(n: int, m: int) -> Groups:
 
 
 def constant_fan_in() -> Groups:
-    """Every output has as many connections as any other, by the density of its layer.
+    """Returns groups that give all outputs of a layer equally many connections, by its density.
 
     Source: SRigL, Lasby et al. 2024.
     """
@@ -47,7 +49,7 @@ def constant_fan_in() -> Groups:
 
 
 def split_groups(array: Array, groups: Groups) -> Array:
-    """A kernel's values by group, `[n_groups, size]`, output after output.
+    """Returns a kernel's values by group, `[n_groups, size]`, output after output.
 
     Raises:
       ValueError: if an output's inputs are not a multiple of the group's size.
@@ -63,15 +65,15 @@ def split_groups(array: Array, groups: Groups) -> Array:
 
 
 def join_groups(values: Array, shape: tuple[int, ...]) -> Array:
-    """The kernel of that shape, from what `split_groups` makes of it."""
+    """Returns the kernel `shape` from its values by group; the inverse of `split_groups`."""
     return jnp.moveaxis(values.reshape(shape[-1], *shape[:-1]), 0, -1)
 
 
 def group_connections(groups: Groups, density: float | Array, size: int) -> int | Array:
-    """The connections of one group.
+    """Returns the connections of one group of `size` inputs.
 
     Raises:
-      ValueError: if a density, not traced, leaves a group without connections.
+      ValueError: if a density that is not traced leaves a group without connections.
     """
     if groups.connections is not None:
         return groups.connections
@@ -84,26 +86,52 @@ def group_connections(groups: Groups, density: float | Array, size: int) -> int 
     return count
 
 
+def count_in_groups(
+    marks: Bool[Array, "..."], groups: Groups | None
+) -> Int[Array, ""] | Int[Array, " n_groups"]:
+    """Counts the marks in each group; without groups, all of them."""
+    if groups is None:
+        return count_true(marks)
+    return jax.vmap(count_true)(split_groups(marks, groups))
+
+
+def select_in_groups(
+    select: Callable[..., Array],
+    scores: Num[Array, "..."],
+    candidates: Bool[Array, "..."],
+    counts: Int[Array, " n_groups"] | Int[Array, ""] | int,
+    groups: Groups | None,
+) -> Bool[Array, "..."]:
+    """Returns `select(scores, candidates, count)` of each group; without groups, of the kernel.
+
+    Args:
+      select: `selection.select_largest` or `selection.select_smallest`.
+      counts: for each group, or one number for all.
+    """
+    if groups is None:
+        return select(scores, candidates, counts)
+    by_group = split_groups(scores, groups), split_groups(candidates, groups)
+    counts = jnp.broadcast_to(counts, by_group[0].shape[0])
+    return join_groups(jax.vmap(select)(*by_group, counts), candidates.shape)
+
+
+def draw_scores(
+    key: PRNGKeyArray, shape: tuple[int, ...], groups: Groups | None
+) -> Int[Array, "..."]:
+    """Draws a score for every position of a kernel; each group draws with its own key."""
+    if groups is None:
+        return random_scores(key, shape)
+    n_groups, size = jax.eval_shape(lambda: split_groups(jnp.zeros(shape, bool), groups)).shape
+    draw = jax.vmap(lambda key: random_scores(key, (size,)))
+    return join_groups(draw(jax.random.split(key, n_groups)), shape)
+
+
 def cap_by_group(
     kernel: Array, dropped: Bool[Array, "..."], empty: Bool[Array, "..."], groups: Groups
 ) -> Bool[Array, "..."]:
-    """Of those dropped in each group the smallest, as many as the group has empty places."""
-    by_group = [split_groups(each, groups) for each in (jnp.abs(kernel), dropped, empty)]
-    capped = jax.vmap(lambda size, drop, free: select_smallest(size, drop, count_true(free)))
-    return join_groups(capped(*by_group), kernel.shape)
+    """Keeps, of the dropped connections of each group, as many as the group has empty positions.
 
-
-def mark_by_group(
-    mark: Callable[..., Array],
-    key: PRNGKeyArray,
-    candidates: Bool[Array, "..."],
-    counts: Int[Array, " n_groups"] | int | Array,
-    groups: Groups,
-    *signals: Array,
-) -> Bool[Array, "..."]:
-    """`mark(key, candidates, count, *signals)` in each group with a key and a count of its own."""
-    split = [split_groups(each, groups) for each in (candidates, *signals)]
-    n_groups = split[0].shape[0]
-    keys = jax.random.split(key, n_groups)
-    marks = jax.vmap(mark)(keys, split[0], jnp.broadcast_to(counts, n_groups), *split[1:])
-    return join_groups(marks, candidates.shape)
+    The smallest magnitudes stay dropped.
+    """
+    room = count_in_groups(empty, groups)
+    return select_in_groups(select_smallest, jnp.abs(kernel), dropped, room, groups)

@@ -2,7 +2,7 @@
 
 Which leaves are sparse is static: a predicate on a leaf's path (keys joined by "/") and on its
 shape and dtype. The `stacked_axes` leading axes of a leaf count networks of one shape (twin
-critics, or scanned layers: 1); the predicate sees the shape of one.
+critics, or scanned layers: 1); the predicate sees the shape of one network.
 """
 
 from collections.abc import Callable
@@ -11,24 +11,25 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jax import lax
+from jaxtyping import Array, PRNGKeyArray
 
 Params = Any  # a tree of arrays
 Masks = Any  # a tree of boolean arrays with the structure of its params
 IsSparse = Callable[[str, jax.ShapeDtypeStruct], bool]
 Density = float | Array | Callable[[str, tuple[int, ...]], float | Array]
-# One number for all leaves, or a function of a leaf's path and its own shape.
+# One number for all leaves, or a function of a leaf's path and shape.
 StackedAxes = int | Callable[[str, tuple[int, ...]], int]
 
-# What layers call their vectors: stacked in one array, these have two dimensions too.
+# Names of layers' vectors: stacked in one array, these have two dimensions too.
 _VECTORS = {"bias", "b", "scale", "offset", "beta", "gamma"}
 
 
 def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
-    """The default predicate: floating-point leaves of two or more dimensions (and their masks).
+    """Returns whether a leaf is sparse by default: a float (or a mask) of two or more dimensions.
 
-    Biases and norms stay dense, stacked ones too: what is called so, or lies in a layer whose name
-    has "norm" in it.
+    Biases and norms stay dense, also stacked: leaves with such a name, and all leaves of a layer
+    with "norm" in its name.
     """
     parts = path.lower().removesuffix("/value").split("/")
     if parts[-1] in _VECTORS or any("norm" in part for part in parts):
@@ -65,7 +66,7 @@ class Leaf(NamedTuple):
 
 
 def find_leaves(tree: Any, layout: Layout = KERNELS) -> list[Leaf]:
-    """All leaves in the tree's order, and which are sparse."""
+    """Returns all leaves in the tree's order."""
 
     def find(path: str, value: Array) -> Leaf:
         axes = layout.stacked_axes
@@ -77,7 +78,7 @@ def find_leaves(tree: Any, layout: Layout = KERNELS) -> list[Leaf]:
 
 
 def named_leaves(tree: Any) -> list[tuple[str, Array]]:
-    """Every leaf with its path, keys joined by "/"."""
+    """Returns every leaf with its path, keys joined by "/"."""
     name = partial(jax.tree_util.keystr, simple=True, separator="/")
     return [(name(path), leaf) for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]]
 
@@ -88,8 +89,8 @@ def map_sparse(
     *rest: Any,
     layout: Layout = KERNELS,
 ) -> Any:
-    """`function` of the sparse leaves of all trees; dense leaves of the first as they are."""
-    leaves = find_leaves(tree, layout=layout)
+    """Maps a function over the sparse leaves of all trees; keeps the dense leaves of the first."""
+    leaves = find_leaves(tree, layout)
     structure: Any = jax.tree.structure(tree)
     others = [structure.flatten_up_to(other) for other in rest]
     return structure.unflatten(
@@ -98,3 +99,19 @@ def map_sparse(
             for leaf, *more in zip(leaves, *others, strict=True)
         ]
     )
+
+
+def per_network(function: Callable[..., Any], stacked_axes: int) -> Callable[..., Any]:
+    """Returns the function mapped over the leading axes, one network after the other.
+
+    Not `vmap`, so that each network's searches end at their own pass.
+    """
+    if not stacked_axes:
+        return function
+    inner = per_network(function, stacked_axes - 1)
+    return lambda *arrays: lax.map(lambda each: inner(*each), arrays)
+
+
+def network_keys(key: PRNGKeyArray, index: int, leaf: Leaf) -> Array:
+    """Returns a key for each network of the tree's `index`-th leaf."""
+    return jax.random.split(jax.random.fold_in(key, index), leaf.value.shape[: leaf.stacked])

@@ -1,8 +1,8 @@
-"""The arrays in an optimizer's state that follow a parameter, for any optimizer.
+"""Finds the arrays in any optimizer's state that follow a parameter.
 
-Optax keeps moments in trees like params, inside states of states. A leaf of the state follows the
-parameter whose path its own path ends with, if both have one shape: in the state of a chain of
-Adam, `[0].mu['hidden']['kernel']` follows `['hidden']['kernel']`.
+Optax keeps moments in trees like params, inside states of states. A leaf of the state follows a
+parameter if its path ends with the parameter's path and both have one shape: in the state of a
+chain of Adam, `[0].mu['hidden']['kernel']` follows `['hidden']['kernel']`.
 """
 
 from typing import Any
@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array
 
-from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.leaves import KERNELS, Layout, Masks, Params, find_leaves
 
 Path = tuple[Any, ...]  # JAX's keys, as tree_flatten_with_path gives them
@@ -26,13 +25,13 @@ def mask_moments(
     fresh: optax.OptState | None = None,
     layout: Layout = KERNELS,
 ) -> optax.OptState:
-    """The state as at the start wherever a leaf follows a sparse parameter without a connection.
+    """Resets the state of every weight without a connection.
 
     Leaves that follow a dense parameter, or none, pass unchanged.
 
     Args:
-      fresh: what the optimizer's `init` gives for params that are 0 there: step sizes of Rprop,
-        for instance, that would never leave 0. None: a state of zeros.
+      fresh: the optimizer's `init` of params that are 0 there: step sizes of Rprop, for instance,
+        would never leave 0. None: zeros.
     """
     leaves = find_leaves(params, layout=layout)
     by_path = {
@@ -47,21 +46,21 @@ def mask_moments(
         if mask is None:
             return value
         empty = start[0].astype(value.dtype) if start else jnp.zeros_like(value)
-        return choose(mask, value, empty)
+        return jnp.where(mask, value, empty)
 
     starts = () if fresh is None else (fresh,)
     return jax.tree_util.tree_map_with_path(mask_leaf, opt_state, *starts)
 
 
 def shapes_by_path(params: Params) -> dict[Path, tuple[int, ...]]:
-    """The shape of every parameter."""
+    """Returns the shape of every parameter."""
     return {path: jnp.shape(leaf) for path, leaf in _by_path(params)}
 
 
 def followed_path(path: Path, value: Any, shapes: dict[Path, tuple[int, ...]]) -> Path | None:
-    """The path of the parameter that a leaf of the state follows, or None.
+    """Returns the path of the parameter that a leaf of the state follows, or None.
 
-    Where the paths of several would do, the longest counts.
+    If several paths match, the longest.
     """
     suffixes = (path[start:] for start in range(len(path) + 1))
     return next((end for end in suffixes if shapes.get(end) == jnp.shape(value)), None)

@@ -1,18 +1,21 @@
 """A network with a moving topology: gradient step, adaptation, and the average for its target."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
+from jax.tree_util import GetAttrKey
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import run_if
+from dsrl_jax.sparse.arguments import check_choice
 from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Masks, Params, find_leaves
 from dsrl_jax.sparse.moments import mask_moments
-from dsrl_jax.sparse.numbers import check_choice
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.topology import TargetTies
 
@@ -30,11 +33,19 @@ class SparseNet(NamedTuple):
 class Target(NamedTuple):
     """A slow copy of a network, with at most as many connections in each layer.
 
-    It keeps no masks: what is connected is not 0.
+    It has no masks: its connections are its weights that are not 0.
     """
 
     params: Params
-    weakest: tuple[Array, ...]  # of each sparse leaf; about where its next search ends
+    threshold: tuple[Array, ...]  # of each sparse leaf: the guess for its next search
+
+
+# Checkpoints name the field `threshold` "weakest", as their format did from its beginning.
+jax.tree_util.register_pytree_with_keys(
+    Target,
+    lambda target: (((GetAttrKey("params"), target[0]), (GetAttrKey("weakest"), target[1])), None),
+    lambda _, fields: Target(*fields),
+)
 
 
 class Sparsity(NamedTuple):
@@ -42,12 +53,12 @@ class Sparsity(NamedTuple):
 
     Attributes:
       layout: which leaves are sparse, see `leaves.py`.
+      rules: how the topology adapts; with rules.drop "nothing" it never does.
       moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
         "dense": the optimizer follows the dense gradient and the mask is applied after it (the
         authors' code).
-      exact_count: whether the first masks have exactly the expected count of connections.
-      leaves_per_loop: kernels of one form that a loop adapts in turn, at most; more cost less at
-        each call and need more memory.
+      target_ties: as `ties` of `topology.keep_largest`.
+      exact_count: whether the first masks have exactly the expected number of connections.
     """
 
     layout: Layout = KERNELS
@@ -55,7 +66,11 @@ class Sparsity(NamedTuple):
     moments: Moments = "sparse"
     target_ties: TargetTies = "exact"
     exact_count: bool = False
-    leaves_per_loop: int = 1
+
+
+def first_moment(opt_state: optax.OptState) -> Params | None:
+    """Returns Adam's average of the gradients, which rules that grow by momentum use."""
+    return optax.tree_utils.tree_get(opt_state, "mu")
 
 
 def init_net(
@@ -68,11 +83,12 @@ def init_net(
     """Draws masks and applies them to dense first weights (Algorithm 1, lines 1 to 3).
 
     Raises:
-      ValueError: for a name in `sparsity` that is none of those allowed.
+      ValueError: for an unknown name in `sparsity`, or a density outside [0, 1].
     """
     check_rules(sparsity.rules)
     check_choice("moments", sparsity.moments, Moments)
     check_choice("target_ties", sparsity.target_ties, TargetTies)
+    # Algorithm 1, line 2; Algorithm 4, line 2
     masks = masks_lib.draw_masks(
         key,
         params,
@@ -81,7 +97,8 @@ def init_net(
         exact=sparsity.exact_count,
         groups=sparsity.rules.groups,
     )
-    params = _apply_masks(params, masks, sparsity)
+    # Algorithm 1, line 3; Algorithm 4, line 3
+    params = masks_lib.apply_masks(params, masks, sparsity.layout)
     return SparseNet(params, masks, optimizer.init(params))
 
 
@@ -92,7 +109,7 @@ def gradient_step(
     optimizer: optax.GradientTransformation,
     sparsity: Sparsity,
 ) -> SparseNet:
-    """One optimizer step. With dense moments the result is dense, and still to be masked."""
+    """Makes one optimizer step. With dense moments the result is dense and has to be masked."""
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
     return SparseNet(optax.apply_updates(net.params, updates), net.masks, opt_state)
 
@@ -103,9 +120,9 @@ def optimizer_updates(
     optimizer: optax.GradientTransformation,
     sparsity: Sparsity,
 ) -> tuple[Params, optax.OptState]:
-    """What the optimizer would add to the params, and its next state."""
+    """Returns the optimizer's update of the params and its next state."""
     if sparsity.moments == "sparse":
-        gradients = _apply_masks(gradients, net.masks, sparsity)
+        gradients = masks_lib.apply_masks(gradients, net.masks, sparsity.layout)
     updates, opt_state = optimizer.update(gradients, net.opt_state, net.params)
     return updates, opt_state
 
@@ -122,14 +139,14 @@ def adapt_net(
     gradients: Params | None = None,
     momentum: Params | None = None,
 ) -> SparseNet:
-    """Topological adaptation (Algorithm 2) of every sparse layer.
+    """Adapts the topology of every sparse layer (Algorithm 2).
 
-    With sparse moments the optimizer's state of every absent connection is what its `init` gives,
-    and one that grows where none was starts from that. (A connection that is dropped and comes
-    back at once, which the paper's rules do not allow, keeps its state.)
+    With sparse moments the optimizer's state of every absent connection is that of its `init`, and
+    a new connection starts from that. (A connection that is dropped and grows again at once, which
+    the paper's rules do not allow, keeps its state.)
 
     Args:
-      gradients, momentum: dense trees, for the rules that look at them.
+      gradients, momentum: dense trees, for the rules that need them.
     """
     params, masks = masks_lib.adapt(
         key,
@@ -141,11 +158,10 @@ def adapt_net(
         grow=grow,
         gradients=gradients,
         momentum=momentum,
-        leaves_per_loop=sparsity.leaves_per_loop,
     )
     if sparsity.moments == "dense":
         return SparseNet(params, masks, net.opt_state)
-    # Old and new masks: some optimizers make a state of zeros where no connection is.
+    # Old and new masks: some optimizers change the state even of a weight without a gradient.
     stayed = SparseNet(params, jax.tree.map(jnp.logical_and, net.masks, masks), net.opt_state)
     return SparseNet(params, masks, clear_moments(stayed, optimizer, sparsity))
 
@@ -153,13 +169,13 @@ def adapt_net(
 def clear_moments(
     net: SparseNet, optimizer: optax.GradientTransformation, sparsity: Sparsity
 ) -> optax.OptState:
-    """The optimizer's state as its `init` gives it, for what has no connection in `net.masks`."""
+    """Returns the optimizer's state, as its `init` gives it wherever `net` has no connection."""
     # Compiled, an `init` that does not look at params is a constant.
     return mask_moments(
         net.opt_state,
         net.params,
         net.masks,
-        fresh=optimizer.init(_apply_masks(net.params, net.masks, sparsity)),
+        fresh=optimizer.init(masks_lib.apply_masks(net.params, net.masks, sparsity.layout)),
         layout=sparsity.layout,
     )
 
@@ -174,73 +190,59 @@ def step_and_adapt(
     sparsity: Sparsity,
     *,
     grow: bool | Bool[Array, ""] = True,
-    momentum: Callable[[optax.OptState], Params] | None = None,
+    momentum: Callable[[optax.OptState], Params | None] = first_moment,
 ) -> SparseNet:
-    """One optimizer step (Algorithm 1, line 13), then an adaptation where `due` (14 to 16).
+    """Makes one optimizer step and, if `due`, an adaptation (Algorithm 1, lines 13 to 16).
+
+    A static topology has no branch.
 
     Args:
-      due: must not be batched, see `run_if`.
-      gradients: dense, for the rules that look at them; the step takes what `moments` says.
-      momentum: finds a dense one in the optimizer's state, for the rules that look at it.
+      due: must not be batched, or `vmap` turns the branch into a select and every step pays.
+      gradients: dense, for the rules that need them; `moments` decides what the step uses.
+      momentum: finds a dense momentum in the optimizer's state, for the rules that need one.
     """
 
-    def change(stepped: SparseNet) -> SparseNet:
-        return adapt_net(
-            key,
-            stepped,
-            drop_fraction,
-            optimizer,
-            sparsity,
-            grow=grow,
-            gradients=gradients,
-            momentum=None if momentum is None else momentum(stepped.opt_state),
-        )
+    def adapt(net: SparseNet) -> SparseNet:
+        signals = {"gradients": gradients}
+        if sparsity.rules.grow_by == "momentum":
+            signals["momentum"] = momentum(net.opt_state)
+        return adapt_net(key, net, drop_fraction, optimizer, sparsity, grow=grow, **signals)
 
-    adapted = run_if(due, change, gradient_step(net, gradients, optimizer, sparsity))
-    if sparsity.moments == "sparse":
-        return adapted  # No step has left the mask.
-    return adapted._replace(params=_apply_masks(adapted.params, adapted.masks, sparsity))
+    def keep(net: SparseNet) -> SparseNet:
+        if sparsity.moments == "sparse":
+            return net  # The step did not leave the mask.
+        return net._replace(params=masks_lib.apply_masks(net.params, net.masks, sparsity.layout))
+
+    stepped = gradient_step(net, gradients, optimizer, sparsity)
+    if sparsity.rules.drop == "nothing":
+        return keep(stepped)
+    return lax.cond(due, adapt, keep, stepped)
 
 
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
-    """The network itself (Algorithm 1, line 4)."""
-    leaves = find_leaves(net.params, layout=sparsity.layout)
-    unknown = [
-        jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype)
-        for leaf in leaves
-        if leaf.sparse
-    ]
-    return Target(net.params, tuple(unknown))
+    """Returns a target equal to the network (Algorithm 1, line 4)."""
+    leaves = [leaf for leaf in find_leaves(net.params, sparsity.layout) if leaf.sparse]
+    unknown = [jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype) for leaf in leaves]
+    return Target(net.params, tuple(unknown))  # Algorithm 1, line 4; Algorithm 4, line 4
 
 
 @jax.named_scope("average_target")
 def average_target(
-    due: bool | Bool[Array, ""],
-    target: Target,
-    net: SparseNet,
-    tau: float | Float[Array, ""],
-    sparsity: Sparsity,
+    target: Target, net: SparseNet, tau: float | Float[Array, ""], sparsity: Sparsity
 ) -> Target:
-    """τ θ + (1 - τ) θ', then as many connections as the online network's (lines 24 to 27).
+    """Returns τ θ + (1 - τ) θ', with as many connections as the online network has.
 
-    Where `due`, which must not be batched (see `run_if`); else the target as it is.
+    Source: Algorithm 1, lines 24 to 27; Algorithm 4, lines 21 and 22.
     """
 
     def average(new: Array, old: Array) -> Array:
         return (tau * new + (1 - tau) * old).astype(old.dtype)  # τ may be of a wider type.
 
-    params, weakest = masks_lib.average_and_maintain(
-        due,
-        average,
-        net.params,
-        net.masks,
-        target.params,
-        target.weakest,
-        layout=sparsity.layout,
-        ties=sparsity.target_ties,
+    chex.assert_trees_all_equal_shapes(net.params, target.params)
+    # Algorithm 1, lines 24-25; Algorithm 4, line 21
+    averaged = jax.tree.map(average, net.params, target.params)
+    # Algorithm 1, lines 26-27; Algorithm 4, line 22
+    keep = partial(
+        masks_lib.maintain_sparsity_from, layout=sparsity.layout, ties=sparsity.target_ties
     )
-    return Target(params, weakest)
-
-
-def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
-    return masks_lib.apply_masks(params, masks, layout=sparsity.layout)
+    return Target(*keep(target.threshold, averaged, net.masks))

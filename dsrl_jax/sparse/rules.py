@@ -1,7 +1,8 @@
-"""Which connections leave a layer and which come, as small functions that combine.
+"""Drop and grow rules, as scores.
 
-A drop rule marks connections to go, a grow rule marks empty places to fill; `Rules` names one of
-each. `topology.drop_and_grow` applies them to one kernel.
+A drop rule scores the connections; the smallest scores leave first, and the rule counts how many
+leave. A grow rule scores the empty positions; the largest scores grow first. `Rules` names one of
+each, and `topology.drop_and_grow` applies them to one kernel.
 """
 
 from collections.abc import Callable
@@ -9,11 +10,11 @@ from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
-from dsrl_jax.sparse.groups import Groups
-from dsrl_jax.sparse.numbers import check_choice
-from dsrl_jax.sparse.selection import count_true, select_largest, select_smallest
+from dsrl_jax.sparse.arguments import check_choice
+from dsrl_jax.sparse.groups import Groups, draw_scores
+from dsrl_jax.sparse.selection import count_true, select_smallest
 
 DropName = Literal["balanced", "per_sign", "magnitude", "sensitivity", "nothing"]
 # (kernel, mask, drop_fraction, room, gradient) -> marks, at most `room` of them, all in the mask.
@@ -24,16 +25,19 @@ GrownWeight = Literal["zero", "stepped"]
 
 
 class Rules(NamedTuple):
-    """How a topology adapts; the defaults are those of the paper's text.
+    """How a topology adapts; the defaults are the paper's text.
 
     Attributes:
-      drop: which connections leave. "balanced": `drop_balanced`; "per_sign": `drop_per_sign`;
-        "magnitude": `drop_smallest`; "sensitivity": `drop_insensitive`; "nothing": none, so that
-        the topology is static. Or a function with the arguments of these, to be traced.
-      grow: where connections may appear: positions empty before the drop, or after it, which
-        lets a connection that was just dropped come back.
-      grown_weight: "zero", or "stepped": what the kernel that was handed in holds there.
-      grow_by: which of them: any at random, or those of the largest gradient or momentum.
+      drop: which connections leave, a share η of them. "balanced": the weights nearest 0, half of
+        each sign (Algorithm 2); "per_sign": η of each sign (the authors' code); "magnitude": the
+        smallest magnitudes; "sensitivity": the smallest |weight x gradient|; "nothing": none, the
+        topology is static. Or a function of (kernel, mask, η, room, gradient) that JAX can trace;
+        it marks at most `room` connections.
+      grow: where connections may grow: at positions empty before the drop, or after it, so that a
+        connection that was just dropped may come back.
+      grown_weight: "zero", or "stepped": the value of the given kernel at that position.
+      grow_by: which of these positions grow: random ones, or those of the largest |gradient| or
+        |momentum|.
       groups: a constraint on where connections may be, see `groups.py`; None: anywhere.
     """
 
@@ -47,17 +51,17 @@ class Rules(NamedTuple):
 PAPER = Rules()
 OFFICIAL = Rules(drop="per_sign", grow="empty_after_drop", grown_weight="stepped")
 STATIC = Rules(drop="nothing")
-# SET, Mocanu et al. 2018, as Evci et al. 2020 (Table 1) state it; by sign it is PAPER.
+# SET, Mocanu et al. 2018, as Evci et al. 2020 (Table 1) describe it. Balanced by sign it is PAPER.
 SET = Rules(drop="magnitude")
-# RigL, Evci et al. 2020, Algorithm 1: the k largest gradients outside what stays active, so that
-# a connection that was just dropped may come back, with weight 0.
+# RigL, Evci et al. 2020, Algorithm 1: the k largest gradients outside the connections that stay,
+# so that a connection that was just dropped may come back, with weight 0.
 RIGL = Rules(drop="magnitude", grow="empty_after_drop", grow_by="gradient")
 # SNFS, Dettmers & Zettlemoyer 2019, within each layer: no connections move between layers.
 SNFS = Rules(drop="magnitude", grow_by="momentum")
 
 
 def check_rules(rules: Rules) -> None:
-    """Raises ValueError for a name that is none of those allowed."""
+    """Raises ValueError for an unknown name."""
     if not callable(rules.drop):
         check_choice("rules.drop", rules.drop, DropName)
     check_choice("rules.grow", rules.grow, GrowRule)
@@ -65,156 +69,137 @@ def check_rules(rules: Rules) -> None:
     check_choice("rules.grow_by", rules.grow_by, GrowBy)
 
 
-def drop_nothing(
+def mark_dropped(
+    rules: Rules,
     kernel: Float[Array, "*shape"],
     mask: Bool[Array, "*shape"],
     drop_fraction: float | Float[Array, ""],
     room: int | Int[Array, ""],
     gradient: Float[Array, "*shape"] | None = None,
 ) -> Bool[Array, "*shape"]:
-    """No connection: the topology is static."""
-    del kernel, drop_fraction, room, gradient  # Whatever they are, all stay.
-    return jnp.zeros_like(mask)
+    """Marks the connections that `rules.drop` removes: the smallest scores, as many as it counts.
+
+    Equal scores: the lowest flat index first.
+
+    Args:
+      room: at most so many are marked.
+    Raises:
+      ValueError: if the rule needs a gradient and there is none.
+    """
+    if callable(rules.drop):
+        return rules.drop(kernel, mask, drop_fraction, room, gradient)
+    rule = _DROP_RULES[rules.drop]
+    parts = mask[None]
+    if rule.by_sign:
+        parts = jnp.stack([mask & (kernel == 0), mask & (kernel > 0), mask & (kernel < 0)])
+    counts = rule.counts(drop_fraction, jax.vmap(count_true)(parts), room)
+    # Algorithm 2, lines 3-4: one search for all signs, which compiles sooner than three.
+    select = jax.vmap(select_smallest, (None, 0, 0))
+    return select(rule.score(kernel, gradient), parts, counts).any(axis=0)
 
 
-def drop_smallest(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
+def score_growth(
+    rules: Rules,
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
     gradient: Float[Array, "*shape"] | None = None,
-) -> Bool[Array, "*shape"]:
-    """The floor(η connections) of smallest magnitude, at most `room` (RigL, Algorithm 1)."""
-    del gradient  # The weights alone decide.
-    count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
-    return select_smallest(jnp.abs(kernel), mask, count)
-
-
-def drop_insensitive(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
-    gradient: Float[Array, "*shape"] | None = None,
-) -> Bool[Array, "*shape"]:
-    """The floor(η connections) of smallest absolute weight x gradient, at most `room`.
-
-    To first order, what the loss changes by if the weight becomes 0 (Molchanov et al. 2017, eq.
-    7; SNIP, Lee et al. 2019, eq. 6). The product is rounded in float32 at least.
+    momentum: Float[Array, "*shape"] | None = None,
+) -> Num[Array, "*shape"]:
+    """Scores every position of a kernel by `rules.grow_by`; the largest scores grow first.
 
     Raises:
-      ValueError: without a gradient.
+      ValueError: if the rule needs a gradient or a momentum and there is none.
+    """
+    if rules.grow_by == "random":
+        return draw_scores(key, shape, rules.groups)  # Algorithm 2, line 6
+    signal = gradient if rules.grow_by == "gradient" else momentum
+    if signal is None:
+        raise ValueError(f"rules.grow_by {rules.grow_by!r} needs the kernel's, got none")
+    return jnp.abs(signal)
+
+
+def _magnitude(kernel: Array, gradient: Array | None) -> Array:
+    """|weight|; no gradient is needed."""
+    return jnp.abs(kernel)
+
+
+def _sensitivity(kernel: Array, gradient: Array | None) -> Array:
+    """|weight x gradient|, in float32 at least.
+
+    To first order, the change of the loss if the weight becomes 0 (Molchanov et al. 2017, eq. 7;
+    SNIP, Lee et al. 2019, eq. 6).
     """
     if gradient is None:
         raise ValueError("rules.drop 'sensitivity' needs the kernel's gradient, got none")
     wide = jnp.promote_types(kernel.dtype, jnp.float32)
-    sensitivity = jnp.abs(kernel.astype(wide) * gradient.astype(wide))
-    count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
-    return select_smallest(sensitivity, mask, count)
+    return jnp.abs(kernel.astype(wide) * gradient.astype(wide))
 
 
-def drop_balanced(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
-    gradient: Float[Array, "*shape"] | None = None,
-) -> Bool[Array, "*shape"]:
-    """The connections to drop by the paper's text (Algorithm 2, lines 1 to 5; eq. 4).
+def _count_share(drop_fraction: float | Array, connections: Array, room: int | Array) -> Array:
+    """floor(η connections), at most `room` (RigL, Algorithm 1)."""
+    return jnp.minimum(_floor_share(drop_fraction, connections), room)
 
-    c = floor(η connections), at most `room`. Connections that are exactly 0 go first: eq. (4)
-    read literally would keep a connection without a gradient for ever. Of the rest, half (rounded
-    down) are the smallest positive weights and the others the negative ones nearest zero; a side
-    with too few leaves the rest to the other.
+
+def _count_none(drop_fraction: float | Array, connections: Array, room: int | Array) -> Array:
+    """0: the topology is static."""
+    return jnp.zeros_like(connections)
+
+
+def _count_balanced(drop_fraction: float | Array, connections: Array, room: int | Array) -> Array:
+    """Counts by the paper's text (Algorithm 2, lines 1 and 2; eq. 4): c = floor(η connections).
+
+    Connections that are exactly 0 leave first: eq. (4) read literally would keep a connection
+    without a gradient for ever. Half of the rest, rounded down, are positive and the others
+    negative; a sign with too few connections leaves the rest to the other.
     """
-    del gradient  # The weights alone decide.
-    sides, (n_zero, n_positive, n_negative) = _sides(kernel, mask)
-    count = jnp.minimum(_floor_share(drop_fraction, count_true(mask)), room)
-    drop_zero = jnp.minimum(count, n_zero)
-    rest = count - drop_zero
-    drop_negative = jnp.minimum(rest - jnp.minimum(rest // 2, n_positive), n_negative)
-    drop_positive = rest - drop_negative
-    return _weakest(kernel, sides, (drop_zero, drop_positive, drop_negative))
+    n_zero, n_positive, n_negative = connections
+    # Algorithm 2, line 1
+    count = jnp.minimum(_floor_share(drop_fraction, n_zero + n_positive + n_negative), room)
+    zero = jnp.minimum(count, n_zero)
+    rest = count - zero
+    # Algorithm 2, line 2
+    negative = jnp.minimum(rest - jnp.minimum(rest // 2, n_positive), n_negative)
+    return jnp.stack([zero, rest - negative, negative])
 
 
-def drop_per_sign(
-    kernel: Float[Array, "*shape"],
-    mask: Bool[Array, "*shape"],
-    drop_fraction: float | Float[Array, ""],
-    room: int | Int[Array, ""],
-    gradient: Float[Array, "*shape"] | None = None,
-) -> Bool[Array, "*shape"]:
-    """The connections to drop by the authors' code: η of each sign, and whatever is exactly 0.
+def _count_per_sign(drop_fraction: float | Array, connections: Array, room: int | Array) -> Array:
+    """Counts by the authors' code: η of each sign, and all connections that are exactly 0.
 
-    floor(η positives) + 1 of the positive weights and negatives - floor((1 - η) negatives) of
-    the negative ones, at most `room` in all. Where η is 0 none, as by every rule: it is how a
-    network that shares a program with others stays as it is.
+    floor(η positives) + 1 of the positive weights and negatives - floor((1 - η) negatives) of the
+    negative ones, at most `room` in all. With η = 0 none, as by every other rule, so that one
+    program can train networks with and without adaptations.
     """
-    del gradient  # The weights alone decide.
     room = jnp.where(jnp.asarray(drop_fraction) > 0, room, 0)
-    sides, (n_zero, n_positive, n_negative) = _sides(kernel, mask)
-    drop_zero = jnp.minimum(n_zero, room)
-    share_positive = jnp.minimum(_floor_share(drop_fraction, n_positive) + 1, n_positive)
-    drop_positive = jnp.minimum(share_positive, room - drop_zero)
-    share_negative = n_negative - _floor_share(1 - drop_fraction, n_negative)
-    drop_negative = jnp.minimum(share_negative, room - drop_zero - drop_positive)
-    return _weakest(kernel, sides, (drop_zero, drop_positive, drop_negative))
+    n_zero, n_positive, n_negative = connections
+    zero = jnp.minimum(n_zero, room)
+    share = jnp.minimum(_floor_share(drop_fraction, n_positive) + 1, n_positive)
+    positive = jnp.minimum(share, room - zero)
+    share = n_negative - _floor_share(1 - drop_fraction, n_negative)
+    negative = jnp.minimum(share, room - zero - positive)
+    return jnp.stack([zero, positive, negative])
 
 
-DROP_RULES: dict[str, DropFunction] = {
-    "balanced": drop_balanced,
-    "per_sign": drop_per_sign,
-    "magnitude": drop_smallest,
-    "sensitivity": drop_insensitive,
-    "nothing": drop_nothing,
+class _DropRule(NamedTuple):
+    """score: of (kernel, gradient); the smallest scores leave first.
+
+    counts: of (drop_fraction, connections, room), how many leave; `connections` and the result are
+      int32 [1], or [3] by sign: those that are exactly 0, positive and negative.
+    """
+
+    score: Callable[[Array, Array | None], Array]
+    counts: Callable[[float | Array, Array, int | Array], Array]
+    by_sign: bool = False
+
+
+_DROP_RULES = {
+    "balanced": _DropRule(_magnitude, _count_balanced, by_sign=True),
+    "per_sign": _DropRule(_magnitude, _count_per_sign, by_sign=True),
+    "magnitude": _DropRule(_magnitude, _count_share),
+    "sensitivity": _DropRule(_sensitivity, _count_share),
+    "nothing": _DropRule(_magnitude, _count_none),
 }
 
 
-def select_random(
-    key: PRNGKeyArray, candidates: Bool[Array, "*shape"], count: int | Int[Array, ""]
-) -> Bool[Array, "*shape"]:
-    """Marks exactly `min(count, candidates.sum())` candidates, every subset equally likely.
-
-    Up to ties between 31-bit random numbers, which fall to the lower flat index.
-    """
-    scores = jax.random.bits(key, candidates.shape, jnp.uint32) >> 1
-    return select_largest(scores.astype(jnp.int32), candidates, count)
-
-
-def grow_random(
-    key: PRNGKeyArray,
-    candidates: Bool[Array, "*shape"],
-    count: int | Int[Array, ""],
-    signal: Float[Array, "*shape"] | None = None,
-) -> Bool[Array, "*shape"]:
-    """`count` of the candidates, every subset equally likely (SET; Algorithm 2, line 6)."""
-    del signal
-    return select_random(key, candidates, count)
-
-
-def grow_strongest(
-    key: PRNGKeyArray,
-    candidates: Bool[Array, "*shape"],
-    count: int | Int[Array, ""],
-    signal: Float[Array, "*shape"],
-) -> Bool[Array, "*shape"]:
-    """The `count` candidates of largest absolute signal: gradient (RigL) or momentum (SNFS)."""
-    del key  # Nothing is drawn; equal signals fall to the lowest flat index.
-    return select_largest(jnp.abs(signal), candidates, count)
-
-
-def _sides(kernel: Array, mask: Array) -> tuple[Array, Array]:
-    """Connections that are 0, positive and negative, [3, *shape]; and how many of each."""
-    sides = jnp.stack([mask & (kernel == 0), mask & (kernel > 0), mask & (kernel < 0)])
-    return sides, jax.vmap(count_true)(sides)
-
-
-def _weakest(kernel: Array, sides: Array, counts: tuple[Array, ...]) -> Array:
-    """The smallest magnitudes of each side. In one search for all, which compiles sooner."""
-    select = jax.vmap(select_smallest, (None, 0, 0))
-    return select(jnp.abs(kernel), sides, jnp.stack(counts)).any(axis=0)
-
-
 def _floor_share(fraction: float | Array, count: Array) -> Array:
-    """floor(fraction * count) in float32: its rounding makes 0.7 of 10 seven, as it should be."""
+    """floor(fraction * count) in float32, which rounds 0.7 of 10 to seven."""
     return jnp.floor(jnp.float32(fraction) * count.astype(jnp.float32)).astype(jnp.int32)

@@ -1,17 +1,18 @@
-"""Exactly which `count` entries of an array are largest or smallest, without sorting it.
+"""Selects exactly the `count` largest or smallest entries of an array, without sorting it.
 
-A full sort of one 256x256 kernel costs ten times a whole TD3 update on a CPU. Here the
-threshold between chosen and not chosen is searched for: each pass counts the entries above a
-guess, and the search (`threshold.py`) stops as soon as the count is the one asked for.
+A full sort of one 256x256 kernel costs ten times a whole TD3 update on a CPU. A search finds the
+threshold between selected entries and the others instead: each pass counts the entries above a
+guess, and the search (`threshold.py`) ends as soon as that is the requested count.
 """
 
 import math
 
+import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float, Int, Num
+from jaxtyping import Array, Bool, Float, Int, Num, PRNGKeyArray
 
-from dsrl_jax.sparse.threshold import Bracket, Marks, search, surround
+from dsrl_jax.sparse.threshold import Bracket, Marks, bracket_from, search
 
 # A partial count of this many booleans fits an int8: summing bytes is several times faster on a
 # CPU than widening every boolean to 32 bits first.
@@ -28,7 +29,7 @@ def select_largest(
 
     Args:
       scores: floating point or signed integers, any shape.
-      candidates: bool, the shape of `scores`; what is False is never chosen.
+      candidates: bool, the shape of `scores`; only these are marked.
       count: a whole number, may be traced; below 0 counts as 0.
     Returns:
       bool, the shape of `scores`.
@@ -51,20 +52,20 @@ def select_smallest(
 def select_strongest(
     weights: Float[Array, "..."],
     count: Int[Array, ""] | int,
-    near: Float[Array, ""] | None = None,
+    guess: Float[Array, ""] | None = None,
 ) -> tuple[Bool[Array, "..."], Float[Array, ""]]:
-    """Marks exactly `count` weights of the largest magnitude; all that are not 0, if fewer.
+    """Marks exactly the `count` weights of largest magnitude, or all nonzero ones if fewer.
 
     Equal magnitudes: the lowest flat index first. NaN counts as larger than infinity.
 
     Args:
       weights: floating point, any shape.
       count: a whole number, may be traced; below 0 counts as 0.
-      near: a guess at the smallest magnitude that is chosen, of the type of `weights`. A good one
-        saves most of the time; none changes what is marked.
+      guess: at the smallest marked magnitude, in the dtype of `weights`. A good guess saves most
+        of the time; no guess changes the marks.
     Returns:
-      bool, the shape of `weights`; and a magnitude that parts the marked from the others, the
-      guess for weights that have changed a little.
+      bool, the shape of `weights`; and the threshold, a magnitude that separates the marked weights
+      from the others, which is a good guess for weights that have changed a little.
     """
     bits = _bits(weights)
     largest = jnp.iinfo(bits.dtype).max
@@ -72,7 +73,7 @@ def select_strongest(
 
     # Without the sign a float's bits are in the order of magnitudes. A key has no sign, so that
     # `key |` changes nothing; but with it no compiler moves the magnitudes out of the search and
-    # writes them to an array of their own, which would cost more than a pass.
+    # writes them to an extra array, which would cost more than a pass.
     def at_least(key: Array) -> Array:
         return (bits & (key | largest)) >= key
 
@@ -81,20 +82,28 @@ def select_strongest(
 
     available = count_true(at_least(lowest))
     count = jnp.clip(jnp.asarray(count, jnp.int32), 0, available)
-    guess = lowest if near is None else jnp.clip(_bits(near), lowest, highest)
-    first = jnp.where(available > count, guess, lowest)
+    start = lowest if guess is None else jnp.clip(_bits(guess), lowest, highest)
+    first = jnp.where(available > count, start, lowest)
     everything = Bracket.between(lowest, highest, available)
     keys_per_double = 1 << jnp.finfo(weights.dtype).nmant
-    bracket = surround(_counted(at_least), everything, first, count, keys_per_double)
+    bracket = bracket_from(_counted(at_least), everything, first, count, keys_per_double)
     found = search(_counted(at_least), bracket, count)
     marks = _split_ties(at_least, above, found, weights.shape, count)
-    # Where all are marked, the guess stays for the time when they are not.
-    threshold = jnp.where(available > count, found.low, guess)
+    # While all are marked there is no threshold, and the guess stays.
+    threshold = jnp.where(available > count, found.low, start)
     return marks, lax.bitcast_convert_type(threshold, weights.dtype)
 
 
+def random_scores(key: PRNGKeyArray, shape: tuple[int, ...]) -> Int[Array, "..."]:
+    """Draws uniform 31-bit scores, int32: the largest are a random subset of the positions.
+
+    Every subset is equally likely, up to equal scores, which go to the lowest flat index.
+    """
+    return (jax.random.bits(key, shape, jnp.uint32) >> 1).astype(jnp.int32)
+
+
 def count_true(marks: Bool[Array, "..."]) -> Int[Array, ""]:
-    """How many entries are True, int32; much faster on a CPU than `marks.sum()`."""
+    """Counts the entries that are True, int32; much faster on a CPU than `marks.sum()`."""
     columns, rest = _columns(marks)
     partial = jnp.sum(columns, axis=0, dtype=jnp.int8)
     return jnp.sum(partial, dtype=jnp.int32) + jnp.sum(rest, dtype=jnp.int32)
@@ -109,7 +118,7 @@ def _checked(scores: Array, candidates: Array) -> Array:
 
 
 def _order_keys(scores: Array) -> Array:
-    """Signed integers in the order of the scores: a float's own bits, mirrored below zero."""
+    """Returns signed integers in the order of the scores: a float's bits, mirrored below zero."""
     if jnp.issubdtype(scores.dtype, jnp.signedinteger):
         return scores
     if not jnp.issubdtype(scores.dtype, jnp.floating):
@@ -121,7 +130,7 @@ def _order_keys(scores: Array) -> Array:
 
 
 def _bits(scores: Array) -> Array:
-    """Of a float, as a signed integer of its width."""
+    """Returns the bits of a float as a signed integer of its width."""
     return lax.bitcast_convert_type(scores, jnp.dtype(f"int{jnp.finfo(scores.dtype).bits}"))
 
 
@@ -142,11 +151,11 @@ def _select_by_key(keys: Array, candidates: Array, count: Array | int) -> Array:
 def _split_ties(
     at_least: Marks, above: Marks, found: Bracket, shape: tuple[int, ...], count: Array
 ) -> Array:
-    """What the threshold marks; too many tie at it: those at the lowest positions."""
+    """Marks by the threshold; of the entries that tie at it, those at the lowest positions."""
     threshold, size = found.low, math.prod(shape)
 
-    # Positions are made where they are compared: one array of them for all would be written each
-    # time, for a branch that is hardly ever taken.
+    # Each comparison makes the positions again: one shared array would be written every time, for a
+    # branch that is hardly ever taken.
     def with_ties_before(end: Array) -> Array:
         return above(threshold) | (at_least(threshold) & (_positions(shape) < -end))
 
@@ -160,7 +169,7 @@ def _split_ties(
 
 
 def _positions(shape: tuple[int, ...]) -> Array:
-    """Flat indices, int32, from those of each axis: a reshaped `arange` compiles to divisions."""
+    """Returns flat indices, int32, from the index of each axis; `arange` compiles to divisions."""
     position = jnp.zeros(shape, jnp.int32)
     for axis, size in enumerate(shape):
         position = position * size + lax.broadcasted_iota(jnp.int32, shape, axis)
@@ -172,7 +181,7 @@ def _counted(marks: Marks) -> Marks:
 
 
 def _columns(array: Array) -> tuple[Array, Array]:
-    """All entries as columns, which a CPU reduces many at a time, and the few left over."""
+    """Returns the entries as columns, which a CPU reduces together, and the few that remain."""
     flat = array.ravel()
     whole = flat.size // _COLUMN_LENGTH * _COLUMN_LENGTH
     return flat[:whole].reshape(_COLUMN_LENGTH, -1), flat[whole:]

@@ -1,7 +1,7 @@
-"""The search for a threshold: a whole number that marks exactly as many entries as are asked for.
+"""The search for a threshold: an integer key that marks exactly the requested number of entries.
 
-What it marks is counted in passes over all entries, which are all that costs time. Each guess
-interpolates between counts that are known; where that goes slowly the next one halves, so that a
+Each pass over all entries counts the marks of one key, and only passes cost time. Each guess
+interpolates between known counts; after a slow step the next one halves the bracket, so that a
 search takes at most twice the passes of bisection, and mostly a few.
 """
 
@@ -12,34 +12,34 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-# From a key to what it marks, or to how many: the larger the key, the fewer.
+# From a key to the entries that it marks, or to their number: a larger key marks fewer.
 Marks = Callable[[Array], Array]
 
 
 class Bracket(NamedTuple):
-    """Where the threshold lies: at `low` or above it, and not above `high`; both are keys.
+    """Two keys around the threshold: low <= threshold <= high.
 
-    Invariant: `low` marks at least as many entries as are asked for, a key above `high` at most
-    as many.
+    Invariant: `low` marks at least the requested number of entries, any key above `high` at most
+    that many.
     """
 
     low: Array
     high: Array
-    marked: Array  # int32; how many `low` marks
-    above: Array  # int32; how many the key after `high` marks
+    marked: Array  # int32; number of entries that `low` marks
+    above: Array  # int32; number of entries that the key after `high` marks
     halve: Array  # bool; the last guess left more than half of the bracket
 
     @classmethod
     def between(cls, low: Array, high: Array, marked: Array, above: Array | int = 0) -> "Bracket":
-        """Before the first guess."""
+        """Returns the bracket before the first guess."""
         return cls(low, high, marked, jnp.asarray(above, jnp.int32), jnp.asarray(False))
 
 
 def search(counted: Marks, bracket: Bracket, count: Array) -> Bracket:
     """Narrows a bracket until its `low` marks exactly `count`.
 
-    Where no key marks exactly `count` (ties): until `low` is the largest key that marks at least
-    `count`, and `above` is what the next one marks.
+    If no key marks exactly `count` (ties), until `low` is the largest key that marks at least
+    `count`, and `above` is the number that the next key marks.
     """
 
     def is_undecided(bracket: Bracket) -> Array:
@@ -63,19 +63,19 @@ def search(counted: Marks, bracket: Bracket, count: Array) -> Bracket:
     return lax.while_loop(is_undecided, narrow, bracket)
 
 
-def surround(
+def bracket_from(
     counted: Marks, everything: Bracket, first: Array, count: Array, keys_per_double: int
 ) -> Bracket:
-    """A bracket around the threshold, from a first guess, in steps of one direction.
+    """Returns a bracket around the threshold, found in steps of one direction from a first guess.
 
-    The first step goes as far as it should if the entries below the guess were spread evenly
-    between it and zero, as weights near zero are; each other one as far as the last one's gain
-    suggests, up to four times as far.
+    The first step is exact if the entries below the guess are spread evenly between it and zero, as
+    weights near zero are. Each other step is as long as the last one's gain suggests, up to four
+    times as long.
 
     Args:
-      everything: beyond it no step goes; its `low` marks all entries, at least `count`.
-      first: the guess, within it.
-      keys_per_double: how far the key of a number is from that of its double.
+      everything: no step leaves it; its `low` marks all entries, at least `count`.
+      first: the guess, inside `everything`.
+      keys_per_double: distance between the key of a number and the key of its double.
     """
     found = counted(first)
     is_upward = found > count
@@ -89,7 +89,7 @@ def surround(
         same_side = (steps.found > count) == is_upward
         return (steps.found != count) & same_side & (steps.ahead != end)
 
-    def go_on(steps: _Steps) -> _Steps:
+    def advance(steps: _Steps) -> _Steps:
         last, stride = steps.ahead, steps.stride
         room = jnp.where(is_upward, _width(last, end), _width(end, last))
         step = jnp.minimum(stride, room).astype(last.dtype)
@@ -101,7 +101,7 @@ def surround(
         longer = jnp.minimum(factor * stride.astype(jnp.float32), far)
         return _Steps(last, steps.found, ahead, found, 1 + longer.astype(stride.dtype))
 
-    steps = lax.while_loop(is_outside, go_on, _Steps(first, found, first, found, stride))
+    steps = lax.while_loop(is_outside, advance, _Steps(first, found, first, found, stride))
     enough = steps.found >= count
     return Bracket.between(
         low=jnp.where(enough, steps.ahead, steps.behind),
@@ -112,31 +112,31 @@ def surround(
 
 
 class _Steps(NamedTuple):
-    behind: Array  # the key before the last one that was tried
-    found_behind: Array  # how many it marks
-    ahead: Array  # the last one
-    found: Array  # how many that marks
-    stride: Array  # unsigned; how far the next step goes
+    behind: Array  # the key tried before the last one
+    found_behind: Array  # number of entries that `behind` marks
+    ahead: Array  # the last key tried
+    found: Array  # number of entries that `ahead` marks
+    stride: Array  # unsigned; length of the next step
 
 
 def _unsigned(dtype: jnp.dtype) -> jnp.dtype:
-    """The unsigned integers of a signed type's width."""
+    """Returns the unsigned integer type of a signed type's width."""
     return jnp.dtype(f"u{jnp.dtype(dtype).name}")
 
 
 def _offset(bracket: Bracket, count: Array) -> Array:
-    """How far above `low` the next guess is: between 1 and the bracket's width, unsigned.
+    """Returns the distance of the next guess from `low`, in [1, width], unsigned.
 
-    In the middle of the gap that should mark exactly `count`, if entries were spread evenly.
+    If entries were spread evenly, it would be the middle of the keys that mark exactly `count`.
     """
     width = _width(bracket.low, bracket.high)
     excess = (bracket.marked - count).astype(jnp.float32) + 0.5
     share = excess / jnp.maximum(bracket.marked - bracket.above + 1, 1).astype(jnp.float32)
-    # Below 1, or the product could round to more than the type holds.
+    # Below 1, or the product could round to more than the largest integer.
     even = (jnp.minimum(share, 0.999) * width.astype(share.dtype)).astype(width.dtype)
     return jnp.clip(jnp.where(bracket.halve, width - width // 2, even), 1, width)
 
 
 def _width(low: Array, high: Array) -> Array:
-    """high - low, unsigned: it may be larger than their own type holds."""
+    """Returns high - low, unsigned, because it may overflow the signed type."""
     return (high - low).astype(_unsigned(low.dtype))

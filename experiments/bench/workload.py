@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Spaces, State, Transition
 from dsrl_jax.config.agents import AgentConfig
 from dsrl_jax.config.presets import Experiment, resolve

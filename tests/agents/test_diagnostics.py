@@ -1,4 +1,4 @@
-"""What is told of a topology, on networks made by hand and against slow counts."""
+"""Tests topology measurements on networks made by hand, and against slow counts."""
 
 import jax
 import jax.numpy as jnp
@@ -32,7 +32,7 @@ def start(request, key):
     return config, state, inspection.all_masks(state)
 
 
-def test_every_layer_of_every_network_is_told(start):
+def test_every_layer_of_every_network_is_measured(start):
     config, state, masks = start
     found = inspect(SPACES, config, state, masks, masks, batch_of([[1, 2]]))
     heads = set(config.ACTOR_HEADS)
@@ -86,14 +86,14 @@ def test_dormant_units_of_a_network_made_by_hand(start):
     )
     batch = batch_of([[1, 0], [0, 1]])
     layers = inspect(SPACES, config, state, masks, masks, batch)["actor"]
-    told = {
+    found = {
         name: (int(layer.units_without_input), int(layer.units_inactive), int(layer.dormant_units))
         for name, layer in layers.items()
     }
-    assert told["hidden_0"] == (1, 2, 2)
-    assert told["hidden_1"] == (1, 2, 2)
+    assert found["hidden_0"] == (1, 2, 2)
+    assert found["hidden_1"] == (1, 2, 2)
     for head in config.ACTOR_HEADS:
-        assert told[head] == (1, 0, 0)
+        assert found[head] == (1, 0, 0)
 
 
 def test_a_unit_with_a_bias_fires_without_input_and_is_dormant_all_the_same(start):

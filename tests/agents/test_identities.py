@@ -1,10 +1,12 @@
-"""Methods that must agree: sparse with nothing absent and dense, members and single runs.
+"""Tests methods that must agree: full sparse networks and dense ones, members and single runs.
 
-And randomness: what is drawn follows from key and step alone.
+And randomness: all random numbers follow from the key and the step.
 """
 
+import functools
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,21 +24,21 @@ from tests.agents.cases import (
     history,
     init,
     leaves,
+    plain_update,
     quick_jit,
     random_batch,
     small_config,
-    targets_of,
     train,
     update,
 )
-from tests.branches import branch_conditions
+from tests.branches import branch_conditions, compiled_branches
 from tests.sorting import says_sort
 
 both_agents = pytest.mark.parametrize("agent", CONFIGS)
 
 
 def without_guesses(tree):
-    """Where the search in a target's layer begins changes its time alone; dense ones have none."""
+    """Thresholds of targets only change the time of a search; dense targets have none."""
     return {path: leaf for path, leaf in leaves(tree).items() if "/weakest/" not in path}
 
 
@@ -52,8 +54,9 @@ def assert_equal(actual, expected, part=...):
 # --- Dense, static and dynamic -------------------------------------------------------------------
 
 
+@functools.cache
 def compiled_updates(**settings):
-    """Every state of a run of 200 updates on the same data.
+    """Returns every state of a run on the same data.
 
     Compiled without optimization, each operation rounds by itself, whatever it is fused with:
     programs of different methods agree bit for bit where the methods do.
@@ -103,7 +106,7 @@ OF_ALL = {
     "td3": {"hidden_sizes": (8,)},
     "sac": {"hidden_sizes": (8,), "learn_temperature": True, "target_entropy": -2.0},
 }
-# Numbers in whose place stand the lambdas: members have them too, see test_networks.py.
+# The lambdas replace these; members may differ in them too, see test_networks.py.
 SPARSITIES = {"sparsity", "actor_sparsity", "critic_sparsity"}
 
 
@@ -133,17 +136,17 @@ def test_members_are_single_runs(agent, rng):
     configs = [small_config(agent=agent, **(OF_ALL[agent] | change)) for change in changes]
     with jax.enable_x64(True):
         keys = [jax.random.key(member == len(configs) - 2) for member in range(len(configs))]
-        data = [random_batch(rng, (40, 5), dtype=np.float64) for _ in range(2)]
+        data = [random_batch(rng, (24, 5), dtype=np.float64) for _ in range(2)]
         batches = [data[member == len(configs) - 1] for member in range(len(configs))]
         members = list(zip(keys, configs, batches, strict=True))
 
         stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
         together = quick_jit(jax.vmap(run_and_explore))(*stacked)
-        run_alone = quick_jit(run_and_explore)
-        first = run_alone(*members[0])
+        run_single = quick_jit(run_and_explore)
+        first = run_single(*members[0])
         for index, member in enumerate(members):
             this = jax.tree.map(lambda leaf, index=index: leaf[index], together)
-            assert_same_run(this, run_alone(*member))
+            assert_same_run(this, run_single(*member))
             assert index == 0 or differ(this, first)
 
 
@@ -163,25 +166,51 @@ def assert_same_run(actual, expected):
         np.testing.assert_allclose(actual[path], expected[path], rtol=1e-9, atol=1e-9, err_msg=path)
 
 
+# Lines 14, 17 and 20 of Algorithm 1; lines 14, 18 and 21 of Algorithm 4 with its target period.
+BRANCHES = 3
+
+
 @both_agents
 def test_members_share_the_branches_of_an_update(agent, key, rng):
-    """A branch that depends on the member becomes a select, which always pays for both sides."""
+    """A branch that depends on the member would be a select, which always pays for both sides."""
     config = small_config(agent=agent, **OF_ALL[agent])
     keys, batches = jax.random.split(key, 3), random_batch(rng, (3, 5))
     states = jax.eval_shape(jax.vmap(init, in_axes=(0, None)), keys, config)
 
-    def branches(step, axis):
+    def members(axis):
         one = partial(MODULES[type(config)].update, SPACES)
-        members = jax.vmap(one, in_axes=(0, None, 0, 0, axis))
-        return branch_conditions(members, keys, config, states, batches, step)
+        return jax.vmap(one, in_axes=(0, None, 0, 0, axis))
 
-    # Lines 14, 17 and 20 of Algorithm 1; lines 14 and 18 of Algorithm 4. And of each target every
-    # sparse layer, here the hidden one of each network, and what is dense. What is inside them
-    # differs between members.
-    networks = {"td3": 3, "sac": 2}[agent]
-    expected = {"td3": 3, "sac": 2}[agent] + networks + len(targets_of(states))
-    assert branches(jnp.int32(1), None) == [()] * expected
-    assert () not in branches(jnp.arange(1, 4), 0)
+    arguments = keys, config, states, batches
+    shared = members(None)
+    assert branch_conditions(shared, *arguments, jnp.int32(1)) == [()] * BRANCHES
+    assert branch_conditions(members(0), *arguments, jnp.arange(1, 4)) == []
+    compiled = quick_jit(shared).lower(*arguments, jnp.int32(1)).compile()
+    assert compiled_branches(compiled) == BRANCHES
+
+
+@both_agents
+@pytest.mark.parametrize("topology", ["dense", "static"])
+def test_networks_that_never_adapt_have_no_adaptation_branch(agent, topology, key, rng):
+    """What is left is the turn of the actor and targets, or of SAC's target."""
+    config = small_config(agent=agent, topology=topology, **OF_ALL[agent])
+    states = jax.eval_shape(jax.vmap(init, in_axes=(0, None)), jax.random.split(key, 2), config)
+    one = partial(MODULES[type(config)].update, SPACES)
+    members = jax.vmap(one, in_axes=(None, None, 0, 0, None))
+    given = key, config, states, random_batch(rng, (2, 5)), jnp.int32(1)
+    assert branch_conditions(members, *given) == [()]
+
+
+@both_agents
+def test_all_updates_are_one_program(agent, key, rng):
+    """With and without an adaptation, the actor's turn and the targets' turn."""
+    config = small_config(agent=agent, adaptation_period=3)
+    chex.clear_trace_counter()
+    once = quick_jit(chex.assert_max_traces(plain_update, n=1))
+    state = first_state(key, config)
+    for step in range(1, 7):
+        state, metrics = once(key, config, state, random_batch(rng), step)
+    chex.assert_tree_all_finite((state, metrics))
 
 
 @pytest.mark.parametrize("preset", ["paper", "official"])

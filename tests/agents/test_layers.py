@@ -231,20 +231,20 @@ def test_a_dense_network_is_dense_and_a_sparsity_of_all_is_met_by_the_others(
 
 
 @pytest.mark.parametrize("dense, said", [("actor", "a dense actor"), ("critic", "dense critics")])
-def test_a_sparsity_that_the_others_alone_cannot_meet_is_refused(dense, said):
+def test_a_sparsity_that_the_other_networks_cannot_meet_raises(dense, said):
     config = make_config(sparsity=0.9, **{f"{dense}_topology": "dense"})
     message = rf"^sparsity must be at most (0\.\d+) with .*hidden and {said}, got 0.9$"
     with pytest.raises(ValueError, match=message) as error:
         check_sparsity(HALF_CHEETAH, config)
     largest = float(re.match(message, str(error.value))[1])
     check_sparsity(HALF_CHEETAH, override(config, {"sparsity": largest}))
-    # What is sparse alone would be at most so much of the whole.
+    # The sparse networks have at most this share of all weights.
     others = {"actor": 2 * 71_680, "critic": 71_424}[dense]
     assert 0.97 * others / 214_784 < largest < others / 214_784
 
 
 def test_a_sparsity_of_a_dense_network_says_nothing():
-    """As one of a dense agent; the presets refuse it by its name."""
+    """As one of a dense agent; the presets raise an error."""
     config = make_config(actor_topology="dense", actor_sparsity=0.5)
     assert sparsity_of(config, ["actor"]) == 0
     check_sparsity(HALF_CHEETAH, config)

@@ -1,4 +1,4 @@
-"""Actor and critics with topologies of their own: what each does, whatever the other does."""
+"""Tests actor and critics with different topologies, each independent of the other."""
 
 from functools import partial
 
@@ -9,12 +9,7 @@ import optax
 import pytest
 
 from dsrl_jax import sparse
-from dsrl_jax.agents.sparse_training import (
-    find_adaptation,
-    make_optimizer,
-    make_sparsity,
-    train_net,
-)
+from dsrl_jax.agents.sparse_training import make_optimizer, make_sparsity
 from dsrl_jax.sparse import SparseNet
 from tests import reference
 from tests.agents.cases import (
@@ -80,7 +75,7 @@ def assert_same(actual, expected):
 # --- Laws of every update ------------------------------------------------------------------------
 
 
-def test_masks_change_at_adaptations_of_what_adapts_alone(run):
+def test_masks_change_only_at_adaptations_of_networks_that_adapt(run):
     config, states, _ = run
     for topology, net, _ in nets(config, states):
         for path, mask in hidden_kernels(net.masks).items():
@@ -125,7 +120,7 @@ def test_moments_of_absent_weights_are_0_where_they_are_sparse(run):
                 assert absent == (config.sparse.moments == "dense" and not masks[path].all()), path
 
 
-# --- Adaptations, held to the reference ----------------------------------------------------------
+# --- Adaptations, against the reference ----------------------------------------------------------
 
 
 def test_every_adaptation_is_its_rules_after_a_gradient_step(run):
@@ -175,18 +170,26 @@ def test_rigl_by_hand():
     mask = jnp.array([[1, 0], [1, 1], [1, 0], [0, 0]], bool)
     # Of what stays the gradient does not matter; of what went, the second comes back as 0.
     gradient = jnp.array([[9.0, 0.1], [0.2, -3.0], [-9.0, 0.0], [2.0, -1.0]])
-    wanted = jnp.array([[1, 0], [0, 1], [1, 0], [1, 0]], bool)
+    expected = jnp.array([[1, 0], [0, 1], [1, 0], [1, 0]], bool)
 
     def layer(values):
         return {"critic_1": {"hidden_0": {"kernel": values}}}
 
     params, optimizer = layer(kernel), make_optimizer(config)
     net = SparseNet(params, layer(mask), optimizer.init(params))
-    train = partial(train_net, jax.random.key(0), config, "critic", net, layer(gradient))
-    adapted = train(find_adaptation(config, config.sparse.adaptation_period))
-    assert_same(adapted.masks, layer(wanted))
+    train = partial(
+        sparse.step_and_adapt,
+        key=jax.random.key(0),
+        net=net,
+        gradients=layer(gradient),
+        drop_fraction=config.sparse.drop_fraction,
+        optimizer=optimizer,
+        sparsity=make_sparsity(config, "critic"),
+    )
+    adapted = train(True)
+    assert_same(adapted.masks, layer(expected))
     assert_same(adapted.params, layer(jnp.array([[0.9, 0.0], [0, 0], [-0.8, 0], [0, 0]])))
-    assert_same(train(find_adaptation(config, 1)).masks, layer(mask))
+    assert_same(train(False).masks, layer(mask))
 
 
 # --- One network does not see the other's topology -----------------------------------------------
@@ -231,7 +234,7 @@ def test_a_dense_actors_update_is_td3s_bit_for_bit_given_the_same_critics():
 @pytest.mark.parametrize("agent", CONFIGS)
 @pytest.mark.parametrize("topology", ["dense", "static", "dynamic"])
 def test_networks_of_the_algorithms_own_topology_are_the_algorithm(agent, topology, key, rng):
-    """One compiled program: nothing else can differ."""
+    """Both are one program."""
 
     def program(**settings):
         config = small_config(agent=agent, topology=topology, **settings)

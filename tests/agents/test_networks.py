@@ -116,7 +116,7 @@ def test_targets_start_as_the_networks(state):
 # --- First topology ------------------------------------------------------------------------------
 
 
-def test_sparse_layers_are_the_hidden_kernels_alone(state):
+def test_only_hidden_kernels_are_sparse(state):
     """All but the heads and the biases (Section 4.4), in actor and critics."""
     sparse = {
         path

@@ -1,4 +1,4 @@
-"""SAC's equations and its policy, held to `reference.py` and to integrated densities."""
+"""Tests SAC's equations and policy against `reference.py` and integrated densities."""
 
 import math
 from functools import partial
@@ -25,7 +25,7 @@ from tests.agents.cases import (
     small_config,
 )
 
-CASES = 30
+CASES = 8
 # In double precision: a density's logarithm is sensitive where an action is near its bound.
 CLOSE = {"rtol": 1e-8, "atol": 1e-8}
 

@@ -1,6 +1,6 @@
-"""When and how an agent's topology moves: the schedule, and what holds after every update.
+"""Tests when and how an agent's topology moves: the schedule, and invariants of every update.
 
-One run of 200 updates for each agent and preset, every state kept; the tests look at those.
+All tests share one run of 60 updates for each agent and preset, with every state.
 """
 
 from functools import partial
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from dsrl_jax.agents.sparse_training import find_adaptation
+from dsrl_jax.agents.sparse_training import adaptation_due
 from tests import reference
 from tests.agents.cases import (
     ACTOR_PERIOD,
@@ -30,8 +30,8 @@ from tests.agents.cases import (
 )
 
 ADAPTATIONS = {
-    "paper": list(range(10, 201, PERIOD)),
-    "official": [*range(2, 113, PERIOD), FINAL_DROP],
+    "paper": list(range(PERIOD, UPDATES + 1, PERIOD)),
+    "official": [*range(2, FINAL_DROP, PERIOD), FINAL_DROP],
 }
 
 
@@ -81,12 +81,13 @@ def connections(masks):
 @pytest.mark.parametrize("period, offset", [(4, 0), (4, 2), (6, 2), (1, 0), (5, 4)])
 def test_schedule_is_the_references(period, offset, last_adaptation):
     config = small_config(
-        agent="sac",  # whose actor is trained at every update
+        agent="sac",  # trains its actor at every update
         adaptation_period=period,
         adaptation_offset=offset,
         last_adaptation=last_adaptation,
     )
-    due, grow = jax.vmap(partial(find_adaptation, config))(np.arange(1, 61))
+    due, grow = jax.vmap(partial(adaptation_due, config.sparse))(np.arange(1, 61))
+    grow = np.broadcast_to(grow, due.shape)
     names = {(False, False): "no", (True, True): "drop_and_grow", (True, False): "drop"}
     found = [names[bool(d), bool(d and g)] for d, g in zip(due, grow, strict=True)]
     expected = [
@@ -96,7 +97,7 @@ def test_schedule_is_the_references(period, offset, last_adaptation):
 
 
 def test_a_last_adaptation_of_0_is_none():
-    due, grow = find_adaptation(small_config(last_adaptation=0), 500 * PERIOD)
+    due, grow = adaptation_due(small_config(last_adaptation=0).sparse, 500 * PERIOD)
     assert due and grow is True
 
 
@@ -111,7 +112,7 @@ def test_every_sparse_layer_takes_part_in_every_adaptation(preset, states):
             assert changes(mask) == ADAPTATIONS[preset], path
 
 
-def test_actor_and_targets_change_at_every_so_many_updates_alone(agent, states):
+def test_actor_and_targets_change_only_at_their_turns(agent, states):
     assert changes(states.critic.params) == list(range(1, UPDATES + 1))
     trained = list(range(ACTOR_PERIOD[agent], UPDATES + 1, ACTOR_PERIOD[agent]))
     assert changes(states.actor.params) == trained
@@ -230,9 +231,9 @@ def test_every_adaptation_is_algorithm_2_after_a_gradient_step(
 
 def check_adaptation(preset, kernel, mask, new_kernel, new_mask, drop_fraction, final):
     # Two programs round differently: what both kernels hold is close, and is then made the same.
-    held = new_kernel != 0
-    np.testing.assert_allclose(new_kernel[held], kernel[held], rtol=1e-5, atol=1e-6)
-    kernel = np.where(held, new_kernel, kernel)
+    kept = new_kernel != 0
+    np.testing.assert_allclose(new_kernel[kept], kernel[kept], rtol=1e-5, atol=1e-6)
+    kernel = np.where(kept, new_kernel, kernel)
     arguments = kernel, mask, new_kernel, new_mask, drop_fraction
     if preset == "paper":
         reference.check_paper_adaptation(*arguments)

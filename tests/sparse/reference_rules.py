@@ -1,4 +1,4 @@
-"""The rules beside the paper's own, stated slowly in NumPy loops from the papers that they are of.
+"""The other papers' rules as slow NumPy loops, written from those papers.
 
 Notation as in tests/reference.py. A group is `size` consecutive inputs of one output, in C order of
 all axes but the last.
@@ -82,6 +82,6 @@ def erk(shapes, connections):
     for _ in range(200):
         middle = (low + high) / 2
         densities = [min(1.0, middle * sum(shape) / math.prod(shape)) for shape in shapes]
-        held = sum(d * math.prod(shape) for d, shape in zip(densities, shapes, strict=True))
-        low, high = (middle, high) if held < connections else (low, middle)
+        total = sum(d * math.prod(shape) for d, shape in zip(densities, shapes, strict=True))
+        low, high = (middle, high) if total < connections else (low, middle)
     return densities

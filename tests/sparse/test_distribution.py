@@ -107,7 +107,7 @@ def test_uniform_is_one_density():
         assert found == pytest.approx([density] * len(SHAPES))
 
 
-def test_erk_differs_for_convolutions_alone():
+def test_erk_differs_only_for_convolutions():
     assert share_connections(SHAPES, 20_000, "erk") == share_connections(SHAPES, 20_000)
     total = 0.3 * sum(map(math.prod, CONVOLUTIONS))
     small, large, _ = share_connections(CONVOLUTIONS, total, "erk")
@@ -143,7 +143,7 @@ def test_fewest_connections_give_every_layer_one(shapes, distribution):
     assert min(math.prod(s) * share for s, share in zip(shapes, less, strict=True)) < 1
 
 
-def test_a_misspelt_distribution_is_refused():
+def test_a_misspelt_distribution_raises():
     with pytest.raises(ValueError, match="must be one of erdos_renyi, erk, uniform, got 'ERK'"):
         share_connections([(10, 10)], 5, "ERK")
 

@@ -1,6 +1,6 @@
-"""Layers of real models, by Flax: which of their leaves are sparse by default, and that they train.
+"""Layers of real Flax models: which leaves are sparse by default, and that they train.
 
-Flax is what the agents use; `dsrl_jax.sparse` knows paths and shapes alone.
+The agents use Flax; `dsrl_jax.sparse` only knows paths and shapes.
 """
 
 import flax.linen as nn

@@ -1,7 +1,9 @@
-"""A network with its optimizer: what gradient steps and adaptations leave off the mask, and on."""
+"""A network and its optimizer: gradient steps, adaptations and targets, on and off the mask."""
 
+import functools
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 
 from dsrl_jax import sparse
 from tests import reference
-from tests.branches import branch_conditions
+from tests.branches import branch_conditions, compiled_branches
 
 
 def is_hidden_kernel(path, leaf):
@@ -27,7 +29,7 @@ OFFICIAL = sparse.Sparsity(
 )
 PRESETS = [pytest.param(PAPER, id="paper"), pytest.param(OFFICIAL, id="official")]
 ADAM = optax.chain(optax.add_decayed_weights(2e-4), optax.adam(1e-2))
-# With gradients that are whole numbers, float32 holds every result of this one exactly.
+# With whole-number gradients, every result is exact in float32.
 EXACT = optax.sgd(0.25, momentum=0.5)
 FRACTION = 0.25
 
@@ -48,9 +50,15 @@ def make_net(key, optimizer, sparsity, density=0.4):
     return sparse.init_net(key, random_tree(key), optimizer, density, sparsity)
 
 
+@functools.cache
+def _update(optimizer, sparsity):
+    """One program for both kinds of steps, and for all tests."""
+    return jax.jit(partial(sparse.step_and_adapt, optimizer=optimizer, sparsity=sparsity))
+
+
 def train(key, net, optimizer, sparsity):
     """Eight updates, an adaptation at the third and the sixth: (due, before, gradients, after)."""
-    update = jax.jit(partial(sparse.step_and_adapt, optimizer=optimizer, sparsity=sparsity))
+    update = _update(optimizer, sparsity)
     for step in range(1, 9):
         key_update, due, before = jax.random.fold_in(key, step), step % 3 == 0, net
         gradients = whole_tree(key_update)
@@ -72,8 +80,7 @@ def moments_of(net):
     return [np.asarray(leaf) for leaf in leaves if leaf.shape == SHAPES["hidden"]["kernel"]]
 
 
-def assert_trees_equal(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)
+assert_trees_equal = chex.assert_trees_all_equal
 
 
 # --- Start ---------------------------------------------------------------------------------------
@@ -208,28 +215,42 @@ def test_all_true_masks_train_as_plain_optax_does(key, sparsity):
         assert all(mask.all() for mask in jax.tree.leaves(net.masks))
 
 
-@pytest.mark.parametrize("sparsity", PRESETS)
-def test_not_due_is_the_same_as_a_python_value_or_traced(key, sparsity):
-    arguments = key, make_net(key, EXACT, sparsity), whole_tree(jax.random.key(1)), FRACTION
-    update = partial(sparse.step_and_adapt, optimizer=EXACT, sparsity=sparsity)
-    assert_trees_equal(jax.jit(partial(update, False))(*arguments), update(False, *arguments))
-    traced = jax.jit(update).trace(jnp.array(False), *arguments).jaxpr
-    static = jax.jit(partial(update, False)).trace(*arguments).jaxpr
-    assert "while" in str(traced) and "while" not in str(static)
+def members_of(key):
+    member = key, make_net(key, ADAM, PAPER), random_tree(key), jnp.float32(FRACTION)
+    return jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), member)
 
 
 def test_an_unbatched_due_stays_a_branch_under_vmap(key):
-    member = key, make_net(key, ADAM, PAPER), random_tree(key), jnp.float32(FRACTION)
-    members = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), member)
+    members = members_of(key)
     update = partial(sparse.step_and_adapt, optimizer=ADAM, sparsity=PAPER)
+    shared = jax.vmap(update, in_axes=(None, 0, 0, 0, 0))
+    # All random numbers of an adaptation are inside the one branch.
+    assert branch_conditions(shared, jnp.array(True), *members) == [()]
+    jaxpr = jax.make_jaxpr(shared)(jnp.array(True), *members)
+    assert "random_bits" not in {equation.primitive.name for equation in jaxpr.eqns}
+    assert compiled_branches(jax.jit(shared).lower(jnp.array(True), *members).compile()) == 1
+    # The counterpart: one condition per member leaves no branch, and every step pays.
+    each = jax.vmap(update, in_axes=(0, 0, 0, 0, 0))
+    assert branch_conditions(each, jnp.ones(3, bool), *members) == []
 
-    def conditions(due, axis):
-        batched = jax.vmap(update, in_axes=(axis, 0, 0, 0, 0))
-        return branch_conditions(batched, due, *members)
 
-    # All the work of an adaptation is inside the one branch.
-    assert conditions(jnp.array(True), None) == [()]
-    assert conditions(jnp.ones(3, bool), 0) == [(3,)]  # every step would pay for one
+@pytest.mark.parametrize("sparsity", PRESETS)
+def test_a_static_topology_has_no_branch(key, sparsity):
+    sparsity = sparsity._replace(rules=sparse.STATIC)
+    net, gradients = make_net(key, EXACT, sparsity), whole_tree(jax.random.key(1))
+    update = partial(sparse.step_and_adapt, optimizer=EXACT, sparsity=sparsity)
+    arguments = jnp.array(True), key, net, gradients, FRACTION
+    assert branch_conditions(update, *arguments) == []
+    stepped = sparse.gradient_step(net, gradients, EXACT, sparsity)
+    masked = sparse.apply_masks(stepped.params, net.masks, sparsity.layout)
+    assert_trees_equal(update(*arguments), stepped._replace(params=masked))
+
+
+def test_a_target_has_the_keys_of_the_first_checkpoints(key):
+    target = sparse.init_target(make_net(key, ADAM, PAPER), PAPER)
+    paths = {jax.tree_util.keystr(path) for path, _ in jax.tree.leaves_with_path(target)}
+    assert paths >= {".weakest[0]", ".params['hidden']['kernel']"}
+    assert_trees_equal(jax.tree.map(lambda leaf: leaf, target), target)
 
 
 # --- Target --------------------------------------------------------------------------------------
@@ -241,15 +262,15 @@ def test_an_unbatched_due_stays_a_branch_under_vmap(key):
     ids=["paper", "official"],
 )
 def test_the_target_is_averaged_and_pruned_as_the_reference(key, sparsity, keep):
-    # Quarters of small whole numbers: float32 holds them exactly, and many are equal.
+    # Quarters of small whole numbers are exact in float32, and many are equal.
     net = make_net(key, ADAM, sparsity)
     net = net._replace(params=jax.tree.map(jnp.round, net.params))
-    average = jax.jit(partial(sparse.average_target, True, sparsity=sparsity))
-    weakest = sparse.init_target(net, sparsity).weakest
+    average = jax.jit(partial(sparse.average_target, sparsity=sparsity))
+    threshold = sparse.init_target(net, sparsity).threshold
     for number in range(20):
         target = whole_tree(jax.random.fold_in(key, number))
-        # The first search begins knowing nothing, the others where another one ended.
-        new, weakest = average(sparse.Target(target, weakest), net, 0.25)
+        # The first search has no guess, each other one begins where the last one ended.
+        new, threshold = average(sparse.Target(target, threshold), net, 0.25)
 
         expected = jax.tree.map(lambda *leaves: reference.polyak(*leaves, 0.25), target, net.params)
         hidden = expected["hidden"]
@@ -262,9 +283,7 @@ def test_tau_one_copies_the_online_network(key):
     net = make_net(key, ADAM, PAPER)
     for sparsity in (PAPER, OFFICIAL):
         target = sparse.init_target(net, sparsity)._replace(params=random_tree(key))
-        assert_trees_equal(
-            sparse.average_target(True, target, net, 1.0, sparsity).params, net.params
-        )
+        assert_trees_equal(sparse.average_target(target, net, 1.0, sparsity).params, net.params)
 
 
 def test_tau_zero_keeps_a_target_with_as_many_connections_elsewhere(key):
@@ -272,17 +291,16 @@ def test_tau_zero_keeps_a_target_with_as_many_connections_elsewhere(key):
     params = jax.tree.map(jnp.flip, net.params)
     for sparsity in (PAPER, OFFICIAL):
         target = sparse.init_target(net, sparsity)._replace(params=params)
-        assert_trees_equal(sparse.average_target(True, target, net, 0.0, sparsity).params, params)
+        assert_trees_equal(sparse.average_target(target, net, 0.0, sparsity).params, params)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-@pytest.mark.parametrize("due", [True, False])
-def test_an_average_keeps_the_type_of_its_target(key, dtype, due):
+def test_an_average_keeps_the_type_of_its_target(key, dtype):
     params = jax.tree.map(lambda leaf: leaf.astype(dtype), random_tree(key))
     net = sparse.init_net(key, params, ADAM, 0.5, PAPER)
     target = sparse.init_target(net, PAPER)
     averaged = jax.jit(partial(sparse.average_target, sparsity=PAPER))(
-        jnp.asarray(due), target, net, jnp.float32(0.25)
+        target, net, jnp.float32(0.25)
     )
     assert {leaf.dtype.name for leaf in jax.tree.leaves(averaged.params)} == {dtype}
 
@@ -305,6 +323,6 @@ def test_what_an_optimizer_makes_of_zeros_does_not_reach_a_grown_connection(key)
         ({"rules": sparse.Rules(grown_weight="old")}, "rules.grown_weight must be .* got 'old'"),
     ],
 )
-def test_a_misspelt_setting_is_refused(key, wrong, message):
+def test_a_misspelt_setting_raises(key, wrong, message):
     with pytest.raises(ValueError, match=message):
         make_net(key, EXACT, PAPER._replace(**wrong))

@@ -1,4 +1,4 @@
-"""Exactly which entries are selected, held to `reference.py` on random cases full of ties."""
+"""Tests which entries are selected against `reference.py`, on random cases full of ties."""
 
 import jax
 import jax.numpy as jnp
@@ -24,7 +24,7 @@ ASCENDING = {
     "int8": [-128, -3, -1, 0, 1, 3, 127],
     "int32": [-(2**31), -(2**16), -1, 0, 1, 2**16, 2**31 - 1],
 }
-SHAPES = [(0,), (1,), (1, 1), (1, 97), (131, 1), (2, 3, 5), (0, 4)]
+SHAPES = [(0,), (1,), (1, 97), (131, 1), (2, 3, 5)]
 
 
 def random_case(rng, shape, n_values):

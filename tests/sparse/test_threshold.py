@@ -1,4 +1,4 @@
-"""How many passes a search takes, which is all that it costs; test_selection.py: what it finds."""
+"""Counts the passes of a search, its whole cost; test_selection.py tests what it finds."""
 
 import math
 
@@ -38,31 +38,31 @@ def hostile(rng, size):
     }
 
 
-@pytest.mark.parametrize("near", [None, np.nan, 1e-45, 3e38])
-def test_no_scores_and_no_guess_take_more_than_twice_bisections_passes(rng, passes, near):
+@pytest.mark.parametrize("guess", [None, np.nan, 1e-45, 3e38])
+def test_no_scores_and_no_guess_take_more_than_twice_bisections_passes(rng, passes, guess):
     size = 300
     # One to know how many there are; then to find the threshold, and where its ties end.
     most = 1 + 2 * (31 + math.ceil(math.log2(size)))
-    near = None if near is None else jnp.float32(near)
+    guess = None if guess is None else jnp.float32(guess)
     for name, scores in hostile(rng, size).items():
         scores = np.float32(scores)
         for count in (1, 60, 290):
             passes.clear()
-            marks, _ = selection.select_strongest(scores, count, near)
+            marks, _ = selection.select_strongest(scores, count, guess)
             assert len(passes) <= most, (name, count)
             expected = reference.select_largest(np.abs(scores), scores != 0, count)
             np.testing.assert_array_equal(marks, expected, err_msg=name)
 
 
 @pytest.mark.parametrize("density", [0.05, 0.5])
-def test_a_targets_search_begins_near_its_end(rng, passes, density):
+def test_a_good_guess_saves_passes(rng, passes, density):
     """A layer that follows another by averages, as targets do; bisection takes 31 passes each."""
     network, count = rng.normal(size=(256, 256)), int(density * 256**2)
-    target, near = rng.normal(size=(256, 256)), None
+    target, guess = rng.normal(size=(256, 256)), None
     taken = []
     for _ in range(8):
         passes.clear()
-        _, near = selection.select_strongest(np.float32(target), count, near)
+        _, guess = selection.select_strongest(np.float32(target), count, guess)
         taken.append(len(passes))
         target += 0.005 * (network - target)
     first, *others = taken

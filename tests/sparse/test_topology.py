@@ -1,5 +1,6 @@
-"""The laws of one layer's topology, held to `reference.py` on random layers of every kind."""
+"""Tests one layer's topology against `reference.py`, on random layers of every kind."""
 
+import functools
 import itertools
 from functools import partial
 
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 
 from dsrl_jax import sparse
-from dsrl_jax.sparse.numbers import round_share
+from dsrl_jax.sparse.distribution import round_share
+from dsrl_jax.sparse.rules import mark_dropped, score_growth
 from dsrl_jax.sparse.topology import keep_largest_from
 from tests import reference
 from tests.sorting import sorts
@@ -41,23 +43,21 @@ CONNECTIONS = {
 }
 
 
-def adapt(key, kernel, mask, drop_fraction, grow=True, *, rules=sparse.PAPER):
-    return _adapt(key, kernel, mask, drop_fraction, grow, rules=rules)
-
-
 @partial(jax.jit, static_argnames="rules")
-def _adapt(key, kernel, mask, drop_fraction, grow, *, rules):
-    """Everything is traced but the rules: one program for all cases of a shape."""
+def adapt(key, kernel, mask, drop_fraction, grow=True, *, rules=sparse.PAPER):
+    """Everything is traced but the rules."""
     return sparse.drop_and_grow(key, kernel, mask, drop_fraction, rules=rules, grow=grow)
 
 
 @partial(jax.jit, static_argnames="rules")
-def adapt_batch(*arguments, rules):
-    return jax.vmap(partial(sparse.drop_and_grow, rules=rules))(*arguments)
+def adapt_batch(keys, kernels, masks, fractions, grow=True, *, rules):
+    """One program for all cases of a shape."""
+    one = lambda *case: sparse.drop_and_grow(*case, rules=rules, grow=grow)  # noqa: E731
+    return jax.vmap(one)(keys, kernels, masks, fractions)
 
 
 random_mask = jax.jit(sparse.random_mask, static_argnames=("shape", "exact"))
-drop_balanced = jax.jit(sparse.drop_balanced)
+drop = jax.jit(mark_dropped, static_argnums=0)
 keep_largest = jax.jit(sparse.keep_largest, static_argnames="ties")
 
 
@@ -69,12 +69,22 @@ def layers(rng, shape):
         yield kernel, rng.permutation(np.arange(n) < connections(n)).reshape(shape)
 
 
-def cases(rng, key, shape):
-    """(key, kernel, mask, drop fraction) for every kind of layer and every fraction."""
-    for fraction in FRACTIONS:
-        for kernel, mask in layers(rng, shape):
-            key, key_case = jax.random.split(key)
-            yield key_case, kernel, mask, fraction
+@functools.cache
+def cases(shape):
+    """Keys, kernels, masks and drop fractions, stacked: every kind of layer, every fraction."""
+    rng = np.random.default_rng(0)
+    kernels, masks = zip(*(layer for _ in FRACTIONS for layer in layers(rng, shape)), strict=True)
+    fractions = np.repeat(np.float32(FRACTIONS), len(kernels) // len(FRACTIONS))
+    keys = jax.random.split(jax.random.key(0), len(kernels))
+    return keys, np.stack(kernels), np.stack(masks), fractions
+
+
+def adapted_cases(shape, rules, grow=True):
+    """(kernel, mask, new kernel, new mask, fraction) of every case."""
+    keys, kernels, masks, fractions = cases(shape)
+    changed = map(np.asarray, adapt_batch(keys, kernels, masks, fractions, grow, rules=rules))
+    decimals = np.repeat(FRACTIONS, len(fractions) // len(FRACTIONS))
+    return zip(kernels, masks, *changed, decimals, strict=True)
 
 
 def signed_layer(rng, shape, *, positives, negatives, zeros=0):
@@ -96,30 +106,28 @@ def counts_of(kernel, marks):
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_paper_rules_adapt_as_the_reference(rng, key, shape):
-    for case in cases(rng, key, shape):
-        _, kernel, mask, fraction = case
-        reference.check_paper_adaptation(kernel, mask, *adapt(*case), fraction)
+def test_paper_rules_adapt_as_the_reference(shape):
+    for *layer, fraction in adapted_cases(shape, sparse.PAPER):
+        reference.check_paper_adaptation(*layer, fraction)
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_official_rules_adapt_as_the_reference(rng, key, shape):
-    for case in cases(rng, key, shape):
-        _, kernel, mask, fraction = case
-        check = partial(reference.check_official_adaptation, kernel, mask)
-        check(*adapt(*case, rules=sparse.OFFICIAL), fraction)
-        # The last change of topology drops without growing.
-        last_change = adapt(*case, grow=False, rules=sparse.OFFICIAL)
-        check(*last_change, fraction, final=True)
+def test_official_rules_adapt_as_the_reference(shape):
+    for *layer, fraction in adapted_cases(shape, sparse.OFFICIAL):
+        reference.check_official_adaptation(*layer, fraction)
+    # The last change of topology drops without growing.
+    for *layer, fraction in adapted_cases(shape, sparse.OFFICIAL, grow=False):
+        reference.check_official_adaptation(*layer, fraction, final=True)
 
 
 @pytest.mark.parametrize("rules", RULES)
-def test_vmap_equals_a_loop(rng, key, rules):
-    keys, *arrays = zip(*cases(rng, key, (11, 7)), strict=True)
-    batched = adapt_batch(jnp.stack(keys), *map(np.array, arrays), rules=rules)
-    looped = zip(*map(partial(adapt, rules=rules), keys, *arrays), strict=True)
-    for all_at_once, one_by_one in zip(batched, looped, strict=True):
-        np.testing.assert_array_equal(all_at_once, one_by_one)
+def test_vmap_equals_a_loop(rules):
+    every_seventh = [array[::7] for array in cases((11, 7))]
+    looped = zip(*map(partial(adapt, rules=rules), *every_seventh), strict=True)
+    for all_at_once, one_by_one in zip(
+        adapt_batch(*cases((11, 7)), rules=rules), looped, strict=True
+    ):
+        np.testing.assert_array_equal(all_at_once[::7], one_by_one)
 
 
 def test_adapts_a_whole_layer_as_the_reference(rng, key, random_layer):
@@ -136,10 +144,8 @@ def test_adapts_a_whole_layer_as_the_reference(rng, key, random_layer):
     ],
     ids=lambda rules: "-".join(rules[:3]),
 )
-def test_mixed_rules_conserve_connections(rng, key, rules):
-    for case in cases(rng, key, (1, 13)):
-        _, kernel, mask, _ = case
-        new_kernel, new_mask = map(np.asarray, adapt(*case, rules=rules))
+def test_mixed_rules_conserve_connections(rules):
+    for kernel, mask, new_kernel, new_mask, _ in adapted_cases((1, 13), rules):
         assert new_mask.sum() == mask.sum()
         assert not new_kernel[~new_mask].any()
         changed = new_mask & (new_kernel != kernel)
@@ -149,7 +155,8 @@ def test_mixed_rules_conserve_connections(rng, key, rules):
 # --- Drop and grow: cases by hand ----------------------------------------------------------------
 
 
-def test_paper_rules_on_a_layer_by_hand(key):
+def test_paper_rules_on_a_layer_by_hand(variant, key):
+    adapt = variant(sparse.drop_and_grow)
     kernel = np.float32([[5, -5, 1, -1, 2, -2, 0, 3, -3, -0.0, 4, 9, 7]])
     # floor(0.4 * 9) = 3 of the first nine leave: the zero, one of each sign. Three of the last
     # four come, with weight 0.
@@ -182,7 +189,7 @@ def test_balanced_drop_by_hand(rng):
     ]:
         sides = dict(zeros=zeros, positives=positives, negatives=negatives)
         kernel, mask = signed_layer(rng, (1000,), **sides)
-        dropped = drop_balanced(kernel, mask, fraction, room)
+        dropped = drop(sparse.PAPER, kernel, mask, fraction, room)
         assert counts_of(kernel, dropped) == expected, (sides, fraction, room)
         assert reference.balanced_counts(zeros, positives, negatives, fraction, room) == expected
 
@@ -193,7 +200,7 @@ def test_balanced_drop_by_hand(rng):
         # FACTS.md, golden cases: floor(.05 * 19343) + 1, 13588 - floor(.95 * 13588).
         ((256, 256), dict(positives=19_343, negatives=13_588), (0, 968, 680)),
         ((11, 7), dict(positives=20, negatives=20), (0, 2, 1)),
-        # Whatever is exactly 0 goes on top.
+        # All weights that are exactly 0 leave, too.
         ((11, 7), dict(positives=20, negatives=20, zeros=11), (11, 2, 1)),
     ],
 )
@@ -210,8 +217,8 @@ def test_official_drop_golden_cases(rng, key, shape, sides, expected):
 def test_a_static_drop_fraction_drops_as_many_as_a_traced_one(rng):
     kernel, mask = signed_layer(rng, (11, 7), positives=20, negatives=20)
     # 1 - 0.05 is formed in double precision here, in single precision in the golden cases.
-    drop = jax.jit(partial(sparse.drop_per_sign, drop_fraction=0.05, room=77))
-    assert counts_of(kernel, drop(kernel, mask)) == (0, 2, 1)
+    static = partial(mark_dropped, sparse.OFFICIAL, drop_fraction=0.05, room=77)
+    assert counts_of(kernel, jax.jit(static)(kernel, mask)) == (0, 2, 1)
 
 
 def test_floor_of_a_share_is_that_of_the_decimal():
@@ -219,27 +226,32 @@ def test_floor_of_a_share_is_that_of_the_decimal():
     # or just below. Not 0.65: the float32 nearest to it gives 116 of 180.
     fractions = [twentieth / 20 for twentieth in range(21) if twentieth != 13]
     counts = [*range(0, 201, 5), *range(19, 200, 20), 500, 999, 1000]
-    kernel, positions = np.ones(1000, np.float32), np.arange(1000)
-    for fraction, count in itertools.product(fractions, counts):
-        dropped = np.asarray(drop_balanced(kernel, positions < count, fraction, 1000))
-        assert dropped.sum() == reference.floor_of_share(fraction, count), (fraction, count)
+    pairs = list(itertools.product(fractions, counts))
+    all_fractions, all_counts = (np.array(column) for column in zip(*pairs, strict=True))
+    masks = np.arange(1000) < all_counts[:, None]
+    each = jax.vmap(partial(mark_dropped, sparse.PAPER, jnp.ones(1000)), (0, 0, None))
+    dropped = jax.jit(each)(masks, np.float32(all_fractions), 1000).sum(axis=1)
+    expected = [reference.floor_of_share(*pair) for pair in pairs]
+    np.testing.assert_array_equal(dropped, expected)
 
 
 @pytest.mark.parametrize("grow", [True, False])
 @pytest.mark.parametrize("rules", RULES)
-def test_drop_fraction_zero_is_the_identity(rng, key, rules, grow):
-    # Also by the official rules, which otherwise drop a positive weight more and all zeros.
+def test_drop_fraction_zero_is_the_identity(rules, grow):
+    # Also by the official rules, which otherwise drop one more positive weight and all zeros.
     for shape in SHAPES:
-        for kernel, mask in layers(rng, shape):
-            new_kernel, new_mask = adapt(key, kernel, mask, 0.0, grow, rules=rules)
-            np.testing.assert_array_equal(new_mask, mask)
-            np.testing.assert_array_equal(new_kernel, np.where(mask, kernel, 0))
+        keys, kernels, masks, fractions = cases(shape)
+        new_kernels, new_masks = adapt_batch(
+            keys, kernels, masks, np.zeros_like(fractions), grow, rules=rules
+        )
+        np.testing.assert_array_equal(new_masks, masks)
+        np.testing.assert_array_equal(new_kernels, np.where(masks, kernels, 0))
 
 
 @pytest.mark.parametrize("rules", RULES)
 def test_a_full_layer_stays_as_it_is(rng, key, rules):
-    # The paper's rules find no room. The official ones find it where they just dropped, all of
-    # that returns, and keeps its value.
+    # The paper's rules have no room. By the official ones everything that they drop grows again at
+    # once, and keeps its value.
     kernel = rng.normal(size=(11, 7)).astype(np.float32)
     full = np.ones(kernel.shape, bool)
     new_kernel, new_mask = adapt(key, kernel, full, 0.5, rules=rules)
@@ -265,8 +277,12 @@ def test_half_precision_kernels_stay_half(rng, key):
 def test_every_subset_is_equally_likely(key):
     candidates = jnp.array([[1, 0, 1], [1, 1, 1]], bool)
     draws = 20_000
-    select = jax.jit(jax.vmap(partial(sparse.select_random, candidates=candidates, count=2)))
-    marks = np.asarray(select(jax.random.split(key, draws)))
+
+    def select(key):
+        scores = score_growth(sparse.PAPER, key, candidates.shape)
+        return sparse.select_largest(scores, candidates, 2)
+
+    marks = np.asarray(jax.jit(jax.vmap(select))(jax.random.split(key, draws)))
 
     assert (marks.sum(axis=(1, 2)) == 2).all() and not marks[:, 0, 1].any()
     subsets, times = np.unique(marks.reshape(draws, 6), axis=0, return_counts=True)
@@ -305,11 +321,14 @@ def test_growth_is_uniform_among_the_empty_positions(rng, key, rules):
 )
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_keeps_the_largest_as_the_reference(rng, ties, expected, shape):
+    pairs = []
     for kernel, _ in layers(rng, shape):
-        nonzero = np.count_nonzero(kernel)
-        for count in {0, 1, nonzero // 2, max(nonzero - 1, 0), nonzero, nonzero + 1, kernel.size}:
-            kept = keep_largest(kernel, count, ties=ties)
-            np.testing.assert_array_equal(kept, expected(kernel, count))
+        some = np.count_nonzero(kernel)
+        counts = 0, 1, some // 2, max(some - 1, 0), some, some + 1, kernel.size
+        pairs += [(kernel, count) for count in counts]
+    kernels, counts = map(np.stack, zip(*pairs, strict=True))
+    kept = jax.jit(jax.vmap(partial(sparse.keep_largest, ties=ties)))(kernels, counts)
+    np.testing.assert_array_equal(kept, [expected(*pair) for pair in pairs])
 
 
 def test_keep_largest_by_hand():
@@ -323,7 +342,7 @@ def test_keep_largest_by_hand():
 
 @pytest.mark.parametrize("ties", ["exact", "strict"])
 def test_vmap_of_keep_largest_equals_a_loop(rng, ties):
-    kernels = np.stack([kernel for kernel, _ in layers(rng, (11, 7))])
+    kernels = np.stack([kernel for kernel, _ in layers(rng, (11, 7))][::4])
     counts = rng.integers(0, 77, size=len(kernels))
     keep = partial(sparse.keep_largest, ties=ties)
     np.testing.assert_array_equal(
@@ -341,8 +360,8 @@ def test_the_derivative_of_keep_largest_is_that_of_a_select(rng, ties):
 
 
 @pytest.mark.parametrize("ties", ["exact", "strict"])
-def test_a_target_that_diverged_shows_it(ties):
-    """NaN counts as larger than infinity: it must not turn into a 0 that looks well."""
+def test_nan_in_a_target_stays(ties):
+    """NaN counts as larger than infinity, so that a target that diverged does not look healthy."""
     kernel = jnp.array([1.0, 2.0, jnp.nan, 3.0, 0.5])
     kept = sparse.keep_largest(kernel, 3, ties=ties)
     np.testing.assert_array_equal(kept, [0.0, 2.0, jnp.nan, 3.0, 0.0])
@@ -356,7 +375,7 @@ def test_nothing_sorts(key):
         lambda key, kernel, mask, _: sparse.keep_largest(kernel, sparse.count_true(mask)),
         lambda key, kernel, mask, _: sparse.keep_largest(kernel, 9, ties="strict"),
         lambda key, kernel, mask, share: sparse.random_mask(key, mask.shape, share, exact=True),
-        lambda key, kernel, mask, near: keep_largest_from(near, kernel, 9),
+        lambda key, kernel, mask, guess: keep_largest_from(guess, kernel, 9),
     ]:
         assert not sorts(function, *arguments)
     # What it looks for is there in a program that sorts:
@@ -419,6 +438,12 @@ def test_rejects_a_mask_of_another_shape(key):
     message = r"mask must have the kernel's shape, \(3, 4\), got \(4, 3\)"
     with pytest.raises(ValueError, match=message):
         sparse.drop_and_grow(key, jnp.ones((3, 4)), jnp.ones((4, 3), bool), 0.1)
+
+
+def test_rejects_a_gradient_of_another_shape(key):
+    kernel, mask = jnp.ones((3, 4)), jnp.ones((3, 4), bool)
+    with pytest.raises(AssertionError, match=r"\(4, 3\)"):
+        sparse.drop_and_grow(key, kernel, mask, 0.1, rules=sparse.RIGL, gradient=jnp.ones((4, 3)))
 
 
 @pytest.mark.parametrize(
