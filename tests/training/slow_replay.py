@@ -8,7 +8,7 @@ OBSERVATION, ACTION = 3, 2
 
 
 def empty_replay(members, capacity):
-    """A replay whose memory holds zeros where nothing was added, so that all of it compares."""
+    """Returns a replay with zeros where nothing was added, so that all of it compares."""
     replay = Replay(tuple(range(members)), capacity, OBSERVATION, ACTION)
     replay.rows[:], replay.final_of[:] = 0, 0
     return replay
@@ -64,7 +64,7 @@ def refill(replay, paths, steps):
 
 
 def assert_equal_replays(replay, other):
-    """Holds everything that a replay may still read to another's, to the bit."""
+    """Compares everything that two replays may still read, to the bit."""
     assert (replay.added, replay.finals.shape) == (other.added, other.finals.shape)
     for name in ("rows", "final_of", "finished", "oldest_final"):
         ours, theirs = getattr(replay, name), getattr(other, name)

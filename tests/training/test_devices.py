@@ -67,7 +67,7 @@ def test_four_devices_in_one_process():
 
 
 def test_two_processes_train_one_run_and_continue_it(tmp_path):
-    """As one process with as many devices; the first one alone writes and speaks."""
+    """As one process with as many devices; only the first one writes and prints."""
     alone, first, second = (tmp_path / name for name in ("alone", "first", "second"))
     end(begin(alone, "experiments.run", *COMMAND, "--steps=90", devices=2))
     together([first, second], "--steps=60")
@@ -78,6 +78,6 @@ def test_two_processes_train_one_run_and_continue_it(tmp_path):
         assert (first / "run" / name).read_bytes() == (alone / "run" / name).read_bytes()
     said = together([first, second], "--steps=90")
     assert "is finished" in said[0] and "step" not in said[1]
-    # What the first one refuses, none waits for.
+    # An error of the first one ends all.
     said = together([first, second], "--steps=60", status=2)
     assert "can be raised, not lowered" in said[0] and "another process cannot run" in said[1]

@@ -33,7 +33,7 @@ SETTINGS = {
     "batch_size": BATCH,
     "lambda1": 1.0,
     "drop_fraction": 0.3,
-    "adaptation_period": 15,
+    "adaptation_period": 14,
     "start_steps": 30,
     "steps": 30 + UPDATES,
     "episode_length": 8,

@@ -1,4 +1,4 @@
-"""The ring on the device, held to a list of every row."""
+"""The ring on the device, compared to a list of every row."""
 
 import jax
 import jax.numpy as jnp

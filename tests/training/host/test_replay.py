@@ -1,4 +1,4 @@
-"""The replay on the host, held to a list of tuples per member."""
+"""The replay on the host, compared to a list of tuples for each member."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The replay's files: what was written comes back, cut to a checkpoint's step, or is refused."""
+"""The replay's files: what was written comes back, cut to a checkpoint's step, or it raises."""
 
 import tempfile
 from contextlib import closing
@@ -140,7 +140,7 @@ def test_a_replay_is_filled_as_by_one_transition_after_the_other(
 
 
 def test_a_restored_replay_lacks_only_the_newest_next_observation(open_replay, steps):
-    """Where the episode goes on, it comes with the next transition, before anything is sampled."""
+    """If the episode continues, it comes with the next transition, before anything is sampled."""
     written, _ = open_replay()
     write(written, steps[:STEPS])
     file, restored = open_replay()
@@ -172,7 +172,7 @@ def test_restored_last_actions_lead_to_where_the_episode_stood(open_replay, few_
 
 
 @pytest.mark.parametrize("lost", [1, FLOAT, FLOAT * len(SEEDS) * (OBSERVATION + ACTION + 3)])
-def test_a_transitions_file_that_is_too_short_is_refused(open_replay, few_ends, lost):
+def test_a_transitions_file_that_is_too_short_raises(open_replay, few_ends, lost):
     written, _ = open_replay()
     write(written, few_ends)
     path = written.paths[0]
@@ -183,7 +183,7 @@ def test_a_transitions_file_that_is_too_short_is_refused(open_replay, few_ends, 
 
 
 @pytest.mark.parametrize("lost", [1, FLOAT, FLOAT * OBSERVATION, None], ids=str)
-def test_a_finals_file_that_is_too_short_is_refused(open_replay, few_ends, lost):
+def test_a_finals_file_that_is_too_short_raises(open_replay, few_ends, lost):
     written, _ = open_replay()
     write(written, few_ends)
     path = written.paths[1]
