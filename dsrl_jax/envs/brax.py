@@ -101,7 +101,7 @@ def _observation_shape(environment: Environment) -> tuple[int, ...]:
 
 
 def _check_step(environment: Environment) -> None:
-    """Raises ValueError if `step` changes the state's structure, a shape or a dtype; only traces."""
+    """Raises ValueError if `step` changes the state's structure, shapes or dtypes; only traces."""
     import jax
     import jax.numpy as jnp
 
