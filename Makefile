@@ -1,8 +1,8 @@
 PYTHON ?= python3
 ARGS ?= --env=halfcheetah --algo=ds_td3 --steps=35000
 
-# What `make bench` measures, and of it what ends in under ten minutes on two idle cores; `peers`
-# needs an environment of its own.
+# What `make bench` measures: with these flags in under ten minutes on two idle cores. `peers` is
+# missing because it needs a second environment.
 BENCHMARKS ?= update loop members selection sparsify evaluation startup
 BENCH_update = --repetitions=2 --algos=td3,ds_td3,sac,ds_sac
 BENCH_loop = --algos=ds_td3 --steps=300

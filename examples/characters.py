@@ -1,9 +1,9 @@
-"""A character model with gradual pruning: dense at first, 80 % sparse at the end.
+"""Prunes a character model gradually: dense at first, 80 % sparse at the end.
 
     $ python -m examples.characters
 
-The text is the documentation that comes with Python. The model sees 16 characters and says which
-is next: an embedding, which stays dense by a predicate, and two sparse layers.
+The text is Python's own documentation. The model predicts a character from the 16 before it. Its
+embedding stays dense, by a predicate; its two layers are sparse.
 """
 
 import argparse
@@ -22,18 +22,18 @@ CONTEXT, CHARACTERS, FEATURES, HIDDEN, BATCH = 16, 128, 16, 256, 64
 
 
 def load() -> np.ndarray:
-    """The text, ASCII only, uint8."""
+    """Returns the text as ASCII codes, uint8 `[n]`."""
     text = "\n".join(topics.topics.values())
     return np.frombuffer(text.encode("ascii", "replace"), np.uint8)
 
 
 def is_layer(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
-    """The default, but for the embedding."""
+    """Returns whether a leaf is a kernel, except for the embedding."""
     return sparse.is_kernel(path, leaf) and not path.startswith("embedding")
 
 
 def init_params(key: jax.Array) -> dict[str, Any]:
-    """A bare dictionary of arrays."""
+    """Draws the weights, in a plain dictionary of arrays."""
     keys = jax.random.split(key, 3)
     n_in = CONTEXT * FEATURES
     return {
@@ -50,7 +50,7 @@ def init_params(key: jax.Array) -> dict[str, Any]:
 
 
 def loss(params: dict[str, Any], windows: jax.Array) -> jax.Array:
-    """Cross entropy of the last character of each window, in bits."""
+    """Returns the mean cross entropy of each window's last character, in bits."""
     x = params["embedding"][windows[:, :-1]].reshape(len(windows), -1)
     x = jax.nn.relu(x @ params["hidden"]["kernel"] + params["hidden"]["bias"])
     logits = x @ params["output"]["kernel"] + params["output"]["bias"]
@@ -60,7 +60,7 @@ def loss(params: dict[str, Any], windows: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames="steps")
 def train(key: jax.Array, text: jax.Array, steps: int) -> tuple[Any, Any, jax.Array]:
-    """Params, masks, and the bits a character at every step."""
+    """Trains and returns params, masks, and the bits per character of every step `[steps]`."""
     gradual = sparse.Gradual(final=0.8, begin=steps // 10, end=steps // 10 + steps // 2)
     period = max(1, (gradual.end - gradual.begin) // 20)
     gradual = gradual._replace(end=gradual.begin + 20 * period)
@@ -91,5 +91,5 @@ if __name__ == "__main__":
     count = parser.parse_args().steps
     params, masks, bits = train(jax.random.key(0), jnp.asarray(load(), jnp.int32), count)
     for name, part in (("first", bits[: count // 10]), ("last", bits[-count // 10 :])):
-        print(f"{name} tenth: {part.mean():.3f} bits a character")
+        print(f"{name} tenth: {part.mean():.3f} bits per character")
     sparse.summary(params, masks)

@@ -1,10 +1,10 @@
-"""Handwritten digits with sparse layers: SET, RigL and a static topology against a dense network.
+"""Compares SET, RigL and a static topology with a dense network on handwritten digits.
 
     $ python -m examples.digits
 
 A network of two hidden layers learns scikit-learn's bundled 8x8 digits. All seeds train in one
-compiled program under `vmap`, each with masks of its own; the step counter is shared, so that the
-adaptation stays a branch. Prints the mean accuracy on held-out digits, in percent.
+compiled program under `vmap`, each with different masks; they share the step counter, so that the
+adaptation stays a branch. Prints the mean accuracy on test digits, in percent.
 """
 
 import argparse
@@ -21,12 +21,12 @@ from dsrl_jax import sparse
 try:
     from sklearn.datasets import load_digits
 except ModuleNotFoundError:
-    raise SystemExit("the digits are scikit-learn's: pip install -e '.[examples]'") from None
+    raise SystemExit("scikit-learn is missing: pip install -e '.[examples]'") from None
 
 HIDDEN, CLASSES = 128, 10
 STEPS, BATCH = 5000, 64
 TEST_SHARE = 0.25
-# Adaptations end after three quarters of the training, as RigL's do (Evci et al. 2020).
+# Adaptations end after three quarters of the training, as in RigL (Evci et al. 2020).
 RULES = {"static": sparse.STATIC, "SET": sparse.SET, "RigL": sparse.RIGL}
 CHANGES: dict[str, Any] = {
     "drop_fraction": sparse.cosine_fraction(0.3, STEPS * 3 // 4),
@@ -36,7 +36,7 @@ CHANGES: dict[str, Any] = {
 
 
 def load() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
-    """Digits to train with and to test with: pixels `[n, 64]` in [0, 1], classes `[n]`."""
+    """Loads the training and the test digits: pixels `[n, 64]` in [0, 1], classes `[n]`."""
     pixels, classes = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(classes))
     pixels, classes = (pixels[order] / 16).astype(np.float32), classes[order]
@@ -45,7 +45,7 @@ def load() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]
 
 
 def init_params(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
-    """A bare dictionary of arrays: He's normal kernels and zero biases."""
+    """Draws kernels by He's normal distribution, with biases of 0; a plain dictionary of arrays."""
     sizes = (64, HIDDEN, HIDDEN, CLASSES)
     keys = jax.random.split(key, len(sizes) - 1)
     return {
@@ -58,7 +58,7 @@ def init_params(key: jax.Array) -> dict[str, dict[str, jax.Array]]:
 
 
 def apply(params: dict[str, dict[str, jax.Array]], pixels: jax.Array) -> jax.Array:
-    """Logits `[n, 10]`."""
+    """Returns logits `[n, 10]`."""
     *hidden, last = params.values()
     for layer in hidden:
         pixels = jax.nn.relu(pixels @ layer["kernel"] + layer["bias"])
@@ -66,7 +66,7 @@ def apply(params: dict[str, dict[str, jax.Array]], pixels: jax.Array) -> jax.Arr
 
 
 def make_optimizer(key: jax.Array, method: str, sparsity: float) -> Any:
-    """Adam, in `sparsify` unless dense."""
+    """Returns Adam, wrapped in `sparsify` unless the method is "dense"."""
     adam = optax.adam(1e-3)
     if method == "dense":
         return optax.with_extra_args_support(adam)
@@ -76,7 +76,7 @@ def make_optimizer(key: jax.Array, method: str, sparsity: float) -> Any:
 
 @partial(jax.jit, static_argnames=("method", "sparsity"))
 def train(keys: jax.Array, method: str, sparsity: float, data: Any, test: Any) -> jax.Array:
-    """The accuracy of each key's network on the test digits after the training."""
+    """Trains a network for each key and returns their accuracies on the test digits `[keys]`."""
 
     def loss(params: Any, pixels: jax.Array, classes: jax.Array) -> jax.Array:
         logits = apply(params, pixels)
@@ -104,7 +104,7 @@ def train(keys: jax.Array, method: str, sparsity: float, data: Any, test: Any) -
 
 
 def run(seeds: int) -> str:
-    """A table of accuracies, in Markdown: mean and standard deviation over the seeds."""
+    """Returns a Markdown table of accuracies: mean and standard deviation over the seeds."""
     data, test = load()
     keys = jax.random.split(jax.random.key(0), seeds)
     measure = lambda method, sparsity: _cell(train(keys, method, sparsity, data, test))  # noqa: E731
@@ -123,5 +123,7 @@ def _cell(accuracies: jax.Array) -> str:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5, help="networks, all in one program")
+    parser.add_argument(
+        "--seeds", type=int, default=5, help="number of networks, trained in one program"
+    )
     print(run(parser.parse_args().seeds))

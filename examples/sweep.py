@@ -1,8 +1,9 @@
-"""A sweep over sparsities in one compiled program: each member of a `vmap` has its own.
+"""Sweeps over sparsities in one compiled program: each member of a `vmap` has its own.
 
     $ python -m examples.sweep
 
-The sparsity is a traced number, so that all members share the program; digits as in `digits.py`.
+The sparsity is a traced number, so that all members share the program. The task is that of
+`digits.py`.
 """
 
 import argparse
@@ -22,7 +23,7 @@ SPARSITIES = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98)
 
 @partial(jax.jit, static_argnames="steps")
 def train(sparsities: jax.Array, data: Any, test: Any, steps: int) -> tuple[jax.Array, jax.Array]:
-    """The accuracy of each member on the test digits, and its connections."""
+    """Trains a member per sparsity; returns test accuracies and connection counts `[members]`."""
 
     def make(sparsity: Any) -> Any:
         return sparse.sparsify(
@@ -45,7 +46,7 @@ def train(sparsities: jax.Array, data: Any, test: Any, steps: int) -> tuple[jax.
     def body(carry: Any, step: jax.Array) -> tuple[Any, None]:
         key = jax.random.fold_in(jax.random.key(2), step)
         rows = jax.random.randint(key, (digits.BATCH,), 0, len(data[1]))
-        # The step is the same for all members: an adaptation stays a branch.
+        # All members share the step, so that an adaptation stays a branch.
         params, states = carry
         return jax.vmap(partial(update, rows, step))(params, states, sparsities), None
 
@@ -56,7 +57,7 @@ def train(sparsities: jax.Array, data: Any, test: Any, steps: int) -> tuple[jax.
 
 
 def run(steps: int) -> str:
-    """A table in Markdown."""
+    """Returns a Markdown table."""
     data, test = digits.load()
     found = train(jnp.array(SPARSITIES), data, test, steps)
     lines = ["| sparsity | connections | accuracy, % |", "|---|---|---|"]

@@ -1,7 +1,7 @@
-"""What a method costs on an environment: python -m experiments.costs --env=ant --algo=ds_sac.
+"""Prints what a method costs: python -m experiments.costs --env=ant --algo=ds_sac.
 
-Counted by expected connections, for any setting of experiments.run; --all compares the paper's
-methods and environments. The figures are of actor and both critics, without targets.
+Counts expected connections, for any setting of experiments.run; --all compares the paper's methods
+and environments. The numbers include actor and both critics, not the targets.
 """
 
 import sys
@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from dsrl_jax.config.presets import Experiment, check_choice, resolve
+from dsrl_jax.config.presets import Experiment, check_choice
 from experiments.cli.command import start
-from experiments.cli.flags import given_settings, help_text, make_experiment_flags, parse
-from experiments.cli.values import UsageError, parse_value
+from experiments.cli.flags import (
+    define_count,
+    given_experiment,
+    help_text,
+    make_experiment_flags,
+    parse,
+)
+from experiments.cli.values import UsageError
 
 if TYPE_CHECKING:
     from dsrl_jax.agents.types import Spaces
@@ -28,14 +34,13 @@ def main(arguments: list[str]) -> int:
     flags.DEFINE_bool("all", False, "the paper's methods on the paper's environments", **add)
     flags.DEFINE_string("format", "text", ", ".join(FORMATS), **add)
     for name in SIZES:
-        flags.DEFINE_string(name, None, "in place of the environment's own", **add)
+        define_count(name, "instead of the environment's own", **add)
     try:
         parse(values, arguments)
         if values.help:
             print(__doc__ + "\n" + help_text(values))
             return 0
         check_choice("--format", values.format, FORMATS)
-        settings = given_settings(values)
 
         from experiments.cli import cost_report
 
@@ -46,7 +51,7 @@ def main(arguments: list[str]) -> int:
                 raise UsageError(f"--all has the paper's settings, got --{others[0]}")
             print(cost_report.show_table(cost_report.compare(), values.format))
         else:
-            found = cost_report.report(*choose(values, settings))
+            found = cost_report.report(*choose(values))
             print(cost_report.show_report(found, values.format))
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -54,32 +59,21 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
-def choose(values: flags.FlagValues, settings: dict[str, Any]) -> tuple[Experiment, "Spaces"]:
-    """The experiment and the sizes that a command line names. Raises ValueError."""
+def choose(values: flags.FlagValues) -> tuple[Experiment, "Spaces"]:
+    """Returns the experiment and the sizes of a command line. Raises ValueError."""
     from dsrl_jax.agents.types import Spaces
     from dsrl_jax.envs import catalog
     from experiments.cli.cost_report import unit_spaces
 
-    env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
-    experiment = resolve(
-        env_id,
-        values.algo,
-        preset=values.preset,
-        env_preset=values.env_preset,
-        backend=values.backend,
-        settings=settings,
-    )
-    given = {name: values[name].value for name in SIZES if values[name].present}
+    experiment = given_experiment(values)
+    given: dict[str, Any] = {name: values[name].value for name in SIZES if values[name].present}
     if not given:
+        environment = (experiment.env, experiment.env_preset, experiment.backend)
         simulator = (experiment.brax.brax_backend,) if experiment.brax else ()
-        environment = (env_id, values.env_preset, values.backend, *simulator)
-        return experiment, Spaces(*catalog.look_up_sizes(*environment))
+        return experiment, Spaces(*catalog.look_up_sizes(*environment, *simulator))
     if len(given) < len(SIZES):
-        raise UsageError(f"--{' and --'.join(SIZES)} go together, got {', '.join(given)} alone")
-    sizes = {name: parse_value(name, int, str(text)) for name, text in given.items()}
-    if min(sizes.values()) < 1:
-        raise UsageError(f"sizes must be at least 1, got {sizes}")
-    return experiment, unit_spaces(**sizes)
+        raise UsageError(f"--{' and --'.join(SIZES)} go together, got only {', '.join(given)}")
+    return experiment, unit_spaces(*(int(given[name]) for name in SIZES))
 
 
 if __name__ == "__main__":

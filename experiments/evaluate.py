@@ -1,7 +1,7 @@
 """Plays a trained policy: python -m experiments.evaluate RUN_DIR --episodes=100.
 
-The first episodes are those of the run's own evaluations. The environment is the one that
-config.json names; an id like package.module:Id-v0 imports that module.
+The first episodes equal the episodes of the run's own evaluations. config.json names the
+environment; an id like package.module:Id-v0 imports that module.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from dsrl_jax.training.policy import Policy
 
 QUANTILES = {"lowest": 0.0, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "highest": 1.0}
-TOGETHER = 10  # episodes at a time, each in an environment of its own
+TOGETHER = 10  # episodes at a time, each in its own environment
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
 
     Returns:
       The exit status: 0, 1 for a video or an episode that failed, 2 for a command line that cannot
-      be run here.
+      be run.
     """
     from dsrl_jax.envs.guard import EnvironmentFailure
 
@@ -58,33 +58,33 @@ def main(arguments: list[str]) -> int:
 
 
 def make_flags() -> flags.FlagValues:
-    """The flags, unparsed."""
+    """Returns the flags, unparsed."""
     values = flags.FlagValues()
     add: Any = {"flag_values": values, "module_name": "an evaluation"}
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
-    flags.DEFINE_integer("episodes", 100, "how many, of each seed", 1, **add)
+    flags.DEFINE_integer("episodes", 100, "episodes of each seed; default: 100", 1, **add)
     flags.DEFINE_integer("seed", None, "one seed of the run; default: all", 0, **add)
     flags.DEFINE_integer(
-        "member", None, "one member's number, where members share a seed, as in a sweep", 0, **add
+        "member", None, "number of one member, if members share a seed, as in a sweep", 0, **add
     )
     flags.DEFINE_bool(
-        "best", False, "the best policy by the run's evaluations, not the last", **add
+        "best", False, "the best policy in the run's evaluations instead of the last", **add
     )
     flags.DEFINE_string(
         "video",
         None,
-        "a new .gif or .mp4 of the first episode; without a display set MUJOCO_GL=egl or osmesa, "
-        "and an .mp4 needs imageio-ffmpeg",
+        "new .gif or .mp4 file of the first episode; without a display set MUJOCO_GL=egl or "
+        "osmesa; an .mp4 needs imageio-ffmpeg",
         **add,
     )
     return values
 
 
 def run(directory: Path, values: flags.FlagValues) -> None:
-    """Plays the episodes of each seed, prints a row for it, and records a video if asked for.
+    """Plays each seed's episodes, prints a row for it, and records a video if --video is given.
 
     Raises:
-      ValueError: if there is no such policy or environment, or no video can be made here.
+      ValueError: if there is no such policy or environment, or no video can be made.
       VideoError: if the video failed.
     """
     policies = load(directory, values.seed, values.best, values.member)
@@ -109,15 +109,15 @@ def run(directory: Path, values: flags.FlagValues) -> None:
 def load(
     directory: Path, seed: int | None, best: bool, member: int | None = None
 ) -> "list[Policy]":
-    """A run's policies, of one member, or of all that are not frozen.
+    """Loads the policy of one member of a run, or of all that are not frozen.
 
     Raises:
-      ValueError: if there are no such ones.
+      ValueError: if there is none.
     """
     from dsrl_jax.training.policy import FrozenMemberError, load_policy, read_experiment
-    from experiments.sweep import directory as sweep_directory
+    from experiments.sweep.directory import NAME
 
-    if (directory / sweep_directory.NAME).exists():
+    if (directory / NAME).exists():
         raise UsageError(f"{directory} is a sweep: name one of its batches, {directory}/batch_1")
     found = []
     try:
@@ -137,23 +137,24 @@ def load(
 
 
 def check_environment(policy: "Policy") -> None:
-    """Makes a policy's environment, and closes it. Raises ValueError: it cannot, or is another."""
+    """Checks that a policy's environment can be made and has its sizes. Raises ValueError."""
     from dsrl_jax.envs import catalog
 
-    told, spaces = policy.experiment, policy.spaces
-    catalog.make(told.env, told.env_preset, told.backend).close()
-    sizes = catalog.look_up_sizes(told.env, told.env_preset, told.backend)
+    experiment, spaces = policy.experiment, policy.spaces
+    environment = (experiment.env, experiment.env_preset, experiment.backend)
+    catalog.make(*environment).close()
+    sizes = catalog.look_up_sizes(*environment)
     here = (sizes.observation_size, len(sizes.action_low))
     then = (spaces.observation_size, spaces.action_size)
     if here != then:
         raise UsageError(
-            f"env {told.env!r} has {here[0]} observations and {here[1]} actions, the policy was "
-            f"trained with {then[0]} and {then[1]}: it is another environment"
+            f"env {experiment.env!r} has {here[0]} observations and {here[1]} actions, the policy "
+            f"was trained with {then[0]} and {then[1]}: it is another environment"
         )
 
 
 def play(policy: "Policy", episodes: int) -> "np.ndarray":
-    """The returns [episodes] of that many episodes, without noise."""
+    """Plays episodes without noise; returns their returns `[episodes]`."""
     import numpy as np
 
     from dsrl_jax.training.host.evaluation import evaluate
@@ -171,7 +172,7 @@ def play(policy: "Policy", episodes: int) -> "np.ndarray":
 
 
 def describe(policy: "Policy", returns: "np.ndarray") -> str:
-    """A row: member where rows have its number, seed, step, mean, deviation, quantiles."""
+    """Formats a row: member (if rows have its number), seed, step, mean, deviation, quantiles."""
     import numpy as np
 
     numbers = [returns.mean(), returns.std(), *np.quantile(returns, list(QUANTILES.values()))]
@@ -184,8 +185,8 @@ def _make(policy: "Policy", render_mode: str | None = None) -> Any:
     from dsrl_jax.envs import catalog
     from dsrl_jax.envs.guard import Guarded
 
-    told = policy.experiment
-    made = catalog.make(told.env, told.env_preset, told.backend, render_mode)
+    experiment = policy.experiment
+    made = catalog.make(experiment.env, experiment.env_preset, experiment.backend, render_mode)
     return Guarded(made, f"seed {policy.seed}, evaluation")
 
 

@@ -1,9 +1,10 @@
-"""Learning curves: `python -m experiments.plot RUN_DIR... --output=FILE.png`.
+"""Draws learning curves: `python -m experiments.plot RUN_DIR... --output=FILE.png`.
 
-Draws each method's seeds, their mean and deviation, over the paper's where it has the method with
-these settings. RUN_DIR may be a folder of run directories.
+Shows each method's seeds, their mean and deviation, with the paper's curve if it has one for the
+method with these settings. RUN_DIR may be a folder of run directories.
 """
 
+import importlib.util
 import sys
 import textwrap
 from collections import defaultdict
@@ -18,21 +19,23 @@ from experiments.cli.command import start
 from experiments.cli.flags import help_text, parse
 from experiments.cli.values import UsageError
 from experiments.report.curves import draw_over_paper, find_limits
-from experiments.report.methods import Group, group
+from experiments.report.groups import Group, group
 from experiments.report.read import read_runs
 from experiments.run_dir.state import read_rows
 
+# The pictures of a finished run.
+NAMES = ("curve.png", "degrees.png")
 MOST_IN_A_ROW = 4
-# Characters of a title's line.
+# Characters in a line of a title.
 TITLE_WIDTH = 40
 
 
 def main(arguments: list[str]) -> int:
-    """Draws what a command line names; returns the exit status."""
+    """Runs a command line; returns the exit status."""
     values = flags.FlagValues()
     add: Any = {"flag_values": values, "module_name": "plot"}
     flags.DEFINE_string(
-        "output", "curves.png", "the picture's file; png, pdf or svg; default: curves.png", **add
+        "output", "curves.png", "file of the picture: png, pdf or svg; default: curves.png", **add
     )
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     try:
@@ -44,9 +47,9 @@ def main(arguments: list[str]) -> int:
             raise UsageError("name one or more run directories: python -m experiments.plot DIR...")
         runs, notes = read_runs([Path(name) for name in directories])
         draw(group(runs), Path(values.output))
-    except BrokenPipeError:  # The reader has gone: `command.start` ends it.
+    except BrokenPipeError:  # `command.start` ends the command.
         raise
-    except (OSError, ValueError) as error:  # The picture's folder or its format may not exist.
+    except (OSError, ValueError) as error:  # The picture's folder or format may not exist.
         print(f"error: {error}", file=sys.stderr)
         return 2
     for note in notes:
@@ -55,8 +58,25 @@ def main(arguments: list[str]) -> int:
     return 0
 
 
+def is_drawn(directory: Path) -> bool:
+    """Returns whether a run has its pictures, or they cannot be drawn."""
+    can_draw = importlib.util.find_spec("matplotlib") is not None
+    return not can_draw or all((directory / name).exists() for name in NAMES)
+
+
+def draw_run(directory: Path) -> str:
+    """Draws a run's pictures; returns a line with their names, or with what is missing."""
+    if importlib.util.find_spec("matplotlib") is None:
+        return "no pictures without matplotlib: pip install -e '.[plots]'"
+    runs, _ = read_runs([directory])
+    own = [run for run in runs if run.directory == directory]  # There may be others below it.
+    draw(group(own), directory / NAMES[0])
+    draw_degrees(directory, directory / NAMES[1])
+    return f"pictures: {', '.join(NAMES)}"
+
+
 def draw(groups: Sequence[Group], output: Path) -> None:
-    """Draws learning curves into a file. Raises OSError or ValueError if it cannot be written."""
+    """Draws learning curves to a file. Raises OSError or ValueError if it cannot be written."""
     from matplotlib import pyplot
 
     figure = make_figure(groups)
@@ -65,7 +85,7 @@ def draw(groups: Sequence[Group], output: Path) -> None:
 
 
 def make_figure(groups: Sequence[Group]) -> Any:
-    """One panel for each method, by all of its settings, and each length."""
+    """Returns a figure with a panel for each method (by all of its settings) and length."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -95,14 +115,14 @@ def make_figure(groups: Sequence[Group]) -> Any:
 
 
 def _title(shown: Group, groups: Sequence[Group]) -> str:
-    """A method and its task; with its length where the method has several."""
+    """Returns method and task; also the length if the method has several."""
     several = sum(shown.method == other.method for other in groups) > 1
     length = f", {shown.length:,} steps" if several else ""
     return textwrap.fill(f"{shown.method.label}, {shown.method.where}{length}", TITLE_WIDTH)
 
 
 def draw_degrees(directory: Path, output: Path) -> None:
-    """Draws the connections of each input over time, as PNG: a row a seed, a column a network."""
+    """Draws each input's connections over time: a row for each seed, a column for each network."""
     import matplotlib
 
     matplotlib.use("Agg")

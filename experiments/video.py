@@ -1,8 +1,7 @@
-"""A video of an episode, and what keeps one from being made, which is told before it is played.
+"""Records a video of an episode; checks that it can be made before the episode is played.
 
-Drivers of a machine without a display raise, warn on their own, or end their process: so whether
-pictures are drawn is tried in a process of its own, python -m experiments.video ENV PRESET BACKEND
-SUFFIX.
+Without a display, drivers raise errors, print warnings, or end their process. So drawing is tried
+in a separate process: python -m experiments.video ENV PRESET BACKEND SUFFIX.
 """
 
 import contextlib
@@ -30,15 +29,15 @@ SUFFIXES = (".gif", ".mp4")
 
 
 class VideoError(RuntimeError):
-    """A video that failed while it was made, in one line."""
+    """A video that failed while it was made; the message is one line."""
 
 
 def check_path(name: str) -> None:
-    """Holds a video's file to be one that can be made anew.
+    """Checks that a video's file can be created.
 
     Raises:
-      UsageError: for another suffix, or one that nothing writes here; for a file that is there, or
-        a place that cannot be written to.
+      UsageError: if its suffix is unknown or cannot be written here, it exists, or its folder
+        cannot be written.
     """
     path = Path(name)
     if path.suffix not in SUFFIXES:
@@ -57,35 +56,35 @@ def check_path(name: str) -> None:
 
 
 def check_drawing(experiment: "Experiment", path: Path) -> None:
-    """Holds this machine to draw an experiment's environment into such a file, by a short one.
+    """Checks that this machine can record an experiment's environment, with one frame.
 
     Raises:
-      UsageError: says what is missing, and what to do.
+      UsageError: what is missing, and what to do.
     """
-    told = (experiment.env, experiment.env_preset, experiment.backend, path.suffix)
+    names = (experiment.env, experiment.env_preset, experiment.backend, path.suffix)
     found = os.pathsep.join(place or os.getcwd() for place in sys.path)
     answer = subprocess.run(
-        [sys.executable, "-m", "experiments.video", *told],
+        [sys.executable, "-m", "experiments.video", *names],
         env=os.environ | {"PYTHONPATH": found},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
     if answer.returncode:
-        said = (answer.stdout.strip() or answer.stderr.strip()).splitlines()
-        reason = said[-1] if said else f"trying it ended with status {answer.returncode}"
+        lines = (answer.stdout.strip() or answer.stderr.strip()).splitlines()
+        reason = lines[-1] if lines else f"trying it ended with status {answer.returncode}"
         raise UsageError(f"--video={path} cannot be made here: {reason}")
 
 
 def find_missing(env_id: str, env_preset: str, backend: str, suffix: str) -> str | None:
-    """What keeps an environment from being recorded, and what to do about it; None for nothing."""
+    """Returns why an environment cannot be recorded and what to do; None if it can be."""
     from dsrl_jax.envs import catalog
 
     try:
         environment = catalog.make(env_id, env_preset, backend, "rgb_array")
         environment.reset(seed=0)
         picture = _draw(environment)
-    except Exception as error:  # Anyone's code, simulators and drivers raise whatever they miss.
+    except Exception as error:  # Environments, simulators and drivers raise any error.
         return f"{env_id} cannot be drawn{_advise(_in_one_line(error))}"
     try:
         with tempfile.TemporaryDirectory() as place, _open(Path(place, "a" + suffix), 30) as writer:
@@ -99,14 +98,14 @@ def record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple[
     """Records the first episode of an evaluation; returns its return and length.
 
     Args:
-      environment: one that draws.
-      path: as `check_path` wants it.
+      environment: made with a render mode that returns pictures.
+      path: see `check_path`.
     Raises:
-      VideoError: says why it failed; the file is removed.
+      VideoError: why it failed; the file is removed.
     """
     try:
         with warnings.catch_warnings():
-            # JAX warns of the fork that ffmpeg is begun by; it does nothing but become ffmpeg.
+            # JAX warns about the fork that starts ffmpeg, which runs no JAX.
             warnings.filterwarnings("ignore", "os.fork", RuntimeWarning)
             return _record(policy, environment, path)
     except BaseException as error:
@@ -122,7 +121,7 @@ def _record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple
     total, length, ended = 0.0, 0, False
     rate = environment.metadata.get("render_fps", 30)
     most = environment.spec.max_episode_steps if environment.spec else None
-    # disable=None: a bar on a terminal alone.
+    # disable=None: no bar unless stderr is a terminal.
     with _open(path, rate) as writer, tqdm(total=most, unit="step", disable=None) as bar:
         observation, _ = environment.reset(seed=policy.seed + SEED_OFFSET)
         writer.append_data(_draw(environment))
@@ -136,7 +135,7 @@ def _record(policy: "Policy", environment: "gymnasium.Env", path: Path) -> tuple
 
 
 def _draw(environment: "gymnasium.Env") -> "np.ndarray":
-    """The picture of where an environment stands, [height, width, 3]."""
+    """Returns the picture of an environment's state, `[height, width, 3]`."""
     import numpy as np
 
     picture = np.asarray(environment.render())
@@ -146,7 +145,7 @@ def _draw(environment: "gymnasium.Env") -> "np.ndarray":
 
 
 def _open(path: Path, rate: float) -> contextlib.AbstractContextManager[Any]:
-    """A writer of pictures, `rate` of them a second."""
+    """Opens a writer of pictures, `rate` a second."""
     import imageio
 
     timing: Any = {"fps": rate} if path.suffix == ".mp4" else {"duration": 1000 / rate}
@@ -154,8 +153,8 @@ def _open(path: Path, rate: float) -> contextlib.AbstractContextManager[Any]:
 
 
 def _advise(reason: str) -> str:
-    """Why nothing is drawn, and what helps where MuJoCo draws."""
-    # Its own name is gone where its import failed, as it does without the driver that it is told.
+    """Returns why nothing is drawn, and what helps if MuJoCo draws."""
+    # "mujoco" itself is missing if its import failed, as it does without the chosen driver.
     if not any(name.partition(".")[0] == "mujoco" for name in sys.modules):
         return f" ({reason}); leave --video out"
     chosen = os.environ.get("MUJOCO_GL")

@@ -1,4 +1,4 @@
-"""A run of format 1, made when that began.
+"""A run of format 1, made by the first version that wrote it.
 
 tests/data/format_1.json has the files that this command left, without pictures, events and lock:
 python -m experiments.run --env=tests.toy_environments:PointMass-v0 --algo=ds_td3 --seeds=0:2
@@ -15,18 +15,22 @@ import tempfile
 from base64 import b64decode
 from pathlib import Path
 
-PACKED = Path(__file__).parent / "data" / "format_1.json"
+DATA = Path(__file__).parent / "data"
+PACKED = DATA / "format_1.json"
+# A run of a later version: the same command but for --learning_rate, --checkpoint_period=20 and
+# --steps=40. expected.csv has the evaluations of that version's run with --steps=60.
+STOPPED = DATA / "stopped_1.json"
 STEPS, SEEDS = 60, (0, 1)
 
 
 def unpack(packed):
-    """A directory with the files of a run, which goes with the process."""
+    """Returns a directory with the files of a run; it is removed when the process ends."""
     directory = Path(tempfile.mkdtemp(prefix="dsrl_jax_old_run_"))
     atexit.register(shutil.rmtree, directory)
-    for name, held in json.loads(packed.read_text()).items():
+    for name, file in json.loads(packed.read_text()).items():
         path = directory / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(held["text"].encode() if "text" in held else b64decode(held["base64"]))
+        path.write_bytes(file["text"].encode() if "text" in file else b64decode(file["base64"]))
     return directory
 
 
@@ -38,6 +42,6 @@ def edit(directory, **changes):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
 
 
-def evaluations(directory=OLD):
-    with (directory / "evaluations.csv").open(newline="") as file:
+def evaluations(directory=OLD, name="evaluations.csv"):
+    with (directory / name).open(newline="") as file:
         return [{name: float(cell) for name, cell in row.items()} for row in csv.DictReader(file)]

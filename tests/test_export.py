@@ -19,12 +19,10 @@ from dsrl_jax.config.presets import resolve
 from dsrl_jax.config.to_json import describe
 from dsrl_jax.export import ExportError, read_layers
 from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
-from dsrl_jax.training.history import begin
-from dsrl_jax.training.host.backend import to_saved
 from dsrl_jax.training.host.replay import Replay
 from dsrl_jax.training.host.replay_file import ReplayFile
 from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.progress import Progress
+from dsrl_jax.training.progress import begin, to_saved
 
 ROOT = Path(__file__).parent.parent
 SPACES = Spaces(3, (-1.0, -4.0), (2.0, 4.0))
@@ -54,8 +52,8 @@ def run(request, tmp_path_factory):
     experiment = resolve("Any-v0", request.param, seeds=SEEDS, settings=SETTINGS)
     agent = AGENTS[type(experiment.agent)](SPACES)
     program = compile_program(agent, experiment.agent, SPACES, SEEDS)
-    carry, progress = program.init(), Progress.begin(2, 3, 2)
-    saved = to_saved(program, carry, progress, begin(program, carry))
+    state = program.init().state
+    saved = to_saved(program, state, begin(program, state, len(SEEDS)), {}, {})
     replay_file = ReplayFile(directory / "replay", Replay(SEEDS, 10, 3, 2))
     checkpoints = Checkpoints(directory / "checkpoints", replay_file)
     checkpoints.save(0, saved)
@@ -65,7 +63,7 @@ def run(request, tmp_path_factory):
 
     observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
     act = jax.vmap(agent.act, (None, None, 0))
-    actions = jax.vmap(act, (None, 0, None))(experiment.agent, carry.state, observations)
+    actions = jax.vmap(act, (None, 0, None))(experiment.agent, state, observations)
     return Run(directory, observations, np.asarray(actions))
 
 

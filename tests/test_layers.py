@@ -1,11 +1,10 @@
-"""Which way imports run (DESIGN.md, Layers), read from the sources; and what stays light."""
+"""Checks which way imports run, and which modules start without JAX (CONTRIBUTING.md)."""
 
 import ast
+import functools
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 ROOT = Path(__file__).parent.parent
 OURS = ("dsrl_jax", "experiments")
@@ -28,8 +27,8 @@ MAY_IMPORT = {
     "dsrl_jax.policy": [],
     "experiments": ["dsrl_jax"],
 }
-# The method needs these alone, beside the standard library.
-SPARSE_NEEDS = {"jax", "jaxtyping", "numpy", "optax"}
+# Libraries that `sparse` may import.
+SPARSE_NEEDS = {"chex", "jax", "jaxtyping", "numpy", "optax"}
 ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco", "envpool"}
 # No module of this folder imports JAX, and neither do the commands until their flags are checked.
 CONFIG = "dsrl_jax.config"
@@ -56,8 +55,13 @@ def module_name(path):
 MODULES = {module_name(path): path for name in OURS for path in (ROOT / name).rglob("*.py")}
 
 
+@functools.cache
 def imports(path):
     """The full names that a file imports anywhere; `from a import b` as "a.b"."""
+    return frozenset(_imports(path))
+
+
+def _imports(path):
     package = module_name(path).split(".")
     if path.name != "__init__.py":
         package = package[:-1]
@@ -82,13 +86,18 @@ def test_there_are_modules_in_every_layer():
     assert {layer_of(module) for module in MODULES} == set(MAY_IMPORT)
 
 
-@pytest.mark.parametrize("module", sorted(MODULES))
-def test_imports_run_downwards(module):
-    layer = layer_of(module)
-    allowed = [*MAY_IMPORT[layer], *([] if layer == "dsrl_jax" else [layer])]
-    for name in imports(MODULES[module]):
-        if any(is_in(name, ours) for ours in OURS):
-            assert any(is_in(name, package) for package in allowed), name
+def test_imports_run_downwards():
+    climbs = []
+    for module, path in MODULES.items():
+        layer = layer_of(module)
+        allowed = [*MAY_IMPORT[layer], *([] if layer == "dsrl_jax" else [layer])]
+        climbs += [
+            (module, name)
+            for name in imports(path)
+            if any(is_in(name, ours) for ours in OURS)
+            and not any(is_in(name, package) for package in allowed)
+        ]
+    assert climbs == []
 
 
 def test_no_imports_run_in_a_circle():
@@ -112,21 +121,24 @@ def test_no_imports_run_in_a_circle():
     assert sorted(graph) == []
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if "dsrl_jax.sparse" in name))
-def test_the_method_needs_jax_numpy_and_optax_alone(module):
-    libraries = {name.split(".")[0] for name in imports(MODULES[module])}
-    assert libraries - set(sys.stdlib_module_names) <= SPARSE_NEEDS | {"dsrl_jax"}
+def libraries(package):
+    """Every library outside the standard one that the modules of a package import."""
+    names = {
+        name for module in MODULES if is_in(module, package) for name in imports(MODULES[module])
+    }
+    return {name.split(".")[0] for name in names} - set(sys.stdlib_module_names)
 
 
-@pytest.mark.parametrize("module", sorted(name for name in MODULES if "dsrl_jax.agents" in name))
-def test_agents_know_no_environment_and_no_command_line(module):
-    libraries = {name.split(".")[0] for name in imports(MODULES[module])}
-    assert not libraries & (ENVIRONMENT_LIBRARIES | {"absl"})
+def test_sparse_needs_jax_numpy_optax_and_chex_only():
+    assert libraries("dsrl_jax.sparse") <= SPARSE_NEEDS | {"dsrl_jax"}
 
 
-def test_an_exported_policy_needs_numpy_alone():
-    libraries = {name.split(".")[0] for name in imports(MODULES["dsrl_jax.policy"])}
-    assert libraries - set(sys.stdlib_module_names) == {"numpy"}
+def test_agents_import_no_environment_and_no_command_line():
+    assert not libraries("dsrl_jax.agents") & (ENVIRONMENT_LIBRARIES | {"absl"})
+
+
+def test_an_exported_policy_needs_numpy_only():
+    assert libraries("dsrl_jax.policy") == {"numpy"}
 
 
 def run(program):

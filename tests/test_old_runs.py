@@ -1,4 +1,4 @@
-"""A run of format 1 stays readable: its policies, its episodes."""
+"""Runs of format 1 stay readable: policies, episodes, checkpoints."""
 
 import json
 import pickle
@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import dsrl_jax
-from dsrl_jax.training.checkpoints.checksums import RECORD, read_sealed, write_sealed
+from dsrl_jax.training.checkpoints.checksums import RECORD, read_record, write_record
 from experiments import evaluate, run
 from tests.faults.injected import contents
-from tests.old_run import OLD, SEEDS, edit, evaluations
+from tests.old_run import OLD, SEEDS, STOPPED, edit, evaluations, unpack
 
 
 @pytest.fixture(autouse=True)
@@ -43,13 +43,13 @@ def policies():
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("best", [False, True], ids=["last", "best"])
-def test_a_loaded_policy_plays_what_the_run_told_of_it(policies, seed, best):
+def test_a_loaded_policy_has_the_returns_of_the_run(policies, seed, best):
     rows = [row for row in evaluations() if row["seed"] == seed]
-    told = max(rows, key=lambda row: row["return_mean"]) if best else rows[-1]
+    row = max(rows, key=lambda row: row["return_mean"]) if best else rows[-1]
     policy = policies[seed, best]
-    assert (policy.seed, policy.env_step) == (seed, told["env_step"])
+    assert (policy.seed, policy.env_step) == (seed, row["env_step"])
     returns = evaluate.play(policy, 2)
-    np.testing.assert_allclose(returns, [told["return_0"], told["return_1"]], rtol=1e-4)
+    np.testing.assert_allclose(returns, [row["return_0"], row["return_1"]], rtol=1e-4)
 
 
 def test_episodes_are_the_same_however_many_are_played_at_a_time(policies, monkeypatch):
@@ -62,7 +62,7 @@ def test_episodes_are_the_same_however_many_are_played_at_a_time(policies, monke
 
 
 def test_last_and_best_are_not_the_same_here():
-    """So that the test above tells them apart."""
+    """So that the test above distinguishes them."""
     for seed in SEEDS:
         means = [row["return_mean"] for row in evaluations() if row["seed"] == seed]
         assert max(means) > means[-1]
@@ -119,14 +119,14 @@ def test_loading_executes_nothing_that_a_directory_brings(copy, tmp_path, monkey
         (lambda run: shutil.rmtree(run / "checkpoints/60/policies"), "no checkpoint can be used"),
     ],
 )
-def test_what_cannot_be_loaded_is_told(copy, change, message):
+def test_what_cannot_be_loaded_raises(copy, change, message):
     change(copy)
     with pytest.raises(ValueError, match=message):
         dsrl_jax.load_policy(copy, seed=0)
 
 
 def test_a_run_whose_state_has_other_arrays_is_not_continued(copy, capsys):
-    """Its targets had no place for what their search begins with."""
+    """Its targets have no first guesses of their searches."""
     before = contents(copy)
     arguments = json.loads(before["config.json"])["command"].split()[:-1]
     assert run.main([*arguments, "--steps=80", f"--run_dir={copy}"]) == 1
@@ -137,6 +137,17 @@ def test_a_run_whose_state_has_other_arrays_is_not_continued(copy, capsys):
     assert changed <= {"config.json", "starts.jsonl"}  # --steps and the start itself
 
 
+def test_a_run_that_an_earlier_version_stopped_is_continued(tmp_path):
+    """To its end, and with the numbers of that version."""
+    directory = Path(shutil.copytree(unpack(STOPPED), tmp_path / "run"))
+    arguments = json.loads((directory / "config.json").read_text())["command"].split()[:-2]
+    assert run.main([*arguments, "--steps=60", f"--run_dir={directory}"]) == 0
+    found, expected = (evaluations(directory, name) for name in ("evaluations.csv", "expected.csv"))
+    assert [row["env_step"] for row in found] == [0, 0, 20, 20, 40, 40, 60, 60]
+    for row, expected_row in zip(found, expected, strict=True):
+        assert row == pytest.approx(expected_row, rel=1e-3)
+
+
 @pytest.mark.parametrize("seed", [None, 2])
 def test_a_seed_has_to_be_one_of_the_run(seed):
     with pytest.raises(ValueError, match=f"seed must be one of 0, 1, got {seed}"):
@@ -145,10 +156,10 @@ def test_a_seed_has_to_be_one_of_the_run(seed):
 
 def test_without_an_evaluation_there_is_no_best_policy(copy):
     path = copy / "checkpoints" / "60" / RECORD
-    record = read_sealed(path)
+    record = read_record(path)
     record["loop"]["best_return"] = [1.0, -np.inf]
-    write_sealed(path, record)
+    write_record(path, record)
     dsrl_jax.load_policy(copy, seed=0, best=True)
     dsrl_jax.load_policy(copy, seed=1)
-    with pytest.raises(ValueError, match="seed 1 has no best policy: .* holds no evaluation yet"):
+    with pytest.raises(ValueError, match="seed 1 has no best policy: .* has no evaluation yet"):
         dsrl_jax.load_policy(copy, seed=1, best=True)

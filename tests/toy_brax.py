@@ -15,7 +15,7 @@ class State(NamedTuple):
 class PointMass:
     """A mass on a line, pushed by a force in [-1, 1]; terminates where it leaves (-1, 1).
 
-    Nothing is random but the start. The best is to stay at 0, where each step pays 1.
+    Only the start is random. The best is to stay at 0, where each step pays 1.
     """
 
     observation_size, action_size = 2, 1
@@ -38,7 +38,7 @@ class PointMass:
 
 
 class NanReward(PointMass):
-    """A point mass whose third step of an episode pays what is no number."""
+    """A point mass with a reward of NaN at the third step of an episode."""
 
     def reset(self, rng):
         state = super().reset(rng)
@@ -57,7 +57,7 @@ class Image(PointMass):
 
 
 class Growing(PointMass):
-    """A step gives another kind of state than a reset."""
+    """A step returns another kind of state than a reset."""
 
     def step(self, state, action):
         return super().step(state, action)._replace(done=jnp.zeros((), bool))

@@ -1,6 +1,6 @@
 """Small Gymnasium environments, usable by name: "tests.toy_environments:PointMass-v0".
 
-Each is there for one thing that an agent's loop has to get right, or has to refuse.
+Each tests one thing that a training loop has to get right, or for which it has to raise.
 """
 
 import contextlib
@@ -16,8 +16,8 @@ TIME_LIMIT = 8  # steps; most episodes of a random policy end by it, some leave 
 class PointMass(gymnasium.Env):
     """A mass on a line, pushed by one force in [-1, 1]; terminates where it leaves (-1, 1).
 
-    The state is float64, as MuJoCo's is. Nothing is random but the start, and a step after the end
-    of an episode is an error.
+    The state is float64, as MuJoCo's is. Only the start is random, and a step after the end of an
+    episode is an error.
     """
 
     low, high = (-1.0,), (1.0,)
@@ -47,7 +47,7 @@ class PointMass(gymnasium.Env):
 
 
 class Drawn(PointMass):
-    """A point mass that can be looked at: a bright column where it is."""
+    """A point mass that renders: a bright column at its position."""
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}
 
@@ -62,7 +62,7 @@ class Drawn(PointMass):
 
 
 class Asymmetric(PointMass):
-    """Two forces, each with bounds of its own, none of them symmetric."""
+    """Two forces with different bounds, none of them symmetric."""
 
     low, high = (-1.0, 0.25), (0.5, 2.0)
 
@@ -112,9 +112,9 @@ class HugeReward(Faulty):
 
 
 class NanEpisode(PointMass):
-    """A point mass whose third step pays what is no number, in episodes of a few seeds.
+    """A point mass with a reward of NaN at the third step, in episodes of a few seeds.
 
-    Which these are follows from the episode's seed alone, as all that a run repeats has to.
+    Which ones follows only from the episode's seed, so that a run repeats.
     """
 
     def reset(self, *, seed=None, options=None):
@@ -128,7 +128,7 @@ class NanEpisode(PointMass):
 
 
 class DyingWorker(PointMass):
-    """A point mass that asks a process of its own about each step; that dies at the 30th."""
+    """A point mass with a worker process, which dies at the 30th step."""
 
     def __init__(self):
         super().__init__()

@@ -33,7 +33,7 @@ def make_sparsity(config: AgentConfig, network: Network) -> Sparsity:
 
     own = sparse.Rules(settings.drop_rule, settings.grow_rule, settings.grown_weight)
     return Sparsity(
-        is_sparse=is_sparse,
+        layout=sparse.Layout(is_sparse),
         rules=_RULES.get(network_topology(settings, network), own),
         moments=settings.moments,
         target_ties=settings.target_ties,

@@ -16,7 +16,7 @@ from dsrl_jax.sparse.costs import (
 )
 from dsrl_jax.sparse.distribution import fewest_connections, share_connections
 from dsrl_jax.sparse.groups import Groups, constant_fan_in, n_of_m
-from dsrl_jax.sparse.leaves import is_kernel
+from dsrl_jax.sparse.leaves import KERNELS, Layout, is_kernel
 from dsrl_jax.sparse.masks import (
     adapt,
     apply_masks,
@@ -76,6 +76,7 @@ from dsrl_jax.sparse.transform.state import SparsifyState, get_masks
 from dsrl_jax.sparse.transform.summary import check, layer_rows, summary
 
 __all__ = [
+    "KERNELS",
     "OFFICIAL",
     "PAPER",
     "RIGL",
@@ -85,6 +86,7 @@ __all__ = [
     "Gradual",
     "Groups",
     "Layer",
+    "Layout",
     "Rules",
     "SparseNet",
     "SparsifyState",

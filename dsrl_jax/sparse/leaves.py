@@ -24,16 +24,6 @@ StackedAxes = int | Callable[[str, tuple[int, ...]], int]
 _VECTORS = {"bias", "b", "scale", "offset", "beta", "gamma"}
 
 
-class Leaf(NamedTuple):
-    """One array of a tree. `one` is the shape and dtype of a single network of its stack."""
-
-    path: str
-    value: Array
-    one: jax.ShapeDtypeStruct
-    stacked: int  # leading axes that count networks
-    sparse: bool
-
-
 def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
     """The default predicate: floating-point leaves of two or more dimensions (and their masks).
 
@@ -47,15 +37,41 @@ def is_kernel(path: str, leaf: jax.ShapeDtypeStruct) -> bool:
     return len(leaf.shape) >= 2 and bool(numbers)
 
 
-def find_leaves(
-    tree: Any, *, is_sparse: IsSparse = is_kernel, stacked_axes: StackedAxes = 0
-) -> list[Leaf]:
+class Layout(NamedTuple):
+    """Which leaves of a tree are sparse, and which stack several networks; static.
+
+    Attributes:
+      is_sparse: (path, shape and dtype of one network) -> whether the leaf is sparse.
+      stacked_axes: leading axes that count networks of one shape, such as twin critics or scanned
+        layers; a number for all leaves, or a function of path and shape.
+    """
+
+    is_sparse: IsSparse = is_kernel
+    stacked_axes: StackedAxes = 0
+
+
+# Every kernel is sparse, and none is a stack.
+KERNELS = Layout()
+
+
+class Leaf(NamedTuple):
+    """One array of a tree. `one` is the shape and dtype of a single network of its stack."""
+
+    path: str
+    value: Array
+    one: jax.ShapeDtypeStruct
+    stacked: int  # leading axes that count networks
+    sparse: bool
+
+
+def find_leaves(tree: Any, layout: Layout = KERNELS) -> list[Leaf]:
     """All leaves in the tree's order, and which are sparse."""
 
     def find(path: str, value: Array) -> Leaf:
-        stacked = stacked_axes(path, value.shape) if callable(stacked_axes) else stacked_axes
+        axes = layout.stacked_axes
+        stacked = axes(path, value.shape) if callable(axes) else axes
         one = jax.ShapeDtypeStruct(value.shape[stacked:], value.dtype)
-        return Leaf(path, value, one, stacked, is_sparse(path, one))
+        return Leaf(path, value, one, stacked, layout.is_sparse(path, one))
 
     return [find(path, value) for path, value in named_leaves(tree)]
 
@@ -70,11 +86,10 @@ def map_sparse(
     function: Callable[..., Array],
     tree: Any,
     *rest: Any,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> Any:
     """`function` of the sparse leaves of all trees; dense leaves of the first as they are."""
-    leaves = find_leaves(tree, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(tree, layout=layout)
     structure: Any = jax.tree.structure(tree)
     others = [structure.flatten_up_to(other) for other in rest]
     return structure.unflatten(

@@ -19,14 +19,13 @@ from dsrl_jax.sparse.branch import run_if
 from dsrl_jax.sparse.choice import zero_unless
 from dsrl_jax.sparse.groups import Groups
 from dsrl_jax.sparse.leaves import (
+    KERNELS,
     Density,
-    IsSparse,
+    Layout,
     Leaf,
     Masks,
     Params,
-    StackedAxes,
     find_leaves,
-    is_kernel,
     map_sparse,
 )
 from dsrl_jax.sparse.numbers import round_share
@@ -40,8 +39,7 @@ def draw_masks(
     params: Params,
     density: Density,
     *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
     exact: bool = False,
     groups: Groups | None = None,
 ) -> Masks:
@@ -64,7 +62,7 @@ def draw_masks(
         one = partial(topology.random_mask, shape=shape, density=share, exact=exact, groups=groups)
         return per_network(one, leaf.stacked)(network_keys(key, index, leaf))
 
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     structure = _structure(params)
     return structure.unflatten([draw(index, leaf) for index, leaf in enumerate(leaves)])
 
@@ -72,16 +70,14 @@ def draw_masks(
 def apply_masks(
     params: Params,
     masks: Masks,
-    *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> Params:
     """Sets every absent weight to exactly 0; connected weights and dense leaves pass unchanged."""
 
     def apply(leaf: Array, mask: Array) -> Array:
         return zero_unless(mask, leaf)
 
-    return map_sparse(apply, params, masks, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    return map_sparse(apply, params, masks, layout=layout)
 
 
 def adapt(
@@ -90,8 +86,7 @@ def adapt(
     masks: Masks,
     drop_fraction: float | Float[Array, ""],
     *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
     rules: Rules = PAPER,
     grow: bool | Array = True,
     gradients: Params | None = None,
@@ -120,8 +115,7 @@ def adapt(
         params,
         masks,
         *signals.values(),
-        is_sparse=is_sparse,
-        stacked_axes=stacked_axes,
+        layout=layout,
         leaves_per_loop=leaves_per_loop,
     )
 
@@ -131,8 +125,7 @@ def prune(
     masks: Masks,
     density: Callable[[str, tuple[int, ...]], float | Array],
     *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
     leaves_per_loop: int = 1,
 ) -> tuple[Params, Masks]:
     """Keeps round(density * size) connections of every sparse leaf, the largest ones.
@@ -157,8 +150,7 @@ def prune(
         counts,
         params,
         masks,
-        is_sparse=is_sparse,
-        stacked_axes=stacked_axes,
+        layout=layout,
         leaves_per_loop=leaves_per_loop,
     )
 
@@ -167,8 +159,7 @@ def maintain_sparsity(
     target: Params,
     masks: Masks,
     *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
     ties: topology.TargetTies = "exact",
 ) -> Params:
     """Algorithm 3 on every sparse leaf: at most as many weights as the online layer connects.
@@ -181,7 +172,7 @@ def maintain_sparsity(
     def keep(leaf: Array, mask: Array) -> Array:
         return topology.keep_largest(leaf, count_true(mask), ties=ties)
 
-    leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(target, layout=layout)
     structure = _structure(target)
     return structure.unflatten(
         [
@@ -199,8 +190,7 @@ def average_and_maintain(
     target: Params,
     near: tuple[Array, ...],
     *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
     ties: topology.TargetTies = "exact",
 ) -> tuple[Params, tuple[Array, ...]]:
     """A target's average with its online network, and then `maintain_sparsity`, where `due`.
@@ -225,7 +215,7 @@ def average_and_maintain(
         old, near = last
         return per_network(keep, leaf.stacked)(near, average(new, old), mask)
 
-    leaves = find_leaves(target, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(target, layout=layout)
     structure = _structure(target)
     online = (structure.flatten_up_to(tree) for tree in (params, masks))
     cases = list(zip(leaves, *online, strict=True))
@@ -245,11 +235,9 @@ def average_and_maintain(
     return structure.unflatten(values), tuple(end for _, end in followed)
 
 
-def count_connections(
-    masks: Masks, *, is_counted: IsSparse = is_kernel, stacked_axes: StackedAxes = 0
-) -> Int[Array, ""]:
+def count_connections(masks: Masks, layout: Layout = KERNELS) -> Int[Array, ""]:
     """Connections of all kernels, dense ones included, biases not (eq. 10), int32."""
-    leaves = find_leaves(masks, is_sparse=is_counted, stacked_axes=stacked_axes)
+    leaves = find_leaves(masks, layout=layout)
     counted = [leaf.value for leaf in leaves if leaf.sparse]
     return sum((count_true(leaf) for leaf in counted), start=jnp.int32(0))
 

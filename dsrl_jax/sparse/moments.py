@@ -13,7 +13,7 @@ import optax
 from jaxtyping import Array
 
 from dsrl_jax.sparse.choice import choose
-from dsrl_jax.sparse.leaves import IsSparse, Masks, Params, StackedAxes, find_leaves, is_kernel
+from dsrl_jax.sparse.leaves import KERNELS, Layout, Masks, Params, find_leaves
 
 Path = tuple[Any, ...]  # JAX's keys, as tree_flatten_with_path gives them
 
@@ -24,8 +24,7 @@ def mask_moments(
     masks: Masks,
     *,
     fresh: optax.OptState | None = None,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> optax.OptState:
     """The state as at the start wherever a leaf follows a sparse parameter without a connection.
 
@@ -35,7 +34,7 @@ def mask_moments(
       fresh: what the optimizer's `init` gives for params that are 0 there: step sizes of Rprop,
         for instance, that would never leave 0. None: a state of zeros.
     """
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     by_path = {
         path: mask if leaf.sparse else None
         for (path, mask), leaf in zip(_by_path(masks), leaves, strict=True)

@@ -10,15 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
 from dsrl_jax.sparse.branch import run_if
-from dsrl_jax.sparse.leaves import (
-    Density,
-    IsSparse,
-    Masks,
-    Params,
-    StackedAxes,
-    find_leaves,
-    is_kernel,
-)
+from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Masks, Params, find_leaves
 from dsrl_jax.sparse.moments import mask_moments
 from dsrl_jax.sparse.numbers import check_choice
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
@@ -46,9 +38,10 @@ class Target(NamedTuple):
 
 
 class Sparsity(NamedTuple):
-    """How a network is sparse; static. `is_sparse`, `stacked_axes`: see `leaves.py`.
+    """How a network is sparse; static.
 
     Attributes:
+      layout: which leaves are sparse, see `leaves.py`.
       moments: "sparse": absent weights have no gradient and no optimizer state (the paper's text);
         "dense": the optimizer follows the dense gradient and the mask is applied after it (the
         authors' code).
@@ -57,8 +50,7 @@ class Sparsity(NamedTuple):
         each call and need more memory.
     """
 
-    is_sparse: IsSparse = is_kernel
-    stacked_axes: StackedAxes = 0
+    layout: Layout = KERNELS
     rules: Rules = PAPER
     moments: Moments = "sparse"
     target_ties: TargetTies = "exact"
@@ -85,8 +77,7 @@ def init_net(
         key,
         params,
         density,
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
+        layout=sparsity.layout,
         exact=sparsity.exact_count,
         groups=sparsity.rules.groups,
     )
@@ -145,8 +136,7 @@ def adapt_net(
         net.params,
         net.masks,
         drop_fraction,
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
+        layout=sparsity.layout,
         rules=sparsity.rules,
         grow=grow,
         gradients=gradients,
@@ -170,8 +160,7 @@ def clear_moments(
         net.params,
         net.masks,
         fresh=optimizer.init(_apply_masks(net.params, net.masks, sparsity)),
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
+        layout=sparsity.layout,
     )
 
 
@@ -215,9 +204,7 @@ def step_and_adapt(
 
 def init_target(net: SparseNet, sparsity: Sparsity) -> Target:
     """The network itself (Algorithm 1, line 4)."""
-    leaves = find_leaves(
-        net.params, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
-    )
+    leaves = find_leaves(net.params, layout=sparsity.layout)
     unknown = [
         jnp.zeros(leaf.value.shape[: leaf.stacked], leaf.value.dtype)
         for leaf in leaves
@@ -249,14 +236,11 @@ def average_target(
         net.masks,
         target.params,
         target.weakest,
-        is_sparse=sparsity.is_sparse,
-        stacked_axes=sparsity.stacked_axes,
+        layout=sparsity.layout,
         ties=sparsity.target_ties,
     )
     return Target(params, weakest)
 
 
 def _apply_masks(params: Params, masks: Masks, sparsity: Sparsity) -> Params:
-    return masks_lib.apply_masks(
-        params, masks, is_sparse=sparsity.is_sparse, stacked_axes=sparsity.stacked_axes
-    )
+    return masks_lib.apply_masks(params, masks, layout=sparsity.layout)

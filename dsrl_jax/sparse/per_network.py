@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, PRNGKeyArray
 
-from dsrl_jax.sparse.leaves import IsSparse, Leaf, Masks, Params, StackedAxes, find_leaves
+from dsrl_jax.sparse.leaves import Layout, Leaf, Masks, Params, find_leaves
 
 
 def map_networks(
@@ -17,8 +17,7 @@ def map_networks(
     params: Params,
     masks: Masks,
     *rest: Any,
-    is_sparse: IsSparse,
-    stacked_axes: StackedAxes,
+    layout: Layout,
     leaves_per_loop: int,
 ) -> tuple[Params, Masks]:
     """Params and masks after `change` of each network of every sparse leaf.
@@ -33,7 +32,7 @@ def map_networks(
       argument_of: (place of a leaf, leaf) -> an array with the first argument of each network.
       leaves_per_loop: of one form, at most; more need more memory.
     """
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     structure: Any = jax.tree.structure(params)
     others = [structure.flatten_up_to(tree) for tree in (masks, *rest)]
     given = list(zip([leaf.value for leaf in leaves], *others, strict=True))

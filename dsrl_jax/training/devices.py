@@ -1,12 +1,12 @@
-"""Members over several devices, of one process or of several: each device trains its own alone.
+"""Members over several devices, of one process or of several.
 
-An array of members lies in parts along its first axis. What is compiled runs on every device for
-its part, and asks no other device for anything: a branch that one device takes costs the others
-nothing. Numbers are those of as few members on one device, to the bit (on the host's loop where a
-device has more than one, see `compact.py`), and those of all members on one to rounding.
+An array of members is split along its first axis. Each device runs the compiled functions for its
+own members and needs nothing from the others: a branch that one device takes costs the others
+nothing. Its numbers equal to the bit those of as many members on one device, and to rounding those
+of all members on one device.
 
-Where several processes train one run, all of them call the same functions of this file in the same
-order; what `fetch` gives is the same on each.
+If several processes train one run, all of them call the functions of this file in the same order;
+`fetch` returns the same on each.
 """
 
 from collections.abc import Callable
@@ -24,14 +24,14 @@ AXIS = "members"
 
 
 class Placement(NamedTuple):
-    """Where members are, in order; `mesh` is None where all are on the one default device."""
+    """How members are placed, in order; `mesh` is None if all are on the default device."""
 
     members: int
     mesh: Mesh | None = None
 
     @property
     def each(self) -> int:
-        """Members of each device."""
+        """The number of members on each device."""
         return self.members // (self.mesh.size if self.mesh else 1)
 
 
@@ -39,19 +39,23 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
     """Shares members evenly among devices.
 
     Args:
-      devices: how many; None: as many of those there are as share the members evenly.
+      devices: how many; None: as many as can share the members evenly.
     Raises:
-      ValueError: if there are not so many, or they cannot share evenly, or several processes leave
-        one out: each of them has to have members.
+      ValueError: if there are fewer devices, or they cannot share evenly, or several processes
+        leave one out: each process needs members.
     """
-    found = jax.devices()
+    all_devices = jax.devices()
     if devices is None and jax.process_count() == 1:
-        devices = count_sharing(members, len(found))
-    devices = len(found) if devices is None else devices
-    if not 1 <= devices <= len(found):
-        raise ValueError(f"devices must be from 1 to the {len(found)} there are, got {devices}")
-    if jax.process_count() > 1 and devices != len(found):
-        raise ValueError(f"several processes use all {len(found)} devices, got devices {devices}")
+        devices = count_sharing(members, len(all_devices))
+    devices = len(all_devices) if devices is None else devices
+    if not 1 <= devices <= len(all_devices):
+        raise ValueError(
+            f"devices must be from 1 to the {len(all_devices)} there are, got {devices}"
+        )
+    if jax.process_count() > 1 and devices != len(all_devices):
+        raise ValueError(
+            f"several processes use all {len(all_devices)} devices, got devices {devices}"
+        )
     if members % devices:
         raise ValueError(
             f"{members} seeds cannot be shared evenly among {devices} devices: "
@@ -59,17 +63,17 @@ def choose_placement(members: int, devices: int | None = None) -> Placement:
         )
     if devices == 1:
         return Placement(members)
-    return Placement(members, Mesh(np.array(found[:devices]), (AXIS,)))
+    return Placement(members, Mesh(np.array(all_devices[:devices]), (AXIS,)))
 
 
 def spread(
     placement: Placement, function: Callable[..., Any], in_axes: tuple[Any, ...]
 ) -> Callable[..., Any]:
-    """A function of `placement.each` members, on every device for its part.
+    """Runs a function of `placement.each` members on every device for its part.
 
     Args:
-      in_axes: for each argument 0 where its leaves have a first axis of members, None where all
-        members share it, or a tree of these; every result has such an axis.
+      in_axes: for each argument 0 if its leaves have a first axis of members, None if all members
+        share it, or a tree of these; every result has such an axis.
     """
     if placement.mesh is None:
         return function
@@ -94,12 +98,16 @@ def compile_on(
     *bound: Any,
     **options: Any,
 ) -> Callable[..., Any]:
-    """The same compiled; the first arguments are bound, `options` are those of `jax.jit`."""
+    """Compiles a function as `spread` runs it and binds its first arguments.
+
+    Args:
+      options: of `jax.jit`.
+    """
     return partial(jax.jit(spread(placement, function, in_axes), **options), *bound)
 
 
 def place(placement: Placement, tree: Any, *, shared: bool = False) -> Any:
-    """The same arrays where `spread` takes and gives them: else a program is compiled once more.
+    """Places arrays as `spread` takes and returns them; others would compile a program again.
 
     Args:
       shared: whether every device gets all of it; else leaves have a first axis of members.
@@ -121,7 +129,7 @@ def _place_leaf(sharding: NamedSharding, leaf: Any) -> jax.Array:
 
 
 def fetch(tree: Any) -> Any:
-    """NumPy arrays of all members, on every process; they may be what the device holds itself."""
+    """Returns NumPy arrays of all members, on every process; they may share the device's memory."""
     return jax.tree.map(_fetch_leaf, tree)
 
 
@@ -132,17 +140,20 @@ def _fetch_leaf(leaf: Any) -> np.ndarray:
 
 
 def share(tree: Any) -> Any:
-    """NumPy arrays as the first process has them, on every process; shapes and dtypes agree."""
+    """Returns the first process's NumPy arrays on every process; shapes and dtypes agree."""
     return multihost_utils.broadcast_one_to_all(tree)
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes."""
+    """Returns whether this process is the one that writes."""
     return jax.process_index() == 0
 
 
 def agreed(ask: Callable[[], bool]) -> Callable[[], bool]:
-    """Whether any process says yes: a signal may reach one of them before the others."""
+    """Returns a function that is true on all processes once `ask` is true on any of them.
+
+    A signal may reach one process before the others.
+    """
     if jax.process_count() == 1:
         return ask
     return lambda: bool(np.any(multihost_utils.process_allgather(np.array(ask()))))

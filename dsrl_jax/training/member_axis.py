@@ -13,7 +13,7 @@ from dsrl_jax.training.devices import Placement, place
 
 
 def config_of_members(experiment: Experiment) -> Any:
-    """The agent's settings with an array [members] for each number in which members differ."""
+    """Returns the agent's settings, with an array [members] if members differ in a number."""
     if len(experiment.seeds) == 1:
         return experiment.agent_of(0)
     varied = {name: np.array(values, float) for name, values in experiment.varied.items()}
@@ -21,7 +21,7 @@ def config_of_members(experiment: Experiment) -> Any:
 
 
 def axes_of(config: Any) -> Any:
-    """What `over_members` maps of a config: the numbers in which members differ."""
+    """Returns the axes of a config for `over_members`: 0 for numbers in which members differ."""
     numbers, tree = jax.tree.flatten(config)
     if not any(jnp.ndim(number) for number in numbers):
         return None
@@ -29,7 +29,7 @@ def axes_of(config: Any) -> Any:
 
 
 def place_config(placement: Placement, config: Any) -> Any:
-    """Numbers in which members differ lie with their members, the others everywhere."""
+    """Places numbers in which members differ with their members, and the others on all devices."""
     return jax.tree.map(
         lambda number: place(placement, jnp.asarray(number), shared=not jnp.ndim(number)), config
     )
@@ -38,23 +38,23 @@ def place_config(placement: Placement, config: Any) -> Any:
 def over_members(
     function: Callable[..., Any], in_axes: tuple[Any, ...], members: int
 ) -> Callable[..., Any]:
-    """`vmap` over members; one member alone runs unbatched, which is faster on a CPU.
+    """Maps a function over members; a single member runs unbatched, which is faster on a CPU.
 
     Args:
-      in_axes: for each argument 0, None, or what `axes_of` says of a config.
+      in_axes: for each argument 0, None, or the `axes_of` a config.
     """
     if members > 1:
         return jax.vmap(function, in_axes)
 
-    def alone(*arguments: Any) -> Any:
+    def of_one(*arguments: Any) -> Any:
         first = map(_first, arguments, in_axes)
         return jax.tree.map(lambda leaf: leaf[None], function(*first))
 
-    return alone
+    return of_one
 
 
 def _first(argument: Any, axes: Any) -> Any:
-    """The first member's part of an argument of `over_members`."""
+    """Returns the first member's part of an argument of `over_members`."""
     if axes is None:
         return argument
     if axes == 0:

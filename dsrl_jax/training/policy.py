@@ -1,4 +1,4 @@
-"""The policy of a run directory, as a plain function: what a trained agent is used by."""
+"""Loads a trained policy from a run directory."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,10 +14,9 @@ from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config import to_json
 from dsrl_jax.config.presets import Experiment
-from dsrl_jax.training import initial_policy
-from dsrl_jax.training.checkpoints.checkpoint import RestoreError, read_last
-from dsrl_jax.training.member_axis import config_of_members, over_members
-from dsrl_jax.training.program import compile_program, make_keys
+from dsrl_jax.training.checkpoints.checkpoint import read_last
+from dsrl_jax.training.member_axis import config_of_members
+from dsrl_jax.training.program import compile_program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,9 +24,9 @@ class Policy:
     """`action = policy(observation)`, deterministic.
 
     spaces: sizes and bounds of the environment that it was trained in
-    experiment: what it was trained by
-    seed, member: of the member that it is of
-    env_step: when it was as it is
+    experiment: by which it was trained
+    seed, member: of the agent, among those of the run
+    env_step: the step of training from which it is
     """
 
     spaces: Spaces
@@ -38,12 +37,12 @@ class Policy:
     member: int = 0
 
     def __call__(self, observation: Any) -> Any:
-        """The actions [..., n_action] of observations [..., n_observation], float32.
+        """Returns the actions [..., n_action] for observations [..., n_observation], float32.
 
-        JAX arrays of JAX arrays, under `jit`, `vmap` and `grad` too; else NumPy arrays.
+        JAX arrays give JAX arrays, also under `jit`, `vmap` and `grad`; others give NumPy arrays.
 
         Raises:
-          ValueError: if an observation is of another size.
+          ValueError: if an observation has another size.
         """
         is_jax = isinstance(observation, jax.Array)
         values = observation if is_jax else np.asarray(observation, np.float32)
@@ -58,10 +57,15 @@ class _Actor(NamedTuple):
     params: Any
 
 
-class _Acting(NamedTuple):
-    """As much of an agent's state as acting needs."""
+class _ActingState(NamedTuple):
+    """The part of an agent's state that acting needs."""
 
     actor: _Actor
+
+
+def acting_state(params: Any) -> _ActingState:
+    """Returns a state that an agent can act and explore with, from its actor's params."""
+    return _ActingState(_Actor(params))
 
 
 def load_policy(
@@ -71,35 +75,34 @@ def load_policy(
     member: int | None = None,
     best: bool = False,
 ) -> Policy:
-    """The policy of a run, by its last checkpoint; the run may still go on.
+    """Loads the policy of a run from its last checkpoint; the run may still be training.
 
-    Reads numbers and JSON alone: nothing in a stranger's directory is executed, and no environment
+    Reads only numbers and JSON: nothing in an untrusted directory is executed, and no environment
     is made.
 
     Args:
-      seed: which member; may be left out where there is one.
-      member: its number, from 0, where members share a seed, as in a sweep's batches.
-      best: the policy of the highest mean return of all evaluations until then, in place of the
-        last one.
+      seed: of the member; may be left out if the run has only one.
+      member: its number, from 0, if members share a seed, as in a sweep's batches.
+      best: whether to load the policy with the highest mean return of all evaluations so far, in
+        place of the last one.
     Raises:
       FrozenMemberError: for the last policy of a member that was frozen.
-      ValueError: if there is no such run, member or whole checkpoint, or no evaluation to tell
-        the best by.
+      ValueError: if there is no such run or member, no checkpoint is whole, or there was no
+        evaluation yet to find the best by.
     """
-    held = read_actor(run_dir, seed=seed, member=member, best=best)
-    config = held.experiment.agent_of(held.member)
-    agent = AGENTS[type(config)](held.spaces)
-    state = _Acting(_Actor(held.params))
-    act = jax.jit(partial(agent.act, config, state))
-    return Policy(held.spaces, held.experiment, held.seed, held.env_step, act, held.member)
+    actor = read_actor(run_dir, seed=seed, member=member, best=best)
+    config = actor.experiment.agent_of(actor.member)
+    agent = AGENTS[type(config)](actor.spaces)
+    act = jax.jit(partial(agent.act, config, acting_state(actor.params)))
+    return Policy(actor.spaces, actor.experiment, actor.seed, actor.env_step, act, actor.member)
 
 
 class FrozenMemberError(ValueError):
-    """A member's last policy, after its weights were cleared for what was not finite."""
+    """The last policy of a frozen member is asked for, but its weights were set to 0."""
 
 
-class HeldActor(NamedTuple):
-    """One member's actor, as a checkpoint holds it; else as in `Policy`."""
+class SavedActor(NamedTuple):
+    """One member's actor in a checkpoint; other fields are as in `Policy`."""
 
     spaces: Spaces
     experiment: Experiment
@@ -115,8 +118,8 @@ def read_actor(
     seed: int | None = None,
     member: int | None = None,
     best: bool = False,
-) -> HeldActor:
-    """The params of a run's actor; arguments and errors as in `load_policy`."""
+) -> SavedActor:
+    """Reads the params of a run's actor; arguments and errors are as in `load_policy`."""
     directory = Path(run_dir)
     experiment, spaces = read_experiment(directory)
     member = _choose_member(experiment, seed, member)
@@ -127,7 +130,7 @@ def read_actor(
     like = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     saved = read_last(directory / "checkpoints", {"policies": {"last": like, "best": like}})
     if best and saved.record["best_return"][member] == -np.inf:
-        raise ValueError(f"seed {seed} has no best policy: {directory} holds no evaluation yet")
+        raise ValueError(f"seed {seed} has no best policy: {directory} has no evaluation yet")
     frozen_at = saved.record.get("frozen", [-1] * len(experiment.seeds))[member]
     if frozen_at >= 0 and not best:
         raise FrozenMemberError(
@@ -137,51 +140,25 @@ def read_actor(
     which = "best" if best else "last"
     params = jax.tree.map(lambda leaf: leaf[member], saved.parts["policies"][which])
     step = saved.record["best_step"][member] if best else saved.record["env_step"]
-    return HeldActor(spaces, experiment, seed, member, step, params)
+    return SavedActor(spaces, experiment, seed, member, step, params)
 
 
 def read_experiment(directory: Path) -> tuple[Experiment, Spaces]:
-    """What a run was trained by, and in.
+    """Reads the experiment of a run, and the spaces of its environment.
 
     Raises:
       ValueError: if there is no such run, or its config.json is damaged.
     """
-    experiment, held = to_json.read_experiment(directory)
+    experiment, config = to_json.read_experiment(directory)
     try:
-        low, high = (tuple(map(float, held[name])) for name in ("action_low", "action_high"))
-        return experiment, Spaces(int(held["observation_size"]), low, high)
+        low, high = (tuple(map(float, config[name])) for name in ("action_low", "action_high"))
+        return experiment, Spaces(int(config["observation_size"]), low, high)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{directory / 'config.json'} is damaged ({error})") from error
 
 
-def compile_initial_policy(experiment: Experiment, spaces: Spaces) -> Callable[..., jax.Array]:
-    """The first steps' actions of an experiment that starts from a trained policy.
-
-    The policy explores as it did in its own training. Each member draws noise of its own, by the
-    keys that its own exploration takes later.
-
-    Returns:
-      (step, observations [members, n]) -> actions [members, k].
-    Raises:
-      RestoreError: if its directory no longer holds that policy.
-    """
-    origin = experiment.initial_policy
-    assert origin
-    held = read_actor(origin.directory)
-    if initial_policy.describe(held, origin.directory) != origin:
-        raise RestoreError(f"initial_policy {origin.directory} has changed: its run went on")
-    config, state = held.experiment.agent_of(held.member), _Acting(_Actor(held.params))
-    agent = AGENTS[type(config)](spaces)
-    keys = make_keys(experiment.seeds).explore
-
-    def one(key: jax.Array, env_step: jax.Array, observation: jax.Array) -> jax.Array:
-        return agent.explore(jax.random.fold_in(key, env_step), config, state, observation)
-
-    return jax.jit(partial(over_members(one, (0, None, 0), len(experiment.seeds)), keys))
-
-
 def _choose_member(experiment: Experiment, seed: int | None, member: int | None) -> int:
-    """The number of a member, by that or by its seed. Raises ValueError: there is none, or more."""
+    """Returns the number of a member. Raises ValueError: there is no such member, or several."""
     seeds = experiment.seeds
     if member is not None:
         if not 0 <= member < len(seeds) or seed not in (None, seeds[member]):
@@ -191,7 +168,7 @@ def _choose_member(experiment: Experiment, seed: int | None, member: int | None)
     if seed is None and len(seeds) == 1:
         return 0
     if seed is None and experiment.is_numbered:
-        raise ValueError(f"name a member, from 0 to {len(seeds) - 1}: seeds do not tell which")
+        raise ValueError(f"name a member, from 0 to {len(seeds) - 1}: seeds do not identify it")
     if seed not in seeds:
         allowed = ", ".join(map(str, dict.fromkeys(seeds)))
         raise ValueError(f"seed must be one of {allowed}, got {seed}")

@@ -1,6 +1,5 @@
 """The compiled functions of a training run, over members."""
 
-import functools
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -12,9 +11,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from dsrl_jax.agents.diagnostics import all_masks, inspect
 from dsrl_jax.agents.sparse_training import is_any_kernel
-from dsrl_jax.agents.types import Adaptation, Agent, Spaces, State, Transition
-from dsrl_jax.sparse import count_connections
-from dsrl_jax.training.compact import compact, expand
+from dsrl_jax.agents.types import Agent, Spaces, State, Transition
+from dsrl_jax.sparse import Layout, count_connections
 from dsrl_jax.training.devices import Placement, compile_on, fetch, place, spread
 from dsrl_jax.training.member_axis import axes_of, over_members, place_config
 from dsrl_jax.training.update import Carry, update_members
@@ -34,31 +32,25 @@ class Program(NamedTuple):
     init: () -> Carry
     act: (state, observations [members, …, n]) -> deterministic actions
     explore: (state, observations [members, n], env_step) -> the actions of that step
-    step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions);
-      one update, and what to do at `env_step`; it takes and gives a carry with a `Compact` state,
-      and consumes the one that it was given. Updates that adapt are a program of their own: the
-      others need not be called with its buffers
-    compact: (carry) -> the same with a `Compact` state
-    expand: the way back
+    step: (carry, packed batch, next observations, update, env_step) -> (carry, next actions); one
+      update, and the actions at `env_step`. It consumes the carry that it is given
     connections: (state) -> {network: int32 [members]}
-    masks: (state) -> the masks by network, as NumPy arrays of their own
+    masks: (state) -> the masks by network, copied to NumPy arrays
     inspect: (state, first masks, earlier masks, packed batch) -> {network: {layer:
-      LayerTopology}}, see `inspection.py`
-    policy: (state) -> the parameters that act, as NumPy arrays of their own
-    placement: where the members are; None: all on one device
+      LayerTopology}}, see `diagnostics.py`
+    policy: (state) -> the parameters that act, copied to NumPy arrays
+    placement: where the members are
     """
 
     init: Callable[[], Carry]
     act: Callable[..., Array]
     explore: Callable[..., Array]
     step: Callable[..., tuple[Carry, Array]]
-    compact: Callable[[Carry], Carry]
-    expand: Callable[[Carry], Carry]
     connections: Callable[[State], dict[str, Array]]
     masks: Callable[[State], Any]
     inspect: Callable[..., Any]
     policy: Callable[[State], Any]
-    placement: Placement | None = None
+    placement: Placement
 
 
 def compile_program(
@@ -75,8 +67,7 @@ def compile_program(
     Args:
       config: numbers in which members differ are arrays [members], see `config_of_members`.
       placement: of the members over devices; None: all on one.
-      freeze_nonfinite: whether a member with a loss that is not finite is cleared, all its weights
-        0, and is not trained any more.
+      freeze_nonfinite: whether a member with a loss that is not finite is frozen, see `nonfinite`.
     """
     placement = placement or Placement(len(seeds))
     keys = place(placement, make_keys(seeds))
@@ -87,21 +78,12 @@ def compile_program(
     def compiled(function: Callable[..., Any], *given: Any, **options: Any) -> Callable[..., Any]:
         return compile_on(placement, partial(function, members), *given, **options)
 
-    init = compiled(_init, (0, axes), keys, config)
-    state = jax.eval_shape(init).state
-
-    def compile_step(adaptation: Adaptation) -> Callable[..., tuple[Carry, Array]]:
-        in_axes = (0, axes, 0, 0, 0, None, None)
-        step = partial(_step, adaptation, state)
-        return compiled(step, in_axes, keys, config, donate_argnums=2)
-
+    in_axes = (0, axes, 0, 0, 0, None, None)
     return Program(
-        init=init,
+        init=compiled(_init, (0, axes), keys, config),
         act=compiled(_act, (axes, 0, 0), config),
         explore=compiled(_explore, (0, axes, 0, 0, None), keys, config),
-        step=_choose_step(partial(agent.find_adaptation, config), compile_step),
-        compact=compile_on(placement, partial(_compact, state), (0,)),
-        expand=compile_on(placement, partial(_expand, state), (0,)),
+        step=compiled(_step, in_axes, keys, config, donate_argnums=2),
         connections=jax.jit(spread(placement, jax.vmap(_connections), (0,))),
         masks=lambda state: jax.tree.map(np.array, fetch(all_masks(state))),
         inspect=compiled(_inspect, (axes, 0, 0, 0, 0), config),
@@ -110,29 +92,13 @@ def compile_program(
     )
 
 
-def _choose_step(
-    find_adaptation: Callable[[int], Adaptation],
-    compile_step: Callable[[Adaptation], Callable[..., tuple[Carry, Array]]],
-) -> Callable[..., tuple[Carry, Array]]:
-    """`Program.step`: the program of each update by whether it adapts, compiled when first due."""
-    step_when = functools.cache(compile_step)
-
-    def step(
-        carry: Carry, packed: Array, observation: Array, update: np.int32, env_step: np.int32
-    ) -> tuple[Carry, Array]:
-        this = step_when(find_adaptation(int(update)))
-        return this(carry, packed, observation, update, env_step)
-
-    return step
-
-
 def make_keys(seeds: tuple[int, ...]) -> Keys:
-    """Each member's keys, which follow from its seed."""
+    """Returns each member's keys, which follow from its seed."""
     return Keys(*jnp.stack([jax.random.split(jax.random.key(seed), 3) for seed in seeds], axis=1))
 
 
 class _Members(NamedTuple):
-    """Static: what is compiled for how many, on each device."""
+    """What is compiled on each device, and for how many members; static."""
 
     agent: Agent
     spaces: Spaces
@@ -165,17 +131,7 @@ def _explore(
     return over(keys.explore, config, state, observation)
 
 
-def _compact(like: State, carry: Carry) -> Carry:
-    return carry._replace(state=compact(like, carry.state))
-
-
-def _expand(like: State, carry: Carry) -> Carry:
-    return carry._replace(state=expand(like, carry.state))
-
-
 def _step(
-    adaptation: Adaptation,
-    like: State,
     members: _Members,
     keys: Keys,
     config: Any,
@@ -185,20 +141,17 @@ def _step(
     update: Array,
     env_step: Array,
 ) -> tuple[Carry, Array]:
-    batch = unpack(packed, members.spaces)
     carry = update_members(
         members.agent,
         members.size,
         keys.update,
         config,
-        _expand(like, carry),
-        batch,
+        carry,
+        unpack(packed, members.spaces),
         update,
-        adaptation,
         freeze_nonfinite=members.freeze_nonfinite,
     )
-    action = _explore(members, keys, config, carry.state, observation, env_step)
-    return _compact(like, carry), action
+    return carry, _explore(members, keys, config, carry.state, observation, env_step)
 
 
 def _inspect(
@@ -209,7 +162,7 @@ def _inspect(
 
 
 def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Transition:
-    """The transitions of a batch that `Replay.sample` packed into one array."""
+    """Returns the transitions of a batch that `Replay.sample` packed into one array."""
     n, k = spaces.observation_size, spaces.action_size
     return Transition(
         observation=packed[..., :n],
@@ -222,6 +175,6 @@ def unpack(packed: Float[Array, "members batch columns"], spaces: Spaces) -> Tra
 
 def _connections(state: State) -> dict[str, Array]:
     return {
-        "actor": count_connections(state.actor.masks, is_counted=is_any_kernel),
-        "critics": count_connections(state.critic.masks, is_counted=is_any_kernel),
+        "actor": count_connections(state.actor.masks, Layout(is_any_kernel)),
+        "critics": count_connections(state.critic.masks, Layout(is_any_kernel)),
     }

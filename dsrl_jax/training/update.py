@@ -1,29 +1,27 @@
-"""One update of all members: what is summed, and what becomes of losses that are not finite.
-
-Both training loops make their updates by it.
-"""
+"""One update of all members, and the sums that training rows are made of; for both back-ends."""
 
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
-from dsrl_jax.agents.types import Adaptation, Agent, Metrics, State, Transition
-from dsrl_jax.config.settings import flatten, override
-from dsrl_jax.sparse import run_if
+from dsrl_jax.agents.types import Agent, Metrics, State, Transition
+from dsrl_jax.training import nonfinite
 from dsrl_jax.training.member_axis import axes_of, over_members
 
 
 class Carry(NamedTuple):
-    """What a step takes and gives back; leaves have a first axis of members, but see `Compact`."""
+    """What an update takes and returns; every leaf has a leading axis of members.
+
+    state: of the agents
+    sums: each metric's sum since the last training rows, float32 [members]
+    bad_update: int32 [members], see `nonfinite`
+    """
 
     state: State
-    sums: Metrics  # each metric's sum since it was last read
-    # The first update with a loss that is not finite; 0 before, or -1 where a member was frozen for
-    # what is not the update's.
+    sums: Metrics
     bad_update: Int[Array, " members"]
 
 
@@ -35,59 +33,26 @@ def update_members(
     carry: Carry,
     batch: Transition,
     update: Int[Array, ""],
-    adaptation: Adaptation | None = None,
     *,
     freeze_nonfinite: bool = False,
 ) -> Carry:
-    """One update of each member by its own batch, and what is told of it later.
+    """Updates each member by its own batch.
 
     Args:
-      adaptation: of this update, as `Agent.update` takes it.
-      freeze_nonfinite: whether members that have a `bad_update` are left as they are, and those
-        that get one here are cleared, see `compile_program`.
+      update: counts from 1; all members share it, so that branches on it stay branches.
+      freeze_nonfinite: whether members with a `bad_update` stay as they are, and members that get
+        one here are cleared.
     """
     if freeze_nonfinite:
-        config, batch = _still(carry.bad_update != 0, config, batch)
-    one = partial(agent.update, adaptation=adaptation)
-    state, metrics = over_members(one, (0, axes_of(config), 0, 0, None), members)(
+        config, batch = nonfinite.hold(carry.bad_update != 0, config, batch)
+    state, metrics = over_members(agent.update, (0, axes_of(config), 0, 0, None), members)(
         keys, config, carry.state, batch, update
     )
-    finite = jnp.all(jnp.isfinite(jnp.stack(list(metrics.values()))), axis=0)
-    first = ~finite & (carry.bad_update == 0)
-    bad_update = jnp.where(first, update, carry.bad_update)
+    finite = jnp.isfinite(jnp.stack(list(metrics.values()))).all(axis=0)
     if freeze_nonfinite:
-        state = run_if(~finite.all(), partial(_clear, ~finite), state)
+        state = jax.lax.cond(
+            finite.all(), lambda state: state, partial(nonfinite.clear, ~finite), state
+        )
+    bad_update = jnp.where(~finite & (carry.bad_update == 0), update, carry.bad_update)
     sums = {name: carry.sums[name] + value for name, value in metrics.items()}
     return Carry(state, sums, bad_update)
-
-
-def mark_frozen(
-    members: Bool[Array, " members"] | Bool[np.ndarray, " members"],
-    bad_update: Int[Array, " members"],
-) -> Int[Array, " members"]:
-    """`Carry.bad_update` after members were frozen for what is not an update's."""
-    return jnp.where(members & (bad_update == 0), -1, bad_update)
-
-
-def _still(frozen: Array, config: Any, batch: Transition) -> tuple[Any, Transition]:
-    """Settings and transitions with which an update leaves the weights of frozen members alone.
-
-    Scalars alone: a select of old or new states would make every update of all a third dearer.
-    """
-    numbers = ("learning_rate", "tau", "drop_fraction")
-    held = {name: value for name, value in flatten(config).items() if name in numbers}
-    stopped = {name: jnp.where(frozen, 0, value) for name, value in held.items()}
-    return override(config, stopped), jax.tree.map(partial(_zero_if, frozen), batch)
-
-
-def _clear(members: Array, state: State) -> State:
-    """The state with 0 for every float of some members: what is not finite would spoil searches."""
-
-    def clear(leaf: Array) -> Array:
-        return _zero_if(members, leaf) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(clear, state)
-
-
-def _zero_if(members: Array, leaf: Array) -> Array:
-    return jnp.where(members.reshape(-1, *[1] * (leaf.ndim - 1)), jnp.zeros_like(leaf), leaf)

@@ -1,4 +1,4 @@
-"""Speed, as ratios of sides that are measured in turn in one run: python -m experiments.bench."""
+"""Benchmarks that compare sides measured in turn in one run: python -m experiments.bench."""
 
 from experiments.bench.command import BENCHMARKS, main
 

@@ -1,4 +1,4 @@
-"""python -m experiments.bench NAME [--json] [--repetitions=5] …"""
+"""Runs a benchmark: python -m experiments.bench NAME [--json] [--repetitions=5] …"""
 
 from experiments.bench.command import main
 from experiments.cli.command import start

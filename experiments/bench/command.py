@@ -1,4 +1,4 @@
-"""The benchmarks by name, and their command line; light, so that a mistake is told at once."""
+"""The benchmarks by name, and their command line, which is checked before JAX is imported."""
 
 import importlib
 import json
@@ -17,145 +17,110 @@ from experiments.cli.values import UsageError, check_different, parse_value
 
 
 class Benchmark(NamedTuple):
-    """What is measured, and the defaults of its flags by name."""
+    """A function of a module of this package, by the name of the benchmark."""
 
+    module: str
     summary: str
-    defaults: dict[str, Any]
+    defaults: dict[str, Any]  # of its flags; the function takes them by name
 
 
-# `make bench` measures less of some, so that it ends within ten minutes on two cores.
+ALL = ",".join(ALGORITHMS)
+TASKS = "halfcheetah,hopper,walker2d,ant,humanoid"
+PAPER = "256,256"  # hidden sizes
+
 BENCHMARKS = {
     "update": Benchmark(
-        "updates a second of every algorithm in one compiled scan, and the best matrix product",
-        {
-            "repetitions": 5,
-            "updates": 1000,
-            "algos": ",".join(ALGORITHMS),
-            "hidden_sizes": "256,256",
-            "products": "512,1024",
-        },
+        "updates",
+        "updates per second of every algorithm in one compiled scan, against dense",
+        dict(repetitions=5, updates=1000, algos=ALL, hidden_sizes=PAPER),
     ),
     "loop": Benchmark(
-        "a training step: update in a scan, one call a step, environment, whole loop",
-        {
-            "repetitions": 3,
-            "steps": 1000,
-            "env": "halfcheetah",
-            "algos": "ds_td3,ds_sac",
-            "hidden_sizes": "256,256",
-        },
+        "loops",
+        "a training step by part: update in a scan, one call a step, environment, whole loop",
+        dict(
+            repetitions=3, steps=1000, env="halfcheetah", algos="ds_td3,ds_sac", hidden_sizes=PAPER
+        ),
     ),
     "members": Benchmark(
-        "seed-updates a second and memory of several members in one program; cost of adapting",
-        {
-            "repetitions": 3,
-            "updates": 100,
-            "adaptation_period": 1000,
-            "members": None,
-            "hidden_sizes": "256,256",
-        },
+        "updates",
+        "seed-updates per second and memory of several members in one program; cost of adapting",
+        dict(repetitions=3, updates=100, adaptation_period=1000, members=None, hidden_sizes=PAPER),
     ),
     "scale": Benchmark(
-        "an update's time and memory by width and sparsity against dense; a replay's memory",
-        {
-            "repetitions": 3,
-            "updates": 200,
-            "algo": "ds_td3",
-            "widths": "256,512,1024,2048",
-            "sparsities": "0.5,0.8,0.9,0.95",
-            "envs": "halfcheetah,hopper,walker2d,ant,humanoid",
-        },
-    ),
-    "parts": Benchmark(
-        "where an update's time goes, by its parts, for every algorithm",
-        {"updates": 1000, "algos": ",".join(ALGORITHMS), "hidden_sizes": "256,256"},
+        "updates",
+        "time and memory of an update by width and sparsity, against dense",
+        dict(
+            repetitions=3,
+            updates=200,
+            algo="ds_td3",
+            widths="256,512,1024,2048",
+            sparsities="0.5,0.8,0.9,0.95",
+        ),
     ),
     "selection": Benchmark(
-        "the largest entries of a kernel: search, sort, top_k; and one pass that counts",
-        {"repetitions": 5, "calls": 20, "size": 256},
+        "functions",
+        "the largest entries of a kernel by exact search, sort and top_k",
+        dict(repetitions=5, calls=20, size=256),
     ),
     "sparsify": Benchmark(
-        "a step of AdamW alone and inside sparsify, when no adaptation falls on it",
-        {"repetitions": 9, "calls": 50, "size": 1024, "layers": 4},
+        "functions",
+        "a step of AdamW, and of sparsify around it, between two adaptations",
+        dict(repetitions=9, calls=50, size=1024, layers=4),
     ),
     "export": Benchmark(
-        "an exported actor's size, and the time of one action by NumPy and by JAX; --threads=1",
-        {"repetitions": 7, "calls": 1000, "sparsities": "0,0.5,0.9,0.98"},
+        "functions",
+        "size of an exported actor, and time of one action by NumPy and by JAX; use --threads=1",
+        dict(repetitions=7, calls=1000, sparsities="0,0.5,0.9,0.98"),
     ),
     "evaluation": Benchmark(
-        "one evaluation of each task, and its share of a run",
-        {
-            "repetitions": 3,
-            "steps": 500,
-            "episodes": 10,
-            "envs": "halfcheetah,hopper,walker2d,ant,humanoid",
-            "algo": "ds_td3",
-            "hidden_sizes": "256,256",
-        },
-    ),
-    "checkpoint": Benchmark(
-        "a checkpoint's seconds, bytes and share of a run, and what going on from it takes",
-        {
-            "repetitions": 5,
-            "steps": 1000,
-            "envs": "halfcheetah,humanoid",
-            "algo": "ds_td3",
-            "stored": "10000,100000,1000000",
-            "period": 5000,
-        },
+        "loops",
+        "one evaluation of each task, and the share of a run that evaluations take",
+        dict(repetitions=3, steps=500, episodes=10, envs=TASKS, algo="ds_td3", hidden_sizes=PAPER),
     ),
     "startup": Benchmark(
-        "from typing the command to the first update, without and with compiled programs",
-        {
-            "repetitions": 2,
-            "env": "halfcheetah",
-            "algo": "ds_td3",
-            "random_steps": 256,
-            "episodes": 10,
-            "hidden_sizes": "256,256",
-        },
+        "startup",
+        "from typing the command to the first update, without and with cached programs",
+        dict(
+            repetitions=2,
+            env="halfcheetah",
+            algo="ds_td3",
+            random_steps=256,
+            episodes=10,
+            hidden_sizes=PAPER,
+        ),
     ),
     "peers": Benchmark(
-        "whole loops of DS-TD3 and DS-SAC against SBX's TD3 and SAC on HalfCheetah-v5",
-        {"repetitions": 3, "python": None, "warm_up": 2000, "steps": 5000},
-    ),
-    "document": Benchmark(
-        "all of these, written into docs/performance.md; peers where --python is given",
-        {"path": "docs/performance.md", "python": None, "kept": "runs/bench"},
+        "peers",
+        "whole loops of DS-TD3 and DS-SAC against TD3 and SAC of SBX on HalfCheetah-v5",
+        dict(repetitions=3, python=None, warm_up=2000, steps=5000),
     ),
 }
 
 HELP = {
-    "repetitions": "of every side, in turn",
-    "updates": "in one repetition; 1000 have one adaptation among them",
-    "steps": "in one repetition",
-    "calls": "in one repetition",
-    "adaptation_period": "updates in one repetition of DS-TD3 with one adaptation and with none",
-    "size": "of a square kernel, at least 2",
-    "sparsities": "shares of weights that are absent, one or more",
-    "layers": "square kernels",
+    "repetitions": "measurements of every side, in turn",
+    "updates": "updates in one measurement; every 1000 contain one adaptation",
+    "steps": "steps in one measurement",
+    "calls": "calls in one measurement",
+    "adaptation_period": "updates in one measurement of DS-TD3 with one adaptation and with none",
+    "size": "rows and columns of a square kernel, at least 2",
+    "sparsities": "shares of absent weights, one or more",
+    "layers": "number of square kernels",
     "hidden_sizes": "units of the hidden layers",
-    "widths": "units of each of the two hidden layers, one or more; --updates are those at 256",
-    "products": "sizes of square matrix products beside those of the networks",
-    "env": "of experiments.run",
-    "envs": "of experiments.run, one or more",
+    "widths": "units of each of the two hidden layers, one or more; wider ones make fewer updates",
+    "env": "a task of experiments.run",
+    "envs": "tasks of experiments.run, one or more",
     "algo": ", ".join(ALGORITHMS),
     "algos": "one or more of " + ", ".join(ALGORITHMS),
-    "members": "how many, one or more; default: 1,2,4,8, on a GPU doubled until one does not fit",
-    "episodes": "in an evaluation",
-    "random_steps": "before the first update",
-    "stored": "transitions in the replay, one or more",
-    "period": "transitions between two checkpoints",
-    "python": "the interpreter of an environment that has sbx-rl; peers tells how to make one",
-    "path": "a file of the clone, with the two marks between which it is written",
-    "kept": "a folder of the clone where tables wait for the last one; the same command goes on "
-    "from there, on the same machine at the same commit",
-    "warm_up": "updates before those measured; more, so that steps of both begin at one",
+    "members": "numbers of members; default: 1,2,4,8, on other devices doubled while memory lasts",
+    "episodes": "episodes in an evaluation",
+    "random_steps": "steps before the first update",
+    "python": "interpreter of an environment that has sbx-rl; without it, peers says how to get it",
+    "warm_up": "updates before those measured; rounded up, so that both sides start at one step",
 }
 
-WHOLE_NUMBERS = ("hidden_sizes", "products", "members", "stored", "widths")
-# Each value is a row or a column of its own; of hidden_sizes two layers may well be alike.
-DIFFERENT = ("algos", "envs", "members", "products", "sparsities", "stored", "widths")
+WHOLE_NUMBERS = ("hidden_sizes", "members", "widths")
+# Each value makes a row or a column. Hidden sizes may repeat.
+DIFFERENT = ("algos", "envs", "members", "sparsities", "widths")
 MEMBERS = {"cpu": "1,2,4,8"}
 MEMBERS_ELSEWHERE = ",".join(str(2**power) for power in range(13))
 
@@ -164,7 +129,7 @@ def main(arguments: list[str]) -> int:
     """Runs a benchmark by name.
 
     Returns:
-      The exit status: 0, 1 for a measurement that failed, 2 for a command line that cannot be run.
+      The exit status: 0; 1 if a measurement failed; 2 if the command line is wrong.
     """
     try:
         name = choose(arguments)
@@ -185,51 +150,51 @@ def main(arguments: list[str]) -> int:
         return 2
     keep_freed_memory()
     print(f"{name}: {BENCHMARKS[name].summary}", flush=True)
-    benchmark: Callable[..., Report] = importlib.import_module(f"experiments.bench.{name}").run
-    signal.signal(signal.SIGTERM, end_by_exception)
+    module = importlib.import_module(f"experiments.bench.{BENCHMARKS[name].module}")
+    benchmark: Callable[..., Report] = getattr(module, name)
+    signal.signal(signal.SIGTERM, exit_on_signal)
     try:
         report = benchmark(**options)
     except (ValueError, MeasurementError, MemoryError) as error:
-        # UsageError is a ValueError; what one benchmark alone can tell of its flags is another.
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ValueError) else 1
     print("\n\n".join(report.tables))
     if values.json:
         machine = describe_machine() | {"threads": values.threads}  # None: all cores
-        what = {"benchmark": name, "settings": options, "machine": machine}
-        print(json.dumps({**report.results, **what, "samples": report.samples}))
+        run = {"benchmark": name, "settings": options, "machine": machine}
+        print(json.dumps({**report.results, **run, "samples": report.samples}))
     return 0
 
 
-def end_by_exception(number: int, _: object) -> None:
-    """Ends at a signal by an exception, so that processes which are measured end too."""
+def exit_on_signal(number: int, _: object) -> None:
+    """Exits by an exception, so that the processes being measured are ended too."""
     sys.exit(128 + number)
 
 
 def choose(arguments: list[str]) -> str | None:
-    """The benchmark that is named first; None where help is asked for without one."""
+    """Returns the benchmark that is named first, or None for `--help` without a name."""
     named = [argument for argument in arguments if not argument.startswith("-")]
     if not named:
         if {"--help", "-h"} & set(arguments):
             return None
-        raise UsageError(f"name one benchmark of {', '.join(BENCHMARKS)} (--help tells of each)")
+        raise UsageError(f"name one benchmark of {', '.join(BENCHMARKS)} (--help describes them)")
     check_choice("benchmark", named[0], BENCHMARKS)
     return named[0]
 
 
 def overview() -> str:
-    """All benchmarks, a line each."""
+    """Lists all benchmarks, one per line."""
     lines = [f"  {name:<11} {benchmark.summary}" for name, benchmark in BENCHMARKS.items()]
     usage = "python -m experiments.bench NAME [--json] [--flag=value ...]; NAME --help lists flags"
     return "\n".join([usage, *lines])
 
 
 def make_flags(name: str) -> flags.FlagValues:
-    """The flags of a benchmark, unparsed."""
+    """Returns the flags of a benchmark, unparsed."""
     values = flags.FlagValues()
     add: Any = {"flag_values": values, "module_name": name}
-    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
-    flags.DEFINE_bool("json", False, "one JSON object on the last line", **add)
+    flags.DEFINE_bool("help", False, "print this help and exit", short_name="h", **add)
+    flags.DEFINE_bool("json", False, "print one JSON object as the last line", **add)
     flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu", **add)
     flags.DEFINE_integer("threads", None, "CPU threads for JAX; default: all cores", 1, **add)
     for flag, default in BENCHMARKS[name].defaults.items():
@@ -242,19 +207,17 @@ def make_flags(name: str) -> flags.FlagValues:
 
 
 def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
-    """What a benchmark's `run` is called with. Raises ValueError: what is allowed."""
+    """Returns the arguments of a benchmark's function. Raises ValueError: what is allowed."""
     options: dict[str, Any] = {flag: values[flag].value for flag in BENCHMARKS[name].defaults}
     if name == "members" and options["members"] is None:
         options["members"] = MEMBERS.get(values.device, MEMBERS_ELSEWHERE)
-    if name in ("startup", "document"):
+    if name == "startup":
         options["device"] = values.device
-    if name == "document":
-        options["threads"] = values.threads
     if name == "selection" and options["size"] < 2:
         raise UsageError(f"--size must be at least 2, got {options['size']}")
     if name == "peers" and values.device != "cpu":
         raise UsageError(
-            f"--device must be cpu for peers, which SBX is run on, got {values.device}"
+            f"--device must be cpu for peers, because SBX runs there, got {values.device}"
         )
     for flag in options.keys() & set(WHOLE_NUMBERS):
         options[flag] = parse_value(flag, tuple[int, ...], options[flag])
@@ -269,6 +232,12 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
         options[flag] = tuple(options[flag].split(","))
     for flag in options.keys() & set(DIFFERENT):
         check_different(flag, options[flag])
+    check_names(name, options)
+    return options
+
+
+def check_names(name: str, options: dict[str, Any]) -> None:
+    """Raises ValueError for an algorithm or a task that does not exist."""
     for algo in options.get("algos", [options["algo"]] if "algo" in options else []):
         check_choice("algo", algo, ALGORITHMS)
     sparse = [algo for algo, (_, topology) in ALGORITHMS.items() if topology != "dense"]
@@ -279,4 +248,3 @@ def read_options(name: str, values: flags.FlagValues) -> dict[str, Any]:
 
         for env in envs:
             catalog.resolve_id(env)
-    return options

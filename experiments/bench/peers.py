@@ -1,4 +1,7 @@
-"""Whole training loops against SBX's (sbx-rl), which has an environment of its own."""
+"""Whole training loops against those of SBX (sbx-rl), which runs in another environment.
+
+`python -m experiments.bench.peers ds_td3 WARM_UP STEPS` is our side, as `peers_sbx.py` is theirs.
+"""
 
 import json
 import math
@@ -20,6 +23,7 @@ from experiments.bench.measure import (
     table,
 )
 from experiments.bench.peers_sbx import RANDOM_STEPS
+from experiments.cli.machine import choose_device, keep_freed_memory
 from experiments.cli.values import UsageError
 
 HERE = Path(__file__).parent
@@ -35,27 +39,25 @@ gymnasium.make("HalfCheetah-v5")
 names = ("sbx-rl", "stable-baselines3", "jax", "flax", "gymnasium", "mujoco", "numpy")
 print(", ".join(f"{name} {metadata.version(name)}" for name in names))
 """
-# Ours, and the peer's that does as many updates of as many weights on as large batches.
+# The peer of each algorithm makes as many updates of as many weights on batches as large.
 PAIRS = {"ds_td3": "td3", "ds_sac": "sac"}
 
 
-def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Report:
-    """Measures every loop in a process of its own, in turn.
+def peers(repetitions: int, python: str | None, warm_up: int, steps: int) -> Report:
+    """Measures every loop in a separate process, in turn.
 
     Raises:
-      UsageError: if there is no interpreter that has SBX; says how to make one.
+      UsageError: if no interpreter with SBX is named; says how to make one.
     """
     interpreter, versions = find_interpreter(python)
     size = [str(round_up(warm_up, steps)), str(steps)]
     sides: dict[str, Side] = {}
     for ours, theirs in PAIRS.items():
-        ours_command = [sys.executable, "-m", "experiments.bench.peers_ours", ours, *size]
-        # -I: the script's folder is none to import from.
-        script = str(HERE / "peers_sbx.py")
-        sides[ours] = process_side(ours_command)
-        sides[f"sbx_{theirs}"] = process_side([interpreter, "-I", script, theirs, *size])
-    seconds = in_turn(sides, repetitions)
-    found = {name: rates(taken, steps) for name, taken in seconds.items()}
+        sides[ours] = process_side([sys.executable, "-m", "experiments.bench.peers", ours, *size])
+        # -I keeps this folder out of the import path.
+        script = [interpreter, "-I", str(HERE / "peers_sbx.py")]
+        sides[f"sbx_{theirs}"] = process_side([*script, theirs, *size])
+    found = {name: rates(seconds, steps) for name, seconds in in_turn(sides, repetitions).items()}
     samples = {f"{name}_steps_per_second": values for name, values in found.items()}
     results: dict[str, Any] = {**medians(samples), "peer_versions": versions}
     rows = []
@@ -69,15 +71,15 @@ def run(repetitions: int, python: str | None, warm_up: int, steps: int) -> Repor
 
 
 def round_up(warm_up: int, steps: int) -> int:
-    """Updates before those measured, so many more that ours ends them with a row of training."""
+    """Raises the updates before those measured, so that ours end with a row of training."""
     return math.ceil((RANDOM_STEPS + warm_up) / steps) * steps - RANDOM_STEPS
 
 
 def find_interpreter(python: str | None) -> tuple[str, str]:
-    """The interpreter, and the versions of what it computes with, once it has all that it needs.
+    """Returns the interpreter and the versions of its libraries.
 
     Raises:
-      UsageError: how to make one.
+      UsageError: if it cannot run SBX; says how to make one that can.
     """
     if not python:
         raise UsageError(f"--python must name an interpreter that has sbx-rl; to make one: {HOW}")
@@ -87,15 +89,29 @@ def find_interpreter(python: str | None) -> tuple[str, str]:
     except OSError as error:
         raise UsageError(f"--python={python} cannot be run: {error.strerror}") from error
     if answer.returncode:
-        raise UsageError(f"--python={python} lacks sbx-rl or HalfCheetah-v5; make one: {HOW}")
+        raise UsageError(f"--python={python} lacks sbx-rl or HalfCheetah-v5; to make one: {HOW}")
     return interpreter, answer.stdout.splitlines()[-1]
 
 
 def process_side(command: list[str]) -> Side:
-    """A side that asks a process; it warms up by itself and tells its seconds on its last line."""
+    """Returns a side whose process warms up and prints its seconds on the last line."""
 
     def side() -> float:
         printed = ask(command, HERE.parents[1], JAX_PLATFORMS="cpu")
         return float(json.loads(printed.splitlines()[-1])["seconds"])
 
     return side
+
+
+def train_ours(algo: str, warm_up: int, steps: int) -> None:
+    """Trains, and prints the seconds of `steps` steps after `warm_up` updates."""
+    choose_device("cpu", None)
+
+    from experiments.bench.workload import ENV, loop_side
+
+    keep_freed_memory()
+    print(json.dumps({"seconds": loop_side(ENV, algo, steps, {}, warm_up)()}))
+
+
+if __name__ == "__main__":
+    train_ours(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

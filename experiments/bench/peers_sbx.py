@@ -1,19 +1,19 @@
 """SBX's whole loop on HalfCheetah-v5: python peers_sbx.py td3 WARM_UP STEPS.
 
-Runs in an environment that has sbx-rl and needs nothing of ours. One update a step with the
-paper's batch, 256-256 networks, and SBX's defaults for the rest. Its last line tells the seconds
-of the last STEPS steps after WARM_UP ones.
+Runs in an environment that has sbx-rl, and imports nothing of ours. It makes one update a step
+with the paper's batch size and 256-256 networks; everything else is SBX's default. Its last line
+reports the seconds of STEPS steps after WARM_UP updates.
 """
 
 import json
 import sys
 import time
 
-RANDOM_STEPS = 1_000  # at the start; ours takes as many
+RANDOM_STEPS = 1_000  # at the start, on both sides
 
 
 def main(algo, warm_up, steps):
-    """Trains and prints a line of JSON."""
+    """Trains, and prints a line of JSON."""
     import gymnasium
     import numpy as np
     import sbx

@@ -1,4 +1,4 @@
-"""Seconds from starting experiments.run to its first update, without and with what it kept."""
+"""Seconds from starting experiments.run to its first update, without and with cached programs."""
 
 import os
 import subprocess
@@ -10,20 +10,20 @@ from pathlib import Path
 from experiments.bench.measure import (
     MeasurementError,
     Report,
-    Side,
     in_turn,
     last_line,
     medians,
+    ratio,
     spread,
     table,
 )
 
 ROOT = Path(__file__).parents[2]
-STARTS = ("first", "second")  # with an empty cache; with what the first one left
-OVERRULING = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")  # of the default
+# Would override the cache that each pair of starts gets.
+CACHE_VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 
 
-def run(
+def startup(
     repetitions: int,
     env: str,
     algo: str,
@@ -32,7 +32,10 @@ def run(
     hidden_sizes: tuple[int, ...],
     device: str,
 ) -> Report:
-    """Measures first and second start in turn; each pair has a cache of its own."""
+    """Measures the seconds to the first update, first with an empty cache of programs, then again.
+
+    Every pair of starts gets a new cache.
+    """
     flags = {
         "env": env,
         "algo": algo,
@@ -41,49 +44,42 @@ def run(
         "eval_episodes": episodes,
         "start_steps": random_steps,
         "update_after": random_steps,
-        "log_period": random_steps + 1,  # a row of training.csv tells of the first update
+        "log_period": random_steps + 1,  # a row of training.csv reports the first update
         "steps": 100 * (random_steps + 1),
     }
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     with tempfile.TemporaryDirectory() as directory:
-        seconds = in_turn(start_sides(arguments, Path(directory)), repetitions)
+        place, pairs = Path(directory), 0
+
+        def first() -> float:
+            nonlocal pairs
+            pairs += 1
+            return seconds_to_first_update(arguments, place / f"{pairs}_first", place / f"{pairs}")
+
+        def second() -> float:
+            return seconds_to_first_update(arguments, place / f"{pairs}_second", place / f"{pairs}")
+
+        seconds = in_turn({"first": first, "second": second}, repetitions)
     samples = {f"{name}_start_seconds": found for name, found in seconds.items()}
-    results = medians(samples)
-    results["second_over_first"] = results["second_start_seconds"] / results["first_start_seconds"]
+    of_first = ratio(seconds["second"], seconds["first"])
     rows = [
-        [f"{name} start", *spread(seconds[name]), cells]
-        for name, cells in zip(STARTS, ("1", f"{results['second_over_first']:.2f}"), strict=True)
+        ["first start", *spread(seconds["first"]), "1"],
+        ["second start", *spread(seconds["second"]), f"{of_first:.2f}"],
     ]
     head = [f"{algo}, {random_steps} random steps", "seconds", "lowest", "highest", "of first"]
+    results = medians(samples) | {"second_over_first": of_first}
     return Report((table(head, rows),), results, samples)
 
 
-def start_sides(arguments: list[str], directory: Path) -> dict[str, Side]:
-    """The two sides; the first one's every call begins an empty cache."""
-    pairs = 0
-
-    def start(which: str) -> float:
-        cache = directory / f"cache_{pairs}"
-        run_directory = directory / f"run_{pairs}_{which}"
-        return seconds_to_first_update(arguments, run_directory, cache)
-
-    def first() -> float:
-        nonlocal pairs
-        pairs += 1
-        return start("first")
-
-    return {"first": first, "second": lambda: start("second")}
-
-
 def seconds_to_first_update(arguments: list[str], run_directory: Path, cache: Path) -> float:
-    """Starts the command, waits for its first update, and ends it.
+    """Starts experiments.run, waits for its first update, and ends it.
 
     Raises:
-      MeasurementError: if it ends before.
+      MeasurementError: if the run ends earlier.
     """
     command = [sys.executable, "-m", "experiments.run", *arguments, f"--run_dir={run_directory}"]
     environment = os.environ | {"XDG_CACHE_HOME": str(cache)}
-    for name in OVERRULING:
+    for name in CACHE_VARIABLES:
         environment.pop(name, None)
     rows = run_directory / "training.csv"
     with tempfile.TemporaryFile("w+") as errors:

@@ -1,4 +1,4 @@
-"""The costs of a method as plain numbers, and as text, CSV or JSON."""
+"""Reports the costs of methods as plain numbers, text, CSV or JSON."""
 
 import csv
 import io
@@ -11,7 +11,7 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import ALGORITHMS, Experiment, resolve
 from dsrl_jax.sparse import expected_connections, inference_flops, sparse_bytes, stored_bytes
 
-# By environment and back-end, sizes of observation and action; v3 is the paper's.
+# Sizes of observation and action by environment and back-end; v3 is the paper's.
 ENVIRONMENTS = {
     ("HalfCheetah-v5", "gymnasium"): (17, 6),
     ("Walker2d-v5", "gymnasium"): (17, 6),
@@ -26,15 +26,15 @@ ENVIRONMENTS = {
 
 
 def unit_spaces(observation_size: int, action_size: int) -> Spaces:
-    """Spaces of a size; costs do not depend on the bounds."""
+    """Returns spaces of a size with unit bounds; costs do not depend on the bounds."""
     return Spaces(observation_size, (-1.0,) * action_size, (1.0,) * action_size)
 
 
 def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
-    """Everything that is known of one method's costs, as plain numbers.
+    """Returns all costs of one method as plain numbers.
 
     Raises:
-      ValueError: if a sparsity that is asked for cannot be met.
+      ValueError: if a required sparsity cannot be reached.
     """
     agent, loop = experiment.agent, experiment.loop
     check_sparsity(spaces, agent)
@@ -77,7 +77,7 @@ def report(experiment: Experiment, spaces: Spaces) -> dict[str, Any]:
 
 
 def compare() -> list[dict[str, Any]]:
-    """The report of every method on every environment, without its layers."""
+    """Returns the report of every method on every environment, without layers."""
     rows = []
     for algo in ALGORITHMS:
         for (env, backend), sizes in ENVIRONMENTS.items():
@@ -87,7 +87,7 @@ def compare() -> list[dict[str, Any]]:
 
 
 def show_report(found: dict[str, Any], style: str) -> str:
-    """One method's costs: as text, one JSON object, or CSV with a line a layer and the total."""
+    """Formats one method's costs: text, a JSON object, or CSV with a line for each layer."""
     if style == "json":
         return json.dumps(found, indent=1)
     if style == "text":
@@ -97,14 +97,14 @@ def show_report(found: dict[str, Any], style: str) -> str:
 
 
 def show_table(rows: list[dict[str, Any]], style: str) -> str:
-    """Many methods' costs, a line each: as text, a JSON list, or CSV."""
+    """Formats many methods' costs, a line each: text, a JSON list, or CSV."""
     if style == "json":
         return json.dumps(rows, indent=1)
     if style == "csv":
         return to_csv(rows)
     lines = [
         "training FLOPs by the paper's count, 1,000,000 updates; "
-        "experiments.costs --all --format=csv tells more",
+        "experiments.costs --all --format=csv has more columns",
         f"{'algo':<11} {'env':<15} {'sizes':>7} {'weights':>8} {'connections':>12} "
         f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}",
     ]
@@ -120,7 +120,7 @@ def show_table(rows: list[dict[str, Any]], style: str) -> str:
 
 
 def to_text(found: dict[str, Any]) -> str:
-    """A report for a terminal."""
+    """Formats a report for a terminal."""
     lines = [
         f"{found['algo']} on {found['env']}, {found['observation_size']} observations and "
         f"{found['action_size']} actions, preset {found['preset']}",
@@ -151,7 +151,7 @@ def to_text(found: dict[str, Any]) -> str:
 
 
 def to_csv(rows: list[dict[str, Any]]) -> str:
-    """Rows with the columns of all; what a row lacks is empty."""
+    """Formats rows as CSV with the columns of all; missing cells are empty."""
     text = io.StringIO()
     columns = dict.fromkeys(name for row in rows for name in row)
     writer = csv.DictWriter(text, columns, lineterminator="\n")

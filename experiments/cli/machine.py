@@ -1,4 +1,4 @@
-"""What the process runs on: device, threads, allocator, and where compiled programs are kept."""
+"""Chooses and describes what a process runs on: device, threads, allocator, compiled programs."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,8 @@ from typing import Any
 
 from experiments.cli.values import UsageError
 
-# JAX's platforms by device. Its own "gpu" asks for those of all makers, and fails without one.
+# JAX's platforms by device. JAX's own "gpu" means the platforms of all vendors, and fails if one is
+# missing.
 PLATFORMS = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 LIBRARIES = (
     "jax",
@@ -25,10 +26,10 @@ LIBRARIES = (
     "envpool",
     "orbax-checkpoint",
 )
-# Of a backend alone: what is not used is not named, nor does a change of it matter.
+# Libraries that only one backend uses; other runs do not record them.
 OF_BACKEND = {"brax": ("brax", "mujoco-mjx")}
 
-# Seconds of compiling: below, loading a program is no faster.
+# Seconds of compilation; below them, loading a program is not faster.
 KEPT_FROM = 0.2
 
 # glibc's malloc.h
@@ -37,10 +38,10 @@ _M_MMAP_THRESHOLD = -3
 
 
 def choose_device(device: str, threads: int | None, deterministic: bool = False) -> None:
-    """Sets what JAX reads once, when it is imported.
+    """Sets the environment variables that JAX reads when it is imported.
 
     Raises:
-      UsageError: for an unknown device or a count of threads below 1.
+      UsageError: for an unknown device or fewer than 1 thread.
     """
     if device not in PLATFORMS:
         raise UsageError(f"--device must be one of {', '.join(PLATFORMS)}, got {device!r}")
@@ -61,10 +62,10 @@ def _add_xla_flag(flag: str) -> None:
 
 
 def check_device(device: str) -> None:
-    """Imports JAX and asks it for the device.
+    """Imports JAX and checks that it finds the device.
 
     Raises:
-      UsageError: if there is none.
+      UsageError: if it does not.
     """
     import jax
 
@@ -73,30 +74,30 @@ def check_device(device: str) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device={device} is not available here: {reason}") from error
-    if found != device:  # JAX falls back to the CPU in silence.
-        raise UsageError(f"--device={device} is not available here: JAX finds a {found} alone")
+    if found != device:  # JAX falls back to the CPU silently.
+        raise UsageError(f"--device={device} is not available here: JAX finds only a {found}")
 
 
 def keep_freed_memory() -> None:
-    """Lets the allocator keep what an update frees, on Linux.
+    """Makes the allocator keep the memory that an update frees, on Linux.
 
-    Asking the kernel again for the same pages, zeroed, took a third of an update's time.
+    Requesting the same pages from the kernel again, zeroed, took a third of an update's time.
     """
     if sys.platform.startswith("linux"):
         try:
             libc = ctypes.CDLL("libc.so.6")
-        except OSError:  # Another C library: slower, nothing else.
+        except OSError:  # Another C library: training is slower.
             return
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
         libc.mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
 
 
 def keep_compiled_programs() -> None:
-    """Lets later starts load what this one compiles, in less than half of the time.
+    """Caches compiled programs, so that later starts take less than half of the time.
 
-    In the user's cache directory, unless JAX_COMPILATION_CACHE_DIR names another one; where that
-    cannot be written, nothing is kept. JAX tells programs apart by processor, libraries and flags,
-    but not by the threads that XLA splits their loops among.
+    The cache is in the user's cache directory, or in JAX_COMPILATION_CACHE_DIR; nothing is cached
+    if that cannot be written. JAX distinguishes programs by processor, libraries and flags, but not
+    by the number of threads among which XLA splits their loops, so each number has a directory.
     """
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
@@ -115,13 +116,13 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_compilation_cache_dir", str(directory))
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", KEPT_FROM)
-    # What XLA tries out on a GPU, and would keep beside, is not told apart by flags:
-    # --deterministic would take over what another run found.
+    # XLA's caches of GPU kernels do not distinguish flags: --deterministic would use the kernels
+    # that another run chose.
     jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
 
 
 def library_versions(backend: str = "gymnasium") -> dict[str, str]:
-    """Versions of what a run computes with, as far as it is installed."""
+    """Returns the versions of the installed libraries that a run computes with."""
     versions = {"python": sys.version.split()[0]}
     for name in (*LIBRARIES, *OF_BACKEND.get(backend, ())):
         with contextlib.suppress(metadata.PackageNotFoundError):
@@ -130,7 +131,7 @@ def library_versions(backend: str = "gymnasium") -> dict[str, str]:
 
 
 def commit() -> str:
-    """The checkout's commit, with a + where files differ from it; empty outside a checkout."""
+    """Returns the checkout's commit, with a + if files differ from it; empty outside a checkout."""
     command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
         answer = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True)
@@ -146,7 +147,7 @@ def conditions(
     backend: str = "gymnasium",
     devices: int = 1,
 ) -> dict[str, Any]:
-    """What a run computes on: where one of these differs, its numbers may differ in their bits."""
+    """Returns what a run computes on: if an entry differs, its numbers may differ in their bits."""
     return {
         "device": device,
         "devices": devices,
@@ -160,7 +161,7 @@ def conditions(
 
 
 def changed_conditions(here: dict[str, Any], before: list[dict[str, Any]]) -> list[str]:
-    """What is not as it was in some earlier part of a run, each in a few words."""
+    """Returns what differs from an earlier part of a run, in a few words each."""
     found = []
     for name, value in _flat(here).items():
         earlier = {_flat(part).get(name) for part in before} - {value}
@@ -178,12 +179,12 @@ def _flat(conditions: dict[str, Any]) -> dict[str, Any]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Returns how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def describe_machine() -> dict[str, object]:
-    """What a measurement was made on, to stand beside it. Imports JAX."""
+    """Returns what a measurement was made on. Imports JAX."""
     import jax
 
     device = jax.devices()[0]
@@ -197,7 +198,7 @@ def describe_machine() -> dict[str, object]:
 
 
 def cpu_model() -> str:
-    """The processor's name, where the system tells it."""
+    """Returns the processor's name, if the system reports it."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

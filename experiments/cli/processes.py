@@ -1,6 +1,6 @@
-"""Several processes that train one run, on one machine or many: how they meet and what they agree.
+"""Several processes that train one run, on one machine or many: how they connect and agree.
 
-The first one writes and speaks; the others take part.
+Only the first process writes and prints.
 """
 
 import os
@@ -8,33 +8,33 @@ import os
 from experiments.cli.values import UsageError
 
 AUTO = "auto"
-# What a process is, once it has looked at its command: it cannot run, nothing is left to do, or it
-# can train.
+# The state of a process that has checked its command: it cannot run, it has nothing left to do, or
+# it can train.
 REFUSED, DONE, READY = range(3)
 
 
 def join(how: str) -> None:
-    """Waits until all processes of a run have met. Imports JAX.
+    """Waits until all processes of a run are connected. Imports JAX.
 
     Args:
-      how: "auto" where Slurm or MPI started them, or "ADDRESS:PORT,PROCESSES,PROCESS": where the
-        first one listens, how many there are, and which one this is, from 0.
+      how: "auto" if Slurm or MPI started them, else "ADDRESS:PORT,PROCESSES,PROCESS": where the
+        first process listens, how many there are, and the number of this one, from 0.
     Raises:
-      UsageError: if `how` cannot be read, or they did not meet.
+      UsageError: if `how` is malformed, or the processes did not connect.
     """
-    arguments = {} if how == AUTO else _read(how)
-    # Whatever else is told of the others would stand between the lines of the first one.
+    arguments = {} if how == AUTO else _parse(how)
+    # Log messages about other processes would appear between the lines of the first one.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import jax
 
     try:
         jax.distributed.initialize(**arguments)  # type: ignore[arg-type]
-    except Exception as error:  # Of several kinds, by where it fails.
+    except Exception as error:  # The type depends on where it fails.
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UsageError(f"--distributed={how}: the processes did not meet: {reason}") from error
 
 
-def _read(how: str) -> dict[str, str | int]:
+def _parse(how: str) -> dict[str, str | int]:
     address, *numbers = how.split(",")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers) or ":" not in address:
         raise UsageError(
@@ -47,9 +47,9 @@ def _read(how: str) -> dict[str, str | int]:
 
 
 def agree(state: int) -> int:
-    """The least of what the processes are: REFUSED, DONE or READY.
+    """Returns the lowest state of all processes: REFUSED, DONE or READY.
 
-    Each calls it once before it trains or ends, so that none waits for one that has ended.
+    Each process calls it once before it trains or ends, so that none waits for one that has ended.
     """
     import numpy as np
     from jax.experimental import multihost_utils

@@ -1,4 +1,4 @@
-"""How far a run is: a bar on a terminal, a line for each evaluation elsewhere."""
+"""Shows the progress of a run: a bar on a terminal, elsewhere a line for each evaluation."""
 
 import sys
 import time
@@ -10,23 +10,29 @@ from dsrl_jax.config.loop import LoopConfig
 
 
 class Progress:
-    """Shows rows as they come; counts all members' steps once, as they advance together."""
+    """Shows rows as they come; counts each step once, because all members take it together."""
 
     def __init__(self, loop: LoopConfig, members: int, dense_weights: int):
-        self.steps, self.members, self.dense_weights = loop.steps, members, dense_weights
-        self.steps_before_updates = loop.steps_before_updates
-        self.bar: tqdm | None = None
+        self.loop, self.members, self.dense_weights = loop, members, dense_weights
         self.shown: dict[str, str] = {}
         self.returns: list[float] = []
         self.connections: list[int] = []
+        self.bar: tqdm | None = None
 
     def show(self, row: dict[str, Any]) -> None:
-        """Takes in one row of a loop."""
+        """Shows one row of a training loop."""
         kind = row["kind"]
         if kind == "start":
-            self._start(row["env_step"])
+            self.since = time.perf_counter(), row["env_step"]
+            self.bar = tqdm(
+                total=self.loop.steps,
+                initial=row["env_step"],
+                unit="step",
+                dynamic_ncols=True,
+                disable=None,  # unless stderr is a terminal
+            )
         elif kind == "note":
-            print(f"warning: {row['text']}", file=sys.stderr, flush=True)
+            tqdm.write(f"warning: {row['text']}", file=sys.stderr)
         elif kind == "training":
             self.connections.append(row["actor_connections"] + row["critics_connections"])
             if len(self.connections) == self.members:
@@ -40,38 +46,32 @@ class Progress:
                 self.shown["return"] = f"{sum(self.returns) / self.members:.1f}"
                 self.returns = []
                 self._advance(row["env_step"])
-                self._tell(row["env_step"])
+                if self.bar is None or self.bar.disable:
+                    print(self._line(row["env_step"]), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leaves the bar as it is and frees the line."""
+        """Leaves the bar as it is and ends its line."""
         if self.bar is not None:
             self.bar.close()
 
-    def _start(self, env_step: int) -> None:
-        self.told = time.perf_counter(), env_step
-        if sys.stderr.isatty():
-            self.bar = tqdm(total=self.steps, initial=env_step, unit="step", dynamic_ncols=True)
+    def _facts(self) -> dict[str, str]:
+        # A continued run has a density before its first return.
+        return {name: self.shown[name] for name in ("return", "density") if name in self.shown}
 
     def _advance(self, env_step: int) -> None:
-        if self.bar is not None:
+        if self.bar is not None and not self.bar.disable:
             self.bar.set_postfix(self._facts(), refresh=False)
             self.bar.update(env_step - self.bar.n)
 
-    def _tell(self, env_step: int) -> None:
-        if self.bar is not None:
-            return
-        # Since the last line: steps without updates, and what is compiled, are no measure of the
-        # rest.
-        (before, first), self.told = self.told, (time.perf_counter(), env_step)
-        facts = [f"{name} {value}" for name, value in self._facts().items()]
+    def _line(self, env_step: int) -> str:
+        """Returns the line of an evaluation, with the speed since the line before."""
+        (before, first), self.since = self.since, (time.perf_counter(), env_step)
+        facts = [f"step {env_step:>9,} of {self.loop.steps:,}"]
         if done := env_step - first:
-            seconds = self.told[0] - before
-            minutes = (self.steps - env_step) * seconds / done / 60
-            left = [f"{minutes:.1f} minutes left"] if first >= self.steps_before_updates else []
-            facts = [f"{done / seconds:.0f} steps/s", *left, *facts]
-        line = ", ".join([f"step {env_step:>9,} of {self.steps:,}", *facts])
-        print(line, file=sys.stderr, flush=True)
-
-    def _facts(self) -> dict[str, str]:
-        # A run that continues has a density before its first return.
-        return {name: self.shown[name] for name in ("return", "density") if name in self.shown}
+            seconds = self.since[0] - before
+            facts.append(f"{done / seconds:.0f} steps/s")
+            # Steps without updates, and compilation, do not predict the remaining time.
+            if first >= self.loop.steps_before_updates:
+                minutes = (self.loop.steps - env_step) * seconds / done / 60
+                facts.append(f"{minutes:.1f} minutes left")
+        return ", ".join(facts + [f"{name} {value}" for name, value in self._facts().items()])

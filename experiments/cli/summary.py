@@ -1,7 +1,6 @@
-"""What a run is before it starts, and what came of it, as text for a terminal."""
+"""Describes a run before it starts, and its results, as text for a terminal."""
 
 from pathlib import Path
-from typing import Any
 
 from dsrl_jax.agents.costs import Cost, actual_cost, expected_cost
 from dsrl_jax.agents.layers import is_sparse_layer, network_layers
@@ -14,17 +13,19 @@ from experiments.cli.values import format_value
 from experiments.run_dir.metrics import score
 from experiments.run_dir.state import read_rows
 
-# Adam holds two moments for each weight, targets hold one more copy; a mask is a byte a weight.
+# A weight with its two moments and its target, float32, and a byte of the mask.
 _BYTES_A_WEIGHT = 4 * 4 + 1
 
 
 def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
-    """The resolved settings, layers with their densities, and expected memory and disk."""
+    """Returns the resolved settings, layers with densities, and expected memory and disk."""
     settings = {
         name: value for name, value in describe(experiment).items() if name not in NOT_A_SETTING
     }
     lines = [f"{experiment.algo} on {environment(experiment, spaces)}", ""]
-    lines += [f"{name:<20} {format_setting(value)}" for name, value in settings.items()]
+    for name, value in settings.items():
+        text = format_value(tuple(value) if isinstance(value, list) else value)
+        lines.append(f"{name:<20} {text}")
     lines += ["", f"{'layer':<20} {'shape':>11} {'density':>8} {'connections':>12}"]
     for network, layers in network_layers(spaces, experiment.agent).items():
         for layer in layers:
@@ -50,7 +51,7 @@ def plan(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
 
 
 def environment(experiment: Experiment, spaces: Spaces) -> str:
-    """The environment with what its numbers depend on: sizes and the simulator's version."""
+    """Returns the environment with its sizes and the version of its simulator."""
     library = {"gymnasium": "mujoco"}.get(experiment.backend, experiment.backend)
     version = library_versions(experiment.backend).get(library)
     simulator = f", {library} {version}" if version else ""
@@ -64,47 +65,47 @@ def environment(experiment: Experiment, spaces: Spaces) -> str:
 
 
 def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
-    """What a user should know of this run and would not guess."""
-    said = list(experiment.changes)
+    """Returns what a user should know about this run and would not expect."""
+    found = list(experiment.changes)
     agent, loop = experiment.agent, experiment.loop
     for network, layers in network_layers(spaces, agent).items():
-        said += [
+        found += [
             f"{network}: {layer.name} comes out dense, its {layer.weights:,} weights are fewer "
             "than its share of connections"
             for layer in layers
             if is_sparse_layer(agent.sparse, network, layer.name) and layer.density == 1
         ]
     if experiment.preset == "official" and not agent.sparse.last_adaptation:
-        said.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
+        found.append(f"no last adaptation: there are no {OFFICIAL_LAST_ADAPTATION:,} updates")
     if policy := experiment.initial_policy:
-        said.append(
-            f"the first {loop.start_steps:,} steps are those of {policy.algo}, seed {policy.seed}, "
+        found.append(
+            f"in the first {loop.start_steps:,} steps {policy.algo}, seed {policy.seed}, acts, "
             f"trained for {policy.env_step:,} steps"
         )
     if not experiment.updates_at(loop.steps):
-        said.append(f"no update: all {loop.steps:,} steps come before the first one")
-    return said
+        found.append(f"no update: all {loop.steps:,} steps come before the first one")
+    return found
 
 
 def densities(experiment: Experiment, spaces: Spaces) -> dict[str, dict[str, float]]:
-    """Each layer's density, by network."""
+    """Returns each layer's density, by network."""
     networks = network_layers(spaces, experiment.agent).items()
     return {name: {layer.name: layer.density for layer in layers} for name, layers in networks}
 
 
 def storage(experiment: Experiment, spaces: Spaces, cost: Cost) -> tuple[float, float]:
-    """Expected bytes in memory and on disk."""
+    """Returns the expected bytes in memory and on disk."""
     loop, members = experiment.loop, len(experiment.seeds)
     on_host = spaces.observation_size + spaces.action_size + 3
     row = 4 * (count_columns(spaces) if experiment.brax else on_host)
     networks = members * cost.dense_weights * _BYTES_A_WEIGHT
     memory = members * row * min(loop.replay_size, loop.steps) + networks
-    # Three checkpoints, and the room that is needed to write one.
+    # Three checkpoints, and the space to write one.
     return memory, members * row * loop.steps + 5 * networks
 
 
 def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
-    """One row for each seed: final, last10, LCA, connections, sparsity, training FLOPs."""
+    """Returns a row for each seed: final, last10, LCA, connections, sparsity, training FLOPs."""
     header = (
         f"{'seed':>5} {'final':>9} {'last10':>9} {'LCA':>8} {'connections':>12} "
         f"{'sparsity':>9} {'training FLOPs':>15} {'of dense':>9}"
@@ -133,8 +134,3 @@ def results(experiment: Experiment, spaces: Spaces, directory: Path) -> str:
             f"{cost.training_flops:>15.3e} {cost.ratio_to_dense:>9.4f}"
         )
     return "\n".join(lines)
-
-
-def format_setting(value: Any) -> str:
-    """A value of config.json as it is written on the command line."""
-    return format_value(tuple(value) if isinstance(value, list) else value)

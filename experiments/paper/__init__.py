@@ -1,1 +1,1 @@
-"""The paper's figures and tables by one command: python -m experiments.paper --list."""
+"""Reproduces the paper's figures and tables: python -m experiments.paper --list."""

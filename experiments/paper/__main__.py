@@ -1,4 +1,4 @@
-"""python -m experiments.paper fig2a --seeds=0:5 …"""
+"""`python -m experiments.paper fig2a --seeds=0:5`; see `command`."""
 
 from experiments.cli.command import start
 from experiments.paper.command import main

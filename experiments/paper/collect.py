@@ -1,7 +1,7 @@
-"""Finished runs as small files that can be committed: config.json and evaluations.csv of each.
+"""Collects finished runs as small files that can be committed: config.json and evaluations.csv.
 
-The folder is `{env}/{algo}-s{seeds}`, with what else names a run: its preset, a hash of other
-settings, and its length. Readers go by config.json alone.
+The folder of a run is `{env}/{algo}-s{seeds}-{steps}`, with its preset and a hash of other settings
+if they differ from the defaults. Readers only use config.json.
 """
 
 import csv
@@ -17,47 +17,42 @@ from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.config.tasks import task_of
 from dsrl_jax.config.to_json import read_experiment
 from dsrl_jax.training.checkpoints.checksums import UNFINISHED, write_atomic
-from experiments.paper.found import Found, find_collected, is_of
-from experiments.run_dir.directory import MAY_CHANGE
-from experiments.run_dir.naming import as_name, differences, short_hash
-from experiments.run_dir.state import (
-    FILES,
-    name_member,
-    read_evaluations,
-    read_rows,
-)
+from experiments.paper.existing_runs import ExistingRun, collected_runs, matches
+from experiments.run_dir.directory import MAY_CHANGE, as_name, differences, short_hash
+from experiments.run_dir.state import FILES, name_member, read_evaluations, read_rows
 
-# Significant digits of returns, those of a float32: a run of a million steps takes under 40 kB.
+# Significant digits of returns, as many as a float32 has. A run of a million steps then takes less
+# than 40 kB.
 DIGITS = 7
-# Their values are places of this machine.
-_PLACES = ("run_dir", "initial_policy")
+# Flags whose values are paths of the machine.
+_PATH_FLAGS = ("run_dir", "initial_policy")
 
 Files = dict[str, str]
 
 
 def collect(directories: Sequence[Path], results: Path) -> list[str]:
-    """Copies runs into `results`; what is there already is left as it is.
+    """Copies runs into `results`; leaves existing copies as they are.
 
-    Nothing is written unless all of them can be.
+    Writes nothing unless it can write all of them.
 
     Returns:
       A line for each run.
     Raises:
-      ValueError: if one is no run, is not finished, or if another one of its settings, seeds and
-        length is there.
+      ValueError: if a directory is no finished run, or if `results` has a different run with the
+        same settings, seeds and length.
     """
-    there = find_collected(results)
+    collected = collected_runs(results)
     planned: dict[Path, Files] = {}
-    told = []
+    lines = []
     for directory in directories:
         files, experiment = read_small(directory)
-        if same := _find_same(experiment, there):
-            if shorten(same / FILES["evaluation"]) != files[FILES["evaluation"]]:
+        if copy := _find_copy(experiment, collected):
+            if shorten(copy / FILES["evaluation"]) != files[FILES["evaluation"]]:
                 raise ValueError(
-                    f"{same} holds a run of the same settings as {directory} with other returns; "
+                    f"{copy} holds a run with the same settings as {directory} and other returns; "
                     "nothing is overwritten: remove one of them"
                 )
-            told.append(f"{directory}: is there already, {same}")
+            lines.append(f"{directory}: is there already, {copy}")
             continue
         place = results / folder_of(experiment)
         if _is_taken(place, files) or planned.get(place, files) != files:
@@ -66,16 +61,25 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
             )
         planned[place] = files
         size = sum(len(text.encode()) + 1 for text in files.values())
-        told.append(f"{directory}: {place}, {size:,} bytes")
+        lines.append(f"{directory}: {place}, {size:,} bytes")
     for place, files in planned.items():
         place.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             write_atomic(place / name, text)
-    return told
+    return lines
+
+
+def _find_copy(experiment: Experiment, collected: Sequence[ExistingRun]) -> Path | None:
+    """Returns the folder of a collected run with the same settings, seeds and length."""
+    own = (experiment.seeds, experiment.loop.steps)
+    for run in collected:
+        if (run.seeds, int(run.config["steps"])) == own and matches(run, experiment):
+            return run.directory
+    return None
 
 
 def _is_taken(place: Path, files: Files) -> bool:
-    """Whether a folder holds anything but a part of these files, which a kill may have left."""
+    """Returns whether a folder has more than a part of `files`, as a killed `collect` leaves."""
     for path in place.iterdir() if place.exists() else ():
         name = path.name.removesuffix(UNFINISHED)
         if name not in files or (name == path.name and path.read_text() != files[name] + "\n"):
@@ -83,71 +87,58 @@ def _is_taken(place: Path, files: Files) -> bool:
     return False
 
 
-def _find_same(experiment: Experiment, there: Sequence[Found]) -> Path | None:
-    """The folder that holds a run of the same settings, seeds and length."""
-    own = (experiment.seeds, experiment.loop.steps)
-    for run in there:
-        if (run.seeds, int(run.config["steps"])) == own and is_of(run, experiment):
-            return run.directory
-    return None
-
-
 def read_small(directory: Path) -> tuple[Files, Experiment]:
-    """The small files of a finished run, and what it is.
+    """Returns the small files of a finished run, and its experiment.
 
     Raises:
-      ValueError: if it is no run, not finished, damaged, or a batch of a sweep.
+      ValueError: if it is no run, a batch of a sweep, not finished, or damaged.
     """
     if not (directory / "config.json").exists() and list(directory.glob("*/config.json")):
         raise ValueError(f"{directory} is a folder of run directories: name them, {directory}/*")
     experiment, config = read_experiment(directory)
     if experiment.varied or experiment.freeze_nonfinite:
         raise ValueError(
-            f"{directory} is a batch of a sweep; runs of one setting are collected: "
-            "those of experiments.run and experiments.paper"
+            f"{directory} is a batch of a sweep; only runs with one setting can be collected, as "
+            "experiments.run and experiments.paper make them"
         )
     evaluations = shorten(directory / FILES["evaluation"])
-    found, steps = read_evaluations(directory, experiment.loop.eval_period), experiment.loop.steps
-    for (member, seed), points in found.items():
+    by_member = read_evaluations(directory, experiment.loop.eval_period)
+    for (member, seed), points in by_member.items():
         if not all(math.isfinite(value) for _, value in points):
             who = name_member(member, seed)
             raise ValueError(f"{directory} is damaged: a return of {who} is not finite")
-    reached = min(found.get(("", seed), [(0, 0.0)])[-1][0] for seed in experiment.seeds)
+    steps = experiment.loop.steps
+    reached = min(by_member.get(("", seed), [(0, 0.0)])[-1][0] for seed in experiment.seeds)
     if reached < steps:
         raise ValueError(
             f"{directory} is not finished: it has evaluations up to step {reached:,} of {steps:,}; "
-            "the command that began it continues it"
+            "continue it with the command that began it"
         )
-    # In this order: a folder that a kill leaves without its config.json is no run.
+    # In this order: a kill in between leaves a folder without config.json, which is no run.
     files = {
         FILES["evaluation"]: evaluations,
-        "config.json": json.dumps(without_places(config), indent=1),
+        "config.json": json.dumps(without_paths(config), indent=1),
     }
     return files, experiment
 
 
-def without_places(config: dict[str, Any]) -> dict[str, Any]:
-    """A config.json whose command line names no place of the machine that it was given on."""
+def without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns a config.json whose command line has only the last names of paths."""
     words = shlex.split(config.get("command", ""))
-    kept = [_without_place(word, before) for before, word in zip(["", *words], words, strict=False)]
+    kept = []
+    for before, word in zip(["", *words], words, strict=False):
+        flag, equals, value = word.partition("=")
+        path = value if equals else word
+        is_path = (flag if equals else before).lstrip("-") in _PATH_FLAGS or path.startswith("/")
+        kept.append(word.removesuffix(path) + Path(path).name if is_path else word)
     return config | ({"command": shlex.join(kept)} if words else {})
 
 
-def _without_place(word: str, before: str) -> str:
-    """A word of a command line, with the last name alone of a path in it."""
-    flag, equals, value = word.partition("=")
-    path = value if equals else word
-    is_place = (flag if equals else before).lstrip("-") in _PLACES
-    if is_place or path.startswith("/"):
-        return word.removesuffix(path) + Path(path).name
-    return word
-
-
 def shorten(path: Path) -> str:
-    """A table of evaluations with returns of `DIGITS` significant digits.
+    """Returns a table of evaluations with returns of `DIGITS` significant digits.
 
     Raises:
-      ValueError: if it is damaged, or has no row.
+      ValueError: if the table is damaged or has no row.
     """
     if not path.exists() or not (rows := read_rows(path)):
         raise ValueError(f"{path} has no evaluation")
@@ -155,23 +146,22 @@ def shorten(path: Path) -> str:
     writer = csv.DictWriter(text, rows[0], lineterminator="\n")
     writer.writeheader()
     try:
-        writer.writerows({name: _shorten(name, row[name]) for name in row} for row in rows)
+        for row in rows:
+            returns = {name: row[name] for name in row if name.startswith("return_")}
+            short = {name: f"{float(cell):.{DIGITS}g}" for name, cell in returns.items()}
+            writer.writerow(row | short)
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     return text.getvalue().rstrip("\n")
 
 
-def _shorten(name: str, cell: str) -> str:
-    return f"{float(cell):.{DIGITS}g}" if name.startswith("return_") else cell
-
-
 def folder_of(experiment: Experiment) -> Path:
-    """Where a run is collected, below the results' folder."""
+    """Returns the folder of a collected run, relative to the folder of results."""
     named = ("env", "algo", "preset", "seeds", *MAY_CHANGE)
     plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
     changed = differences(experiment, plain, besides=named)
     task = task_of(experiment.env)
-    # Another version or package of the task is a setting like others.
+    # Other versions of the task, and tasks of other packages, differ like other settings do.
     if experiment.env != f"{task}-v5":
         changed["env"] = experiment.env
     parts = [

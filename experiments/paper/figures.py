@@ -1,7 +1,7 @@
-"""The runs of the paper's figures and tables, as data; each number with its source.
+"""The paper's figures and tables as data, each number with its source.
 
-`dsrl_jax.config.presets` has a method's settings on a task; this file has what the figures vary.
-Needs no JAX.
+This file has what the figures vary; `dsrl_jax.config.presets` has the settings of a method on a
+task. Needs no JAX.
 """
 
 from collections.abc import Mapping
@@ -13,42 +13,42 @@ from dsrl_jax.config.tasks import PAPER_NAMES
 
 # Section 4.2.
 TASKS = tuple(PAPER_NAMES)
-# Section 4.6: all of its analyses.
+# Section 4.6: the task of all of its analyses.
 ANALYSED = ("halfcheetah",)
 # Section 4.4: "over 5 seeds"; it does not say which.
 SEEDS = (0, 1, 2, 3, 4)
 # Section 4.4: "1 million time steps".
 STEPS = LoopConfig.steps
-# Figure 3: "two dense policies" and "two sparse policies", one for each length, that all agents
-# share. Of which seed is not said; this is none of the agents'.
+# Figure 3: "two dense policies" and "two sparse policies", one for each length, which all agents
+# share. The paper does not name their seed; this one differs from the agents' seeds.
 POLICY_SEED = 5
-# Figures 3a and 3b: for how many steps they are trained (Section 4.6).
+# Figures 3a and 3b: steps for which the policies are trained (Section 4.6).
 POLICY_STEPS = (500_000, 700_000)
-# Figure 2a: e, the steps between two adaptations.
+# Figure 2a: e, the steps between adaptations.
 PERIODS = (200, 500, 1000, 2000)
-# Figure 2b: λ1 and λ2 of a sparsity in percent, of which the paper names the share alone. Of
-# HalfCheetah's 214,784 weights 831 λ1 + 1536 λ2 + 2048 stay (eq. 1): 161,138, 106,169 with
-# Section 4.4's, and 42,740.
+# Figure 2b: λ1 and λ2 by sparsity in percent; the paper only names the percentages. HalfCheetah
+# keeps 831 λ1 + 1536 λ2 + 2048 of 214,784 weights (eq. 1): 161,138, 106,169 (Section 4.4's λ) and
+# 42,740.
 SPARSITY_LAMBDAS = {25: (14.0, 96.0), 50: (7.0, 64.0), 80: (12.0, 20.0)}
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 class Variant(NamedTuple):
-    """A curve of a figure, on one task or several: a method, with what the figure varies."""
+    """A curve of a figure: a method with the settings that the figure varies."""
 
     label: str
     algo: str
     source: str
     preset: str = "paper"
     settings: Mapping[str, Any] = _NONE
-    # Steps for which the policy of the first transitions is trained, by the same method; None: they
-    # are random.
+    # Training steps of the policy that makes the first transitions, with the same method; None: the
+    # first actions are random.
     policy_steps: int | None = None
 
 
 class Figure(NamedTuple):
-    """What is reproduced together: curves, and the tables that are made from them."""
+    """Curves that are reproduced together, and the tables that are made from them."""
 
     title: str
     tasks: tuple[str, ...]
@@ -72,7 +72,7 @@ def _sparsity(percent: int) -> Variant:
 
 
 def _from_policy(variant: Variant, steps: int) -> Variant:
-    """Agents of the same method as the policy: dense for dense, sparse for sparse (Section 4.6)."""
+    """Returns agents that start from a policy of the same method (Section 4.6)."""
     return variant._replace(source="Section 4.6 and Figure 3", policy_steps=steps)
 
 
@@ -115,7 +115,7 @@ FIGURES = {
     ),
 }
 
-# Other names for them.
+# Further names, by the figures that they stand for.
 GROUPS = {
     "table1": ("fig1",),
     "table2": ("fig1",),

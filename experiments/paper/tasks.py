@@ -1,4 +1,4 @@
-"""What is left to compute, as processes: which run directory, by which command line."""
+"""Plans the processes that compute what is missing: run directories and command lines."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -8,18 +8,21 @@ from typing import Any, NamedTuple
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.config.to_json import describe
 from experiments.cli.values import format_value
-from experiments.paper.found import FROM_POLICY, OF_POLICY, Found, best_of
-from experiments.paper.wanted import Wanted
-from experiments.run_dir.directory import default_directory
-from experiments.run_dir.naming import differences
+from experiments.paper.existing_runs import FROM_POLICY, OF_POLICY, ExistingRun, best_run
+from experiments.paper.required_runs import RequiredRun
+from experiments.run_dir.directory import default_directory, differences
 from experiments.run_dir.state import checkpoints_of
+
+# The flags that name an experiment; those with these values are left out.
+_NAMES = ("env", "env_preset", "backend", "algo", "preset")
+_DEFAULTS = {"env_preset": "v5", "backend": "gymnasium", "preset": "paper"}
 
 
 class Machine(NamedTuple):
-    """How runs are computed here.
+    """How this machine computes runs.
 
-    runs: where their directories are
-    flags: of experiments.run, the same for all
+    runs: the folder of the run directories
+    flags: of experiments.run, the same for all runs
     together: whether new seeds of one variant are members of one program
     """
 
@@ -33,110 +36,108 @@ class Task(NamedTuple):
 
     directory: Path
     arguments: tuple[str, ...]
-    env: str
-    algo: str
+    experiment: Experiment
     steps: int
-    reached: int  # steps of it that are done
-    steps_before_updates: int
-    needs: Path | None = None  # the run directory of a trained policy that has to be whole before
-    label: str = ""  # what it is in its figure
-
-    @property
-    def name(self) -> str:
-        """Its directory's."""
-        return self.directory.name
+    reached: int  # steps that are done
+    needs: Path | None = None  # the directory of a policy that has to be trained first
+    label: str = ""  # its name in the figure
 
     @property
     def title(self) -> str:
-        """As it is told."""
-        return f"{self.name} ({self.label})" if self.label else self.name
+        """A name for people."""
+        name = self.directory.name
+        return f"{name} ({self.label})" if self.label else name
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """Environment and algorithm, which decide its rate."""
+        return self.experiment.env, self.experiment.algo
 
 
-class Located(NamedTuple):
-    """A run that is wanted, and the one that there is of it, if any."""
+class Match(NamedTuple):
+    """A required run and the existing one that counts for it, if any."""
 
-    wanted: Wanted
-    found: Found | None
+    required: RequiredRun
+    existing: ExistingRun | None
 
     @property
     def is_done(self) -> bool:
-        """Whether all its evaluations are there."""
-        return bool(self.found and self.found.reached >= self.wanted.experiment.loop.steps)
+        """Whether all its evaluations exist."""
+        steps = self.required.experiment.loop.steps
+        return self.existing is not None and self.existing.reached >= steps
 
 
-def locate(wanted: Sequence[Wanted], found: Sequence[Found]) -> list[Located]:
-    """What there is of each run; a run that several figures share is told for each."""
-    known: dict[str, Found | None] = {}
-    located = []
-    for run in wanted:
+def match_runs(required: Sequence[RequiredRun], existing: Sequence[ExistingRun]) -> list[Match]:
+    """Returns a match for each required run; figures that share a run share its match."""
+    best: dict[str, ExistingRun | None] = {}
+    matches = []
+    for run in required:
         key = _identity(run.experiment)
-        if key not in known:
-            known[key] = best_of(found, run.experiment, run.experiment.loop.steps)
-        located.append(Located(run, known[key]))
-    return located
+        if key not in best:
+            best[key] = best_run(existing, run.experiment, run.experiment.loop.steps)
+        matches.append(Match(run, best[key]))
+    return matches
 
 
-def make_tasks(located: Sequence[Located], found: Sequence[Found], machine: Machine) -> list[Task]:
-    """What is left to compute, each once, in order; a policy before those that start from it."""
+def missing_tasks(
+    matches: Sequence[Match], existing: Sequence[ExistingRun], machine: Machine
+) -> list[Task]:
+    """Returns what is left to compute, each once, in order; policies before their users."""
     tasks: dict[Path, Task] = {}
-    for group in _grouped([run for run in located if not run.is_done], machine.together):
-        experiment, policy = group[0].wanted.experiment, group[0].wanted.policy
+    for group in _grouped([match for match in matches if not match.is_done], machine.together):
+        required, run = group[0]
+        experiment, policy = required.experiment, required.policy
         needs = None
         if policy:
-            task = _policy_task(policy, found, machine)
+            task = _policy_task(policy, existing, machine)
             needs = task.directory
             if task.reached < task.steps:
                 tasks.setdefault(needs, task)
-        if (run := group[0].found) is not None:
-            # A run may be longer than what is wanted of it: it cannot be made shorter.
-            steps = max(experiment.loop.steps, int(run.config["steps"]))
-            task = _task(experiment, run.directory, run.seeds, steps, run.reached, machine, needs)
-        else:
-            seeds = tuple(each.wanted.experiment.seeds[0] for each in group)
-            directory = _directory(experiment, seeds, machine, policy)
-            task = _task(experiment, directory, seeds, experiment.loop.steps, 0, machine, needs)
-        label = group[0].wanted.variant.label
-        tasks.setdefault(task.directory, task._replace(label=label))
+        seeds = run.seeds if run else tuple(each.required.experiment.seeds[0] for each in group)
+        # A run that is already longer than required cannot be made shorter.
+        steps = max(experiment.loop.steps, int(run.config["steps"]) if run else 0)
+        directory = run.directory if run else _new_directory(experiment, seeds, machine, policy)
+        reached = run.reached if run else 0
+        task = _task(experiment, directory, seeds, steps, reached, machine, needs)
+        tasks.setdefault(directory, task._replace(label=required.variant.label))
     return list(tasks.values())
 
 
-def _grouped(runs: Sequence[Located], together: bool) -> list[list[Located]]:
-    """Runs that one process computes: what was begun, and if asked all new seeds of a variant."""
-    groups: dict[Any, list[Located]] = {}
-    for run in runs:
-        experiment = run.wanted.experiment
-        if run.found:
-            key: Any = run.found.directory
-        else:
-            key = _identity(dataclasses.replace(experiment, seeds=(0,)) if together else experiment)
+def _grouped(matches: Sequence[Match], together: bool) -> list[list[Match]]:
+    """Groups matches by process: by directory, and `together` all new seeds of a variant."""
+    groups: dict[Any, list[Match]] = {}
+    for match in matches:
+        experiment = match.required.experiment
+        shared = dataclasses.replace(experiment, seeds=(0,)) if together else experiment
+        key: Any = match.existing.directory if match.existing else _identity(shared)
         group = groups.setdefault(key, [])
-        if experiment.seeds not in [each.wanted.experiment.seeds for each in group]:
-            group.append(run)
+        if experiment.seeds not in [each.required.experiment.seeds for each in group]:
+            group.append(match)
     return list(groups.values())
 
 
-def _policy_task(policy: Experiment, found: Sequence[Found], machine: Machine) -> Task:
-    """The training of a policy, here and of just that length: a longer one has another policy."""
+def _policy_task(policy: Experiment, existing: Sequence[ExistingRun], machine: Machine) -> Task:
+    """Returns the training of a policy on this machine, of exactly its length."""
     steps = policy.loop.steps
-    directory = _directory(policy, policy.seeds, machine)
+    directory = _new_directory(policy, policy.seeds, machine)
     directory = directory.with_name(f"{directory.name}{OF_POLICY}{steps}")
-    here = [run.reached for run in found if run.directory == directory]
-    # The policy is in the checkpoints: without them it has to be trained anew, which
-    # experiments.run refuses while its tables are there.
-    reached = sum(here) if checkpoints_of(directory).exists() else 0
+    # The checkpoints contain the policy. Without them it has to be trained again, and
+    # experiments.run then asks to remove its directory first.
+    has_policy = checkpoints_of(directory).exists()
+    reached = sum(run.reached for run in existing if run.directory == directory and has_policy)
     task = _task(policy, directory, policy.seeds, steps, reached, machine)
     return task._replace(label="a policy to start from")
 
 
-def _directory(
+def _new_directory(
     experiment: Experiment,
     seeds: tuple[int, ...],
     machine: Machine,
     policy: Experiment | None = None,
 ) -> Path:
-    """Where a new run goes: where experiments.run alone would put it, under `machine.runs`.
+    """Returns the directory that experiments.run would choose, under `machine.runs`.
 
-    Of a run that starts from a policy the content is not known yet; its name tells the length.
+    With a policy, whose content may be unknown yet, the name has the policy's length.
     """
     plain = dataclasses.replace(experiment, seeds=seeds, initial_policy=None)
     name = default_directory(plain).name
@@ -152,39 +153,22 @@ def _task(
     machine: Machine,
     needs: Path | None = None,
 ) -> Task:
-    arguments = [
-        *_settings(experiment),
+    plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
+    changed = differences(experiment, plain, ("seeds", "steps", "initial_policy", *_NAMES))
+    named = {name: getattr(experiment, name) for name in _NAMES}
+    settings = {name: value for name, value in named.items() if _DEFAULTS.get(name) != value}
+    settings |= {name: tuple(v) if isinstance(v, list) else v for name, v in changed.items()}
+    arguments = (
+        *(f"--{name}={format_value(value)}" for name, value in settings.items()),
         f"--seeds={','.join(map(str, seeds))}",
         f"--steps={steps}",
         *machine.flags,
         f"--run_dir={directory}",
         *([f"--initial_policy={needs}"] if needs else []),
-    ]
-    return Task(
-        directory,
-        tuple(arguments),
-        experiment.env,
-        experiment.algo,
-        steps,
-        reached,
-        experiment.loop.steps_before_updates,
-        needs,
     )
-
-
-def _settings(experiment: Experiment) -> list[str]:
-    """The flags that name an experiment: what differs from the presets alone."""
-    names = ("env", "env_preset", "backend", "algo", "preset")
-    named = {name: getattr(experiment, name) for name in names}
-    plain = resolve(experiment.env, experiment.algo, preset=experiment.preset)
-    besides = ("seeds", "steps", "initial_policy", *names)
-    changed = differences(experiment, plain, besides)
-    defaults = {"env_preset": "v5", "backend": "gymnasium", "preset": "paper"}
-    kept = {key: value for key, value in named.items() if defaults.get(key) != value}
-    values = {key: tuple(v) if isinstance(v, list) else v for key, v in (kept | changed).items()}
-    return [f"--{key}={format_value(value)}" for key, value in values.items()]
+    return Task(directory, arguments, experiment, steps, reached, needs)
 
 
 def _identity(experiment: Experiment) -> str:
-    """Equal for what is computed alike."""
+    """Returns the same text for experiments that compute the same."""
     return repr(sorted(describe(experiment).items(), key=lambda item: item[0]))

@@ -1,1 +1,1 @@
-"""A report of runs, as a page and as Markdown: `python -m experiments.report`."""
+"""Reports on runs as a page and as Markdown: `python -m experiments.report`."""

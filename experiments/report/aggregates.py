@@ -1,4 +1,4 @@
-"""Figures over all tasks, and of pairs of methods (Agarwal et al. 2021)."""
+"""Aggregates normalised returns over tasks, and compares methods (Agarwal et al. 2021)."""
 
 import math
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from experiments.paper.figures import STEPS
 from experiments.report.document import Section, Table, number
-from experiments.report.methods import Group
+from experiments.report.groups import Group
 from experiments.report.paper_curves import read_curves
 from experiments.report.statistics import (
     Interval,
@@ -18,31 +18,31 @@ from experiments.report.statistics import (
 )
 from experiments.report.tables import DENSE
 
-# Earlier the paper's TD3 has learnt nothing that others could be divided by.
+# Before this step the paper's TD3 has learnt too little to divide by.
 FIRST_STEP = 50_000
 
 
 class Arm(NamedTuple):
-    """A method at one length, over all tasks that it was run on."""
+    """A method at one length, over all tasks that it ran on."""
 
     label: str
     algo: str
     preset: str
-    is_plain: bool  # nothing differs from its preset
+    is_plain: bool  # it has the settings of its preset
     length: int
     reached: int
-    scores: dict[str, np.ndarray]  # by environment, an entry a seed
+    scores: dict[str, np.ndarray]  # by environment, an entry per seed
 
     @property
     def steps(self) -> str:
-        """How far it is, for people."""
+        """Its steps, for people."""
         return f"{self.reached:,}" + ("" if self.reached >= self.length else f" of {self.length:,}")
 
 
 def normalised(groups: Sequence[Group]) -> list[Arm]:
-    """Scores as shares of the return that the paper's TD3 has at the same step, per task.
+    """Returns final returns as shares of the paper's TD3 at the same step of the same task.
 
-    Tasks that the paper has not, Brax's among them, have none.
+    Leaves out tasks that the paper does not have, and Brax.
     """
     arms: dict[tuple, Arm] = {}
     for group in groups:
@@ -52,7 +52,7 @@ def normalised(groups: Sequence[Group]) -> list[Arm]:
         if dense is None or not usable:
             continue
         named = (method.label, method.algo, method.preset, not method.changes)
-        # By length too: a run that is being made longer has the seeds of one that is there.
+        # Seeds of a run that is extended count for each length.
         lengths = (group.length, group.reached)
         key = (method.algo, method.preset, method.changes, *lengths)
         arm = arms.setdefault(key, Arm(*named, *lengths, {}))
@@ -61,13 +61,13 @@ def normalised(groups: Sequence[Group]) -> list[Arm]:
 
 
 def section(arms: Sequence[Arm]) -> Section:
-    """Interquartile means with their intervals, and probabilities of improvement."""
+    """Returns interquartile means and probabilities of improvement, with intervals."""
     text = (
-        "Final returns as shares of what the paper's TD3 has at the same step of the same task "
-        "(Figure 1): 1 is as good. Intervals are 95 % stratified bootstraps: seeds are redrawn "
-        "within each task; with a single seed on a task there is none, and with two or three it is "
-        "too narrow: where all of one method's are above all of the other's, a probability of 1 "
-        "from 1 to 1 says no more than that."
+        "Final returns as shares of the return that the paper's TD3 has at the same step of the "
+        "same task (Figure 1): 1 is as good. Intervals are 95 % stratified bootstraps, which "
+        "redraw seeds within each task. A task with a single seed has no interval, and with two or "
+        "three seeds intervals are too narrow: a probability of 1, from 1 to 1, only means that "
+        "all seeds of one method are above all seeds of the other."
     )
     blocks = [_means(arms), _improvements(arms)]
     return Section("Over all tasks", text, [block for block in blocks if block.rows])
@@ -83,8 +83,8 @@ def _means(arms: Sequence[Arm]) -> Table:
                 ", ".join(arm.scores),
                 arm.steps,
                 str(sum(map(len, scores))),
-                number(interquartile_mean(scores), 3),
-                _tell(stratified_interval(interquartile_mean, scores)),
+                number(float(interquartile_mean(scores)), 3),
+                _format(stratified_interval(interquartile_mean, scores)),
                 number(float(np.mean([runs.mean() for runs in scores])), 3),
             ]
         )
@@ -97,7 +97,10 @@ def _improvements(arms: Sequence[Arm]) -> Table:
     for sparse in arms:
         for dense in arms:
             tasks = [task for task in sparse.scores if task in dense.scores]
-            if not tasks or not _is_dense_of(dense, sparse):
+            same_steps = (dense.length, dense.reached) == (sparse.length, sparse.reached)
+            is_its_dense = dense.algo == DENSE.get(sparse.algo) and dense.is_plain
+            same_preset = dense.preset in (sparse.preset, "paper")
+            if not (tasks and same_steps and is_its_dense and same_preset):
                 continue
             both = [[arm.scores[task] for task in tasks] for arm in (sparse, dense)]
             rows.append(
@@ -105,24 +108,15 @@ def _improvements(arms: Sequence[Arm]) -> Table:
                     f"{sparse.label} over {dense.label}",
                     ", ".join(tasks),
                     sparse.steps,
-                    number(probability_of_improvement(*both), 2),
-                    _tell(stratified_interval(probability_of_improvement, *both), 2),
+                    number(float(probability_of_improvement(*both)), 2),
+                    _format(stratified_interval(probability_of_improvement, *both), 2),
                 ]
             )
     header = ("methods", "tasks", "steps", "probability", "95 % interval")
     return Table("Probability that a sparse run is better than a dense one", header, rows, words=2)
 
 
-def _is_dense_of(dense: Arm, sparse: Arm) -> bool:
-    return (
-        (dense.length, dense.reached) == (sparse.length, sparse.reached)
-        and dense.algo == DENSE.get(sparse.algo)
-        and dense.preset in (sparse.preset, "paper")
-        and dense.is_plain
-    )
-
-
-def _tell(interval: Interval, digits: int = 3) -> str:
+def _format(interval: Interval, digits: int = 3) -> str:
     if math.isnan(interval.low):
         return "–"
     return f"{number(interval.low, digits)} to {number(interval.high, digits)}"

@@ -1,23 +1,23 @@
-"""A report of runs: all of its sections, as plain data."""
+"""Builds a report of runs from its sections, as plain data."""
 
 import json
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.report import aggregates, claim_table, figures, run_tables, tables
+from experiments.report import aggregates, claim_table, costs, figures, run_tables, tables
 from experiments.report.document import Document, Figure, Section, Table, number
-from experiments.report.methods import Group, group
-from experiments.report.read import Run, read_runs, read_table
+from experiments.report.groups import Group, group
+from experiments.report.read import read_runs, read_table
 from experiments.report.run_files import read_topology, readable
 from experiments.run_dir.state import FILES
 
-# More panels than these nobody looks through; tables hold all methods.
+# Nobody looks through more panels; the tables show all methods.
 MOST_PANELS = 60
 
 
 def build(places: Sequence[Path]) -> Document:
-    """The report of all runs in some places. Raises UsageError if there are none."""
+    """Builds the report of all runs in some places. Raises UsageError if there are none."""
     runs, notes = read_runs(places)
     groups = group(runs)
     arms = aggregates.normalised(groups)
@@ -31,18 +31,23 @@ def build(places: Sequence[Path]) -> Document:
         claim_table.section(groups),
         tables.paper(groups),
         over_tasks,
-        run_tables.costs(groups),
+        costs.section(groups),
         _topology(groups, notes),
         run_tables.times(groups, notes),
-        tables.runs(groups),
+        run_tables.runs(groups),
     ]
-    text = f"{_count(runs)} in {', '.join(map(str, places))}, beside the paper's own numbers."
+    methods = _plural(len({run.method.label for run in runs}), "method")
+    tasks = _plural(len({run.method.where for run in runs}), "environment")
+    where = ", ".join(map(str, places))
+    text = (
+        f"{_plural(len(runs), 'run')} of {methods} on {tasks} in {where}, with the paper's numbers."
+    )
     kept = [section for section in sections if section.blocks]
     return Document("Dynamic sparse training: results", text, notes, kept)
 
 
 def build_of_run(directory: Path) -> Document:
-    """The report of one run directory, for whoever watches it. Raises UsageError if it is none."""
+    """Builds the report of one run directory. Raises UsageError if it is none."""
     runs, notes = read_runs([directory])
     groups = group(runs)
     progress = ", ".join(
@@ -55,28 +60,19 @@ def build_of_run(directory: Path) -> Document:
         tables.results(groups),
         _topology(groups, notes),
         run_tables.times(groups, notes),
-        run_tables.costs(groups),
-        tables.runs(groups),
+        costs.section(groups),
+        run_tables.runs(groups),
     ]
     kept = [section for section in sections if section.blocks]
     return Document(f"The run in {directory.name}", progress, notes, kept)
 
 
 def is_over(directory: Path) -> bool:
-    """Whether every member of a run was evaluated at its last step."""
+    """Returns whether every member of a run was evaluated at its last step."""
     config = json.loads((directory / "config.json").read_text())
     rows = read_table(directory / FILES["evaluation"])
     ended = [row for row in rows if int(row["env_step"]) >= config["steps"]]
     return len(ended) >= len(config["seeds"])
-
-
-def _count(runs: Sequence[Run]) -> str:
-    tasks = len({run.method.where for run in runs})
-    methods = len({run.method.label for run in runs})
-    return (
-        f"{_plural(len(runs), 'run')} of {_plural(methods, 'method')} on "
-        f"{_plural(tasks, 'environment')}"
-    )
 
 
 def _plural(count: int, name: str) -> str:
@@ -85,9 +81,9 @@ def _plural(count: int, name: str) -> str:
 
 def _curves(groups: Sequence[Group]) -> Section:
     text = (
-        "Thin lines are seeds, the thick one is their mean, the band one deviation over seeds, as "
-        "in the paper; grey is the paper's mean and deviation, by its digitised figures. Up to "
-        f"{figures.MOST_TOGETHER} methods are drawn together, too."
+        "Thin lines are seeds, the thick line is their mean and the band one deviation over seeds, "
+        "as in the paper. Grey is the paper's mean and deviation, from its digitised figures. Up "
+        f"to {figures.MOST_TOGETHER} methods also share a picture."
     )
     together = defaultdict(list)
     for each in groups:
@@ -99,24 +95,24 @@ def _curves(groups: Sequence[Group]) -> Section:
             caption = f"{where}, {length:,} steps"
             blocks.append(Figure(caption, figures.draw_curves(own)))
     if panels > MOST_PANELS:
-        text += f" There is room for {MOST_PANELS} pictures; those that come last are left out."
+        text += f" There is room for {MOST_PANELS} pictures; the last ones are left out."
     return Section("Learning curves", text, blocks)
 
 
 def _topology(groups: Sequence[Group], notes: list[str]) -> Section:
     text = (
-        "Churn is the share of connections that the evaluation before lacked. A unit is dormant if "
-        "no weight but 0 leads to it, or if it is silent on a whole batch. Collected runs tell "
-        "none of this."
+        "Churn is the share of connections that the previous evaluation did not have. A unit is "
+        "dormant if all of its incoming weights are 0, or if it is silent on a whole batch. "
+        "Collected runs have no topology."
     )
-    told = []
+    found = []
     for each in groups:
         read = [(run, readable(read_topology, run, notes)) for run in each.runs]
         own = [(run, layers) for run, layers in read if layers]
         if own:
-            told.append((each.method, own))
+            found.append((each.method, own))
     blocks: list[Table | Figure] = []
-    for place, (method, own) in enumerate(told):
+    for place, (method, own) in enumerate(found):
         if place < MOST_PANELS // 4:
             caption = f"{method.label}, {method.where}"
             blocks.append(Figure(caption, figures.draw_topology(method, own)))

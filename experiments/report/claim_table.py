@@ -1,4 +1,4 @@
-"""A line for each claim of the paper, and for each length at which there are runs of it."""
+"""Makes a line for each claim of the paper and each length of our runs."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,8 @@ from experiments.report.document import (
     probability,
     spread,
 )
-from experiments.report.methods import LABELS, Group, Method
+from experiments.report.groups import Group
+from experiments.report.methods import LABELS, Method
 from experiments.report.statistics import LEVEL, POWER
 from experiments.report.verdicts import (
     FAILS,
@@ -24,33 +25,33 @@ from experiments.report.verdicts import (
     OPEN,
     UNJUDGED,
     Finding,
+    format_needed,
     judge,
     papers_own,
-    tell_needed,
 )
 
 _KINDS = {HOLDS: "holds", FAILS: "fails", OPEN: "open", UNJUDGED: "open"}
 
 
 def section(groups: Sequence[Group]) -> Section:
-    """All claims; those without runs say so."""
+    """Returns all claims, also those without runs."""
     judged = [(claim, judge(claim, groups)) for claim in CLAIMS]
-    told = [finding for _, found in judged for finding in found if finding.is_of_the_papers_length]
+    full = [finding for _, found in judged for finding in found if finding.is_of_the_papers_length]
     counts = ", ".join(
-        f"{verdict}: {sum(finding.verdict == verdict for finding in told)}" for verdict in _KINDS
+        f"{verdict}: {sum(finding.verdict == verdict for finding in full)}" for verdict in _KINDS
     )
     waiting = sum(not any(f.is_of_the_papers_length for f in found) for _, found in judged)
     text = (
-        f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, not yet run: {waiting}. Higher is "
-        f"tested by Welch's two-sided test at {1 - LEVEL:.0%}, close by two one-sided tests within "
-        f"{MARGIN:.0%} of the second mean (the paper names no margin), sooner by redrawn seeds: p "
-        "is the share of draws in which it is not so, and the step is that at which the mean of "
-        "all seeds passes. "
-        "Each line is a test of its own: of a hundred claims without any difference five would be "
-        f"decided by chance. Seeds still needed are for a power of {POWER:.0%}, were the measured "
-        "means and deviations the true ones; few seeds know them badly. The paper's own p is of "
-        "its printed means and deviations, taken as over n. Higher and close are also judged of "
-        "shorter runs, at their own length, of which the paper says nothing; sooner is not."
+        f"Of {len(CLAIMS)} claims at {STEPS:,} steps: {counts}, not yet run: {waiting}. Higher "
+        f"uses Welch's two-sided test at {1 - LEVEL:.0%}. Close uses two one-sided tests within "
+        f"{MARGIN:.0%} of the second mean (the paper names no margin). Sooner redraws seeds: p is "
+        "the share of draws in which the claim is false, and the step is the one at which the mean "
+        "of all seeds passes. Each line is a separate test: chance would decide five of a hundred "
+        "claims without any difference. Seeds still needed give a power of "
+        f"{POWER:.0%} if the measured means and deviations are exact; few seeds estimate them "
+        "badly. The paper's own p uses its printed means and deviations, taken as over n. Higher "
+        "and close are also judged for shorter runs, at their own length, about which the paper "
+        "says nothing; sooner is not."
     )
     rows = [row for claim, found in judged for row in _rows(claim, found)]
     header = (
@@ -67,30 +68,30 @@ def section(groups: Sequence[Group]) -> Section:
 
 
 def _rows(claim: Claim, found: Sequence[Finding]) -> list[list[str | Cell]]:
-    """A line for each finding; first that the paper's length is missing, where it is."""
+    """Returns a line for each finding, and one if the paper's length is missing."""
     papers = [claim.source, probability(papers_own(claim))]
     rows: list[list[str | Cell]] = []
     if not any(finding.is_of_the_papers_length for finding in found):
-        rows.append([tell(claim), missing(), *papers, *["–"] * 4])
+        rows.append([format_claim(claim), missing(), *papers, *["–"] * 4])
     for finding in sorted(found, key=lambda finding: -finding.reached):
-        names = ["", "", ""] if rows else [tell(claim), *papers]
-        verdict, *numbers = _tell_finding(claim, finding)
+        names = ["", "", ""] if rows else [format_claim(claim), *papers]
+        verdict, *numbers = _finding_cells(claim, finding)
         rows.append([names[0], verdict, *names[1:], *numbers])
     return rows
 
 
-def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
+def _finding_cells(claim: Claim, finding: Finding) -> list[str | Cell]:
     digits = 4 if claim.measure == AREA else 0
     first, second = (spread(*sample[:2], digits) for sample in (finding.first, finding.second))
     if claim.kind == "sooner":
         passed = finding.first.mean
         first = "never" if math.isnan(passed) else f"step {number(passed)}"
-    # Those that are not whole are told, as they may be such as broke down.
+    # Unfinished seeds are counted, as they may have broken down.
     first_seeds, second_seeds = (
         out_of(sample.seeds, begun)
         for sample, begun in zip((finding.first, finding.second), finding.begun, strict=True)
     )
-    # What is said of a shorter run is not said of the paper's.
+    # Names the length if it is not the paper's.
     length = "" if finding.is_of_the_papers_length else f" at {finding.reached:,}"
     length += "" if finding.reached == finding.length else f" of {finding.length:,}"
     return [
@@ -98,12 +99,12 @@ def _tell_finding(claim: Claim, finding: Finding) -> list[str | Cell]:
         f"{first} ({first_seeds})",
         f"{second} ({second_seeds})",
         probability(finding.p_value),
-        tell_needed(claim, finding),
+        format_needed(claim, finding),
     ]
 
 
-def tell(claim: Claim) -> str:
-    """A claim in words."""
+def format_claim(claim: Claim) -> str:
+    """Returns a claim in words."""
     first, second = _name(claim, claim.first), _name(claim, claim.second)
     what = "learns faster (LCA)" if claim.measure == AREA else "ends higher"
     if claim.kind == "close":

@@ -1,4 +1,4 @@
-"""The paper's claims as data, each with its source; what our runs say is in `verdicts`."""
+"""The paper's claims as data, each with its source; `verdicts` judges them."""
 
 from typing import NamedTuple
 
@@ -9,20 +9,20 @@ FINAL, AREA = "final", "learning_curve_area"
 
 
 class Arm(NamedTuple):
-    """A method, on whatever version of a claim's task."""
+    """A method, on any version of a claim's task."""
 
     algo: str
     preset: str = "paper"
     changes: Changes = ()
 
     def is_of(self, method: Method, task: str) -> bool:
-        """Whether a method on its environment is this one on a task; on Brax none is."""
+        """Returns whether a method is this one on a task; on Brax none is."""
         names = (method.task, method.algo, method.preset, method.changes)
         return names == (task, *self) and method.backend != "brax"
 
 
 class Claim(NamedTuple):
-    """That one method is better than another, as good, or as good sooner."""
+    """One method is better than another, as good, or as good sooner."""
 
     kind: str  # higher, close (within a tenth of the second's mean) or sooner (by half the steps)
     task: str
@@ -38,24 +38,24 @@ SOFT_SAC = Arm("sac", "figure1")
 
 
 def schedule(period: int) -> Arm:
-    """DS-TD3 that adapts every so many steps (Figure 2a)."""
+    """Returns DS-TD3 with an adaptation period (Figure 2a)."""
     return Arm("ds_td3", changes=(("adaptation_period", period),))
 
 
 def sparsity(percent: int) -> Arm:
-    """DS-TD3 on HalfCheetah of a sparsity (Figure 2b)."""
+    """Returns DS-TD3 with a sparsity on HalfCheetah, in percent (Figure 2b)."""
     lambda1, lambda2 = SPARSITY_LAMBDAS[percent]
     return Arm("ds_td3", changes=(("lambda1", lambda1), ("lambda2", lambda2)))
 
 
 def started(algo: str, steps: int) -> Arm:
-    """A method that starts from samples of its own policy, trained so long (Figure 3)."""
+    """Returns a method that starts from samples of its own policy (Figure 3)."""
     return Arm(algo, changes=(("initial_policy", (algo, "paper", steps)),))
 
 
 SPARSITY_25, SPARSITY_80 = sparsity(25), sparsity(80)
 
-# Figure 2: final return and LCA at HalfCheetah, read from the figure.
+# Figure 2: final return and LCA on HalfCheetah, read from the figure.
 FIGURE_2A = {
     "e = 200": (schedule(200), 11136, 1.854),
     "e = 500": (schedule(500), 11563, 1.903),
@@ -80,7 +80,7 @@ def _higher(
 def _on_half_cheetah() -> list[Claim]:
     """Section 4.6."""
     task = ("HalfCheetah",)
-    others = [schedule(period) for period in PERIODS if period != 1000]  # That is DYNAMIC.
+    others = [schedule(period) for period in PERIODS if period != 1000]  # DYNAMIC has 1000.
     dense = [started("td3", steps) for steps in POLICY_STEPS]
     sparse = [started("ds_td3", steps) for steps in POLICY_STEPS]
     return [

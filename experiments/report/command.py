@@ -1,8 +1,8 @@
-"""A report of runs: python -m experiments.report [DIR...], by default of results/.
+"""Reports on runs: python -m experiments.report [DIR...], by default on results/.
 
-Reads run directories, and folders that hold them at any depth, and writes report.html, one file
-that opens without a network, and report.md. With --watch RUN_DIR the page, in that directory, is
-written anew while the run trains.
+Reads run directories, and folders that contain them at any depth, and writes report.html, one file
+that needs no network, and report.md. With --watch RUN_DIR it updates the page, in that directory,
+while the run trains.
 """
 
 import sys
@@ -33,14 +33,19 @@ def main(arguments: list[str]) -> int:
             raise UsageError(f"--interval must be at least 1 second, got {interval}")
         if values.watch:
             if places:
-                raise UsageError(f"--watch is of one run directory, got {places[0]} too")
+                raise UsageError(f"--watch takes one run directory, got {places[0]} too")
             watch(Path(values.watch), _output(values, Path(values.watch)), interval)
         else:
-            report(places or [_shorten(DEFAULT)], _output(values, Path()))
-    except BrokenPipeError:  # The reader has gone: `command.start` ends it.
+            here = Path.cwd()
+            usual = DEFAULT.relative_to(here) if DEFAULT.is_relative_to(here) else DEFAULT
+            report(places or [usual], _output(values, Path()))
+    except BrokenPipeError:  # The reader has gone: `command.start` ends the process.
         raise
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {_explain(error)}", file=sys.stderr)
+        needs = (
+            "; a report needs: pip install -e '.[report]'" if isinstance(error, ImportError) else ""
+        )
+        print(f"error: {' '.join(str(error).split())}{needs}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -48,14 +53,16 @@ def main(arguments: list[str]) -> int:
 
 
 def make_flags() -> flags.FlagValues:
-    """The flags of the command, unparsed."""
+    """Returns the flags of the command, unparsed."""
     values = flags.FlagValues()
     add: Any = {"flag_values": values, "module_name": "a report"}
     flags.DEFINE_string(
-        "output", None, "where report.html and report.md go; default: here, or RUN_DIR", **add
+        "output", None, "the folder of report.html and report.md; default: here, or RUN_DIR", **add
     )
-    flags.DEFINE_string("watch", None, "a run directory, until its run has ended", **add)
-    flags.DEFINE_string("interval", "20", "seconds between two looks at a watched run", **add)
+    flags.DEFINE_string(
+        "watch", None, "a run directory; updates its report until the run ends", **add
+    )
+    flags.DEFINE_string("interval", "20", "seconds between two updates of a watched run", **add)
     flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
     return values
 
@@ -73,12 +80,12 @@ def report(places: list[Path], output: Path) -> None:
 
 
 def watch(directory: Path, output: Path, interval: int) -> None:
-    """Writes the report of a run whenever there is more of it, until nothing comes after its end.
+    """Writes the report of a run whenever its tables have grown, until it has ended.
 
     Args:
       interval: seconds between two looks.
     Raises:
-      UsageError: if there is no such directory, or it holds no run.
+      UsageError: if there is no such directory, or it has no run.
     """
     from experiments.report.build import build_of_run, is_over
     from experiments.report.page import to_html, to_markdown
@@ -103,39 +110,28 @@ def watch(directory: Path, output: Path, interval: int) -> None:
             _write(output, page, to_markdown(document))
             print(f"{output / NAMES[0]}: {document.text}", flush=True)
         elif last is None:
-            print(f"waits for the first evaluation in {directory}", flush=True)
+            print(f"waiting for the first evaluation in {directory}", flush=True)
         last = sizes
         time.sleep(interval)
 
 
 def _table_sizes(directory: Path) -> tuple[int, ...]:
-    """What grows while a run trains; bytes."""
+    """Returns the sizes of the tables of a run, in bytes."""
     paths = [directory / name for name in FILES.values()]
     return tuple(path.stat().st_size if path.exists() else 0 for path in paths)
-
-
-def _shorten(path: Path) -> Path:
-    """A path as one would type it here."""
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 def _output(values: flags.FlagValues, usual: Path) -> Path:
     output = Path(values.output) if values.output else usual
     if output.exists() and not output.is_dir():
-        raise UsageError(f"--output is a directory, got the file {output}")
+        raise UsageError(f"--output must be a directory, got the file {output}")
     return output
 
 
 def _write(output: Path, html: str, markdown: str) -> None:
-    """Both files; a reader sees each whole, the old one or the new one."""
+    """Writes both files; a reader sees each one complete, old or new."""
     from dsrl_jax.training.checkpoints.checksums import write_atomic
 
     output.mkdir(parents=True, exist_ok=True)
     for name, text in zip(NAMES, (html, markdown), strict=True):
         write_atomic(output / name, text)
-
-
-def _explain(error: Exception) -> str:
-    if isinstance(error, ImportError):
-        return f"{error}; a report takes: pip install -e '.[report]'"
-    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Learning curves on a matplotlib axis: a method's seeds, their mean, and the paper's curve."""
+"""Draws learning curves on a matplotlib axis: seeds, their mean, and the paper's curve."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from experiments.report import published
-from experiments.report.methods import Group
+from experiments.report.groups import Group
 from experiments.report.paper_curves import PERIOD, Curve
 
 
 def draw_mean(axis: Any, group: Group, dash: Any) -> None:
-    """Mean and deviation of a group, in one of matplotlib's line styles, among others."""
+    """Draws mean and deviation of a group, in one of matplotlib's line styles."""
     steps, returns = group.curves()
     mean, deviation = _band(returns)
     style = {"color": group.method.color, "linestyle": dash}
@@ -20,10 +20,10 @@ def draw_mean(axis: Any, group: Group, dash: Any) -> None:
 
 
 def draw_over_paper(axis: Any, group: Group, neutral: str) -> None:
-    """The seeds, their mean and deviation over the paper's mean and deviation.
+    """Draws seeds, their mean and deviation over the paper's mean and deviation.
 
     Args:
-      neutral: the colour of what is not ours.
+      neutral: the colour of the paper's curve.
     """
     if (curve := _papers(group)) is not None:
         steps, mean, deviation = curve
@@ -41,7 +41,7 @@ def draw_over_paper(axis: Any, group: Group, neutral: str) -> None:
 
 
 def find_limits(groups: Sequence[Group]) -> tuple[float, float]:
-    """Of returns, for all panels: 0, every seed and the paper's deviations are within."""
+    """Returns limits of returns for all panels: 0, all seeds and the paper's deviations fit."""
     values = [np.zeros(1), *(run.returns for group in groups for run in group.runs)]
     for group in groups:
         if (curve := _papers(group)) is not None:
@@ -52,12 +52,12 @@ def find_limits(groups: Sequence[Group]) -> tuple[float, float]:
 
 
 def _papers(group: Group) -> Curve | None:
-    """The paper's curve up to where a group has come, if it has one."""
+    """Returns the paper's curve up to the step that a group has reached, if it has one."""
     curve = published.curve_of(group.method)
     return curve and curve.until(max(group.reached, PERIOD))
 
 
 def _band(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation by step; the deviation of a single seed is 0."""
+    """Returns mean and deviation by step; the deviation of a single seed is 0."""
     mean = returns.mean(axis=0)
     return mean, returns.std(axis=0, ddof=1) if len(returns) > 1 else np.zeros_like(mean)

@@ -1,10 +1,10 @@
-"""A report as plain data, whatever it is written as."""
+"""A report as plain data, for any format, and numbers for people."""
 
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-# A cell that no run fills yet.
+# Text of a cell without a run.
 NOT_RUN = "not yet run"
 
 
@@ -16,23 +16,23 @@ class Cell(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table with what a reader must know of it."""
+    """A table with a caption."""
 
     caption: str
     header: Sequence[str]
     rows: Sequence[Sequence[str | Cell]]
-    words: int = 1  # columns from the left that are no numbers
+    words: int = 1  # columns of words, from the left; the others are numbers
 
 
 class Figure(NamedTuple):
-    """Pictures that belong together."""
+    """Pictures with one caption."""
 
     caption: str
     pictures: Sequence[str]  # SVG
 
 
 class Section(NamedTuple):
-    """A part of a report. What has no block is left out."""
+    """A part of a report. Reports leave out sections without a block."""
 
     title: str
     text: str
@@ -49,28 +49,28 @@ class Document(NamedTuple):
 
 
 def missing(text: str = NOT_RUN) -> Cell:
-    """A cell without a figure of ours."""
+    """Returns a cell without a number of ours."""
     return Cell(text, "missing")
 
 
 def number(value: float | None, digits: int = 0) -> str:
-    """A number for people; a dash where it is not known."""
+    """Returns a number for people; a dash if it is unknown."""
     return "–" if value is None or math.isnan(value) else f"{value:,.{digits}f}"
 
 
 def spread(mean: float, deviation: float, digits: int = 0) -> str:
-    """A mean and its deviation, where that is known."""
+    """Returns a mean, and its deviation if that is known."""
     shown = number(mean, digits)
     return shown if math.isnan(deviation) else f"{shown} ± {number(deviation, digits)}"
 
 
 def out_of(count: int, total: int) -> str:
-    """A count, and of how many where that is more."""
+    """Returns a count, and the total if that is greater."""
     return f"{count}" if count == total else f"{count} of {total}"
 
 
 def probability(value: float) -> str:
-    """A p-value; a dash where there is none."""
+    """Returns a p-value; a dash if there is none."""
     if math.isnan(value):
         return "–"
     return "< .001" if value < 0.001 else f"{value:.3f}".removeprefix("0")

@@ -1,7 +1,7 @@
-"""Pictures of a report, as SVG that takes the page's own colour for what is no method's.
+"""Draws the pictures of a report as SVG.
 
-Each is drawn once and is readable on a light page and on a dark one: what is neutral is
-`currentColor`, and a method has the same colour everywhere.
+Methods have the same colours everywhere. Everything else has the page's colour, `currentColor`, so
+that pictures are readable on light and dark pages.
 """
 
 import contextlib
@@ -17,21 +17,21 @@ import numpy as np
 
 from experiments.report.aggregates import Arm
 from experiments.report.curves import draw_mean, draw_over_paper, find_limits
-from experiments.report.methods import COLORS, Group, Method
+from experiments.report.groups import Group
+from experiments.report.methods import COLORS, Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory
 from experiments.report.statistics import performance_profile
 
 Layers = Mapping[tuple[str, str], LayerHistory]
 
-# Stands for the page's colour until the SVG is written.
+# Placeholder for the page's colour while matplotlib draws.
 _PAGE = "#010203"
-# Characters of a line.
+# Characters per line.
 _TITLE_WIDTH, _LABEL_WIDTH = 48, 34
-# More methods than this cannot be told apart in one picture.
+# More methods in one picture cannot be distinguished.
 MOST_TOGETHER = 8
-# Methods of one algorithm have one colour; their settings are told by dashes, one for each that may
-# be in one picture.
+# Methods of one algorithm share a colour; dashes distinguish them, one per method of a picture.
 _DASHES: tuple[Any, ...] = (
     *("-", "--", ":", "-."),
     *((0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (10, 3))),
@@ -61,9 +61,9 @@ _STYLE: Any = {
 
 
 def draw_curves(groups: Sequence[Group]) -> list[str]:
-    """Learning curves of one task and length: methods together, then each over the paper's.
+    """Draws the methods of one task and length together, and each over the paper's curve.
 
-    More than `MOST_TOGETHER` are not drawn together.
+    Leaves out the first picture if there are more than `MOST_TOGETHER`.
     """
     limits = find_limits(groups)
     pictures = []
@@ -95,7 +95,7 @@ def _finish_steps(axis: Any) -> None:
 
 
 def draw_profiles(arms: Sequence[Arm]) -> list[str]:
-    """Performance profiles, a picture a length: the share of runs above each normalised score."""
+    """Draws the share of runs above each normalised score, a picture per length."""
     pictures = []
     by_length = sorted(arms, key=lambda arm: (arm.reached, arm.length))
     for steps in dict.fromkeys(arm.steps for arm in by_length):
@@ -116,9 +116,9 @@ def draw_profiles(arms: Sequence[Arm]) -> list[str]:
 
 
 def draw_topology(method: Method, runs: Sequence[tuple[Run, Layers]]) -> list[str]:
-    """Churn, dormant units and degrees of inputs of a method's seeds; what never moves is left out.
+    """Draws churn, dormant units and input degrees; leaves out the first and last of fixed masks.
 
-    Churn and dormant units have a line for each seed and network, degrees are of the first seed.
+    Churn and dormant units have a line per seed and network; degrees show the first seed.
     """
     every = [history for _, layers in runs for history in layers.values()]
     moves = any(history.churn.any() for history in every)
@@ -148,7 +148,7 @@ def _draw_shares(method: Method, runs: Sequence[tuple[Run, Layers]], name: str) 
 
 
 def _share(layers: Layers, network: str, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Over a network's hidden layers, by step: of connections or of units."""
+    """Returns steps and shares over a network's hidden layers, of connections or units."""
     own = [
         history
         for (of, layer), history in layers.items()
@@ -183,7 +183,7 @@ def _draw_degrees(method: Method, network: str, seed: int, degrees: tuple[np.nda
 
 
 def _add_legend(axis: Any) -> None:
-    """The legend, if there are lines; those of several seeds have one label."""
+    """Adds a legend if there are lines; lines of several seeds share a label."""
     lines, labels = axis.get_legend_handles_labels()
     named = {
         textwrap.fill(label, _LABEL_WIDTH): line for label, line in zip(labels, lines, strict=True)
@@ -194,14 +194,14 @@ def _add_legend(axis: Any) -> None:
 
 
 def _dashes(algos: Sequence[str]) -> list[Any]:
-    """One for each method, by its algorithm: another one for the next of the same algorithm."""
+    """Returns a dash for each method: methods of one algorithm get different ones."""
     before = [algos[:place].count(algo) for place, algo in enumerate(algos)]
     return [_DASHES[count % len(_DASHES)] for count in before]
 
 
 @contextlib.contextmanager
 def _axes(title: str) -> Iterator[tuple[Any, list[str]]]:
-    """Axes to draw on; afterwards the list holds the picture."""
+    """Yields an axis to draw on and a list that receives the picture."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -218,7 +218,7 @@ def _axes(title: str) -> Iterator[tuple[Any, list[str]]]:
 
 
 def _inline(svg: str, title: str) -> str:
-    """An SVG file as a part of a page: names of its own, the page's colour, scaled by it."""
+    """Returns an SVG file as part of a page, with unique ids and the page's colour and width."""
     svg = svg[svg.index("<svg") :].replace(_PAGE, "currentColor")
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     own = f"f{zlib.crc32(svg.encode()):08x}"

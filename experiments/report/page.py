@@ -1,4 +1,4 @@
-"""A document as one HTML page, which needs nothing else, and as Markdown."""
+"""Renders a document as one self-contained HTML page and as Markdown."""
 
 import re
 from pathlib import Path
@@ -11,10 +11,10 @@ _TEMPLATE = Path(__file__).with_name("page.html")
 
 
 def to_html(document: Document, refresh: int | None = None) -> str:
-    """The page; text is escaped, pictures are a part of it.
+    """Returns the page with its pictures; escapes all text.
 
     Args:
-      refresh: seconds after which a browser reads the file again; None: never.
+      refresh: seconds after which a browser reloads the page; None: never.
     """
     environment = jinja2.Environment(
         autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
@@ -25,7 +25,7 @@ def to_html(document: Document, refresh: int | None = None) -> str:
 
 
 def to_markdown(document: Document) -> str:
-    """The same without its pictures, of which the captions stay."""
+    """Returns the tables and texts, and the captions of pictures."""
     lines = [f"# {document.title}", "", document.text, ""]
     lines += [f"- {_escape(note)}" for note in document.notes]
     for section in document.sections:
@@ -36,7 +36,7 @@ def to_markdown(document: Document) -> str:
 
 
 def anchor(title: str) -> str:
-    """A section's name in an address."""
+    """Returns the name of a section in an address."""
     return re.sub(r"\W+", "-", title.lower()).strip("-")
 
 
@@ -56,5 +56,5 @@ def _cell(cell: str | Cell) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text in which nothing is markup of a table."""
+    """Escapes the markup of tables."""
     return text.replace("|", "\\|").replace("\n", " ")

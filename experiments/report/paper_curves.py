@@ -1,4 +1,4 @@
-"""The paper's digitised curves: Figures 1, 3 and 4 (results/paper/curves.csv)."""
+"""Reads the paper's digitised curves: Figures 1, 3 and 4 (results/paper/curves.csv)."""
 
 import csv
 import functools
@@ -25,23 +25,23 @@ class Curve(NamedTuple):
     deviation: np.ndarray
 
     def at(self, step: int) -> tuple[float, float]:
-        """Mean and deviation at the last evaluation up to a step."""
+        """Returns mean and deviation at the last evaluation up to a step."""
         place = int(np.searchsorted(self.steps, step, side="right")) - 1
         return float(self.mean[place]), float(self.deviation[place])
 
     def until(self, step: int) -> "Curve":
-        """The curve up to a step."""
+        """Returns the curve up to a step."""
         shown = self.steps <= step
         return Curve(self.steps[shown], self.mean[shown], self.deviation[shown])
 
     def area(self, until: int) -> float:
-        """LCA of the evaluations up to a step of `PERIOD` or later."""
+        """Returns the LCA of the evaluations up to a step, which is at least `PERIOD`."""
         return learning_curve_area(self.until(until).mean.tolist(), min(until, STEPS), PERIOD)
 
 
 @functools.cache
 def read_curves() -> dict[tuple[str, str, str], Curve]:
-    """All curves, by figure, task and algorithm; none where the file is not there."""
+    """Returns all curves by figure, task and algorithm; none if the file is missing."""
     if not PATH.exists():
         return {}
     found = defaultdict(list)

@@ -1,4 +1,4 @@
-"""What the paper printed: the cells of its tables, and the curve that shows a method."""
+"""The paper's printed numbers: the cells of its tables, and the curve of each method."""
 
 from experiments.paper.figures import POLICY_STEPS, SEEDS
 from experiments.report.methods import PAPER_TASKS, Method
@@ -7,7 +7,7 @@ from experiments.report.statistics import Sample, from_population
 
 _FIGURE_1 = ("td3", "static_td3", "ds_td3", "sac")
 _FIGURE_4 = ("sac", "ds_sac")
-# By the steps for which the policy is trained that fills the first buffer.
+# Figures by the training steps of the policy that fills the first buffer.
 FIGURES_3 = dict(zip(POLICY_STEPS, ("3a", "3b"), strict=True))
 
 # By table, task and algorithm: mean and deviation of the last evaluation over five seeds.
@@ -82,13 +82,13 @@ AREAS: dict[str, dict[str, dict[str, float]]] = {
 
 
 def curve_of(method: Method) -> Curve | None:
-    """The paper's curve of a method, where it has one; other simulators have none."""
+    """Returns the paper's curve of a method, or None."""
     figure = figure_of(method)
     return read_curves().get((figure, method.task, method.algo)) if figure else None
 
 
 def figure_of(method: Method) -> str:
-    """The figure that shows a method by its curve; empty where none does."""
+    """Returns the figure with the curve of a method; empty if there is none."""
     changes = dict(method.changes)
     policy = changes.pop("initial_policy", None)
     if changes or method.backend == "brax" or method.task not in PAPER_TASKS:
@@ -99,6 +99,6 @@ def figure_of(method: Method) -> str:
 
 
 def returns_of(table: str, task: str, algo: str) -> Sample:
-    """A cell of Table 1 or 5. Its deviation is taken as NumPy's, over n: the paper does not say."""
+    """Returns a cell of Table 1 or 5. The paper does not say so; its deviations count as over n."""
     mean, deviation = RETURNS[table][task][algo]
     return from_population(mean, deviation, len(SEEDS))

@@ -1,4 +1,4 @@
-"""Run directories, collected or being written, as plain records: one for each seed."""
+"""Reads run directories, finished, unfinished or collected, as one record per seed."""
 
 import json
 import math
@@ -14,13 +14,12 @@ from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.config.settings import override
 from dsrl_jax.config.to_json import from_description
 from experiments.cli.values import UsageError
-from experiments.report.methods import Method, freeze
-from experiments.run_dir.directory import MAY_CHANGE
+from experiments.report.methods import Method
+from experiments.run_dir.directory import MAY_CHANGE, differences
 from experiments.run_dir.metrics import Score, score
-from experiments.run_dir.naming import differences
 from experiments.run_dir.state import FILES, name_member, read_evaluations, read_rows
 
-# What tells a run's method otherwise, or changes nothing that is computed.
+# Settings that `Method` has elsewhere, or that change nothing that is computed.
 _NOT_A_CHANGE = {
     "env",
     "algo",
@@ -34,11 +33,11 @@ _NOT_A_CHANGE = {
     "freezes",
     *MAY_CHANGE,
 }
-# What configurations lack that were written before there was a choice.
+# Settings that old configurations lack, with the only value that there was.
 _FIRST = {"env_preset": "v5", "backend": "gymnasium"}
-# What the costs of a run are counted by.
+# Needed to count the costs of a run.
 _SIZES = ("observation_size", "action_low", "action_high")
-# Below these of a run directory there are no others.
+# Folders of a run directory that contain no further runs.
 _OF_A_RUN = {"checkpoints", "replay", "tensorboard"}
 
 
@@ -50,14 +49,14 @@ class Run(NamedTuple):
     experiment: Experiment
     method: Method
     seed: int
-    member: str  # its number, where the tables tell it
-    steps: np.ndarray  # int, of its evaluations
-    returns: np.ndarray  # float, mean over an evaluation's episodes
-    broke_down: bool  # its numbers were not finite after these
+    member: str  # its number in the tables of a sweep; else empty
+    steps: np.ndarray  # int `[evaluations]`
+    returns: np.ndarray  # float `[evaluations]`, mean over the episodes of each
+    broke_down: bool  # later numbers were not finite
 
     @property
     def length(self) -> int:
-        """The steps that it shall have."""
+        """The steps that it is meant to have."""
         return self.experiment.loop.steps
 
     @property
@@ -67,26 +66,26 @@ class Run(NamedTuple):
 
     @property
     def is_whole(self) -> bool:
-        """Whether it has come to its end."""
+        """Whether it is finished."""
         return self.reached >= self.length
 
     def score(self, until: int) -> Score:
-        """The paper's measures of its evaluations up to a step."""
+        """Returns the paper's measures of its evaluations up to a step."""
         shown = self.steps <= until
         period = self.experiment.loop.eval_period
         return score(self.steps[shown].tolist(), self.returns[shown].tolist(), period)
 
 
 def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
-    """The runs of run directories, and of folders that hold such at any depth.
+    """Reads run directories, and folders that contain them at any depth.
 
-    A seed that is there twice counts once: the one that has come further, or that tells its
-    topology too, or that was named first.
+    Of two runs with the same settings and seed one counts: the longer one, else the one with a
+    topology, else the first one.
 
     Returns:
-      The runs, and a line for each that could not be read or was not counted.
+      The runs, and a line for each run that could not be read or does not count.
     Raises:
-      UsageError: if a place is none, or there is no run at all.
+      UsageError: if a place is no directory, or there is no run at all.
     """
     runs: dict[Any, Run] = {}
     notes: list[str] = []
@@ -103,33 +102,36 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
 
 
 def _add(runs: dict[Any, Run], run: Run, notes: list[str]) -> None:
-    """Counts a run, unless its seed is there already and has come as far."""
+    """Adds a run, or keeps the better one of two with the same seed."""
     key = (run.method, run.length, run.seed)
     other = runs.setdefault(key, run)
     if other is run:
         return
-    kept, left = (run, other) if _richness(run) > _richness(other) else (other, run)
+
+    def rank(run: Run) -> tuple[int, bool]:
+        return run.reached, (run.directory / FILES["topology"]).exists()
+
+    kept, left = (run, other) if rank(run) > rank(other) else (other, run)
     runs[key] = kept
-    if not _is_copy(kept, left):
+    # A copy begins like the longer run; collected runs have seven digits.
+    common = min(len(kept.steps), len(left.steps))
+    same_steps = np.array_equal(kept.steps[:common], left.steps[:common])
+    returns = (kept.returns[:common], left.returns[:common])
+    if not (same_steps and np.allclose(*returns, rtol=1e-6, atol=1e-6)):
         notes.append(
             f"{left.directory} is not counted: {kept.directory} has the same settings and seed "
             f"{left.seed}, with other returns"
         )
 
 
-def _richness(run: Run) -> tuple[int, bool]:
-    """How far a run has come, and whether it has more than its evaluations."""
-    return run.reached, (run.directory / FILES["topology"]).exists()
-
-
 def explain(error: Exception) -> str:
-    """An error of reading, in one line; of a name that is missing Python tells the name alone."""
-    told = " ".join(str(error).split())
-    return f"{told} is missing" if isinstance(error, KeyError) else told
+    """Returns an error of reading in one line."""
+    text = " ".join(str(error).split())
+    return f"{text} is missing" if isinstance(error, KeyError) else text
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """As `read_rows`; none if there is no file."""
+    """Returns the rows of a table, as `read_rows`; none if there is no file."""
     return read_rows(path) if path.exists() else []
 
 
@@ -138,16 +140,15 @@ def _find(place: Path) -> Iterator[Path]:
         raise UsageError(f"{place} is no directory: name run directories, or folders of such")
     for path in sorted(place.rglob("config.json")):
         inside = [parent for parent in path.parents if place in parent.parents]
-        if not any(map(_is_of_a_run, inside)):
+        if not any(
+            folder.name in _OF_A_RUN and (folder.parent / "config.json").exists()
+            for folder in inside
+        ):
             yield path.parent
 
 
-def _is_of_a_run(directory: Path) -> bool:
-    return directory.name in _OF_A_RUN and (directory.parent / "config.json").exists()
-
-
 def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
-    """The members of one run directory that have an evaluation; notes those that broke down."""
+    """Yields the members of a run directory that have an evaluation; notes broken ones."""
     try:
         config = json.loads((directory / "config.json").read_text())
     except json.JSONDecodeError as error:
@@ -162,7 +163,7 @@ def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
         who = name_member(member, seed)
         if seed not in experiment.seeds:
             raise ValueError(f"evaluations.csv has {who}, config.json has not")
-        # From where a sweep's member is frozen on it has no returns.
+        # After the step at which a member of a sweep is frozen, it has no returns.
         finite = [(step, value) for step, value in points if math.isfinite(value)]
         if broke_down := len(finite) < len(points):
             notes.append(f"{directory}, {who}: its numbers were not finite")
@@ -175,15 +176,15 @@ def _read(directory: Path, notes: list[str]) -> Iterator[Run]:
 
 
 def _of_member(config: dict[str, Any], experiment: Experiment, place: int) -> Experiment:
-    """The settings of one member of a run; those of a sweep differ in what `varied` names."""
+    """Returns the settings of one member; members of a sweep differ in `varied` settings."""
     varied = config.get("varied") or {}
     own = {name: values[place] for name, values in varied.items()}
-    alone = replace(experiment, agent=override(experiment.agent, own))
-    return narrow(config["algos"][place], alone) if "algos" in config else alone
+    member = replace(experiment, agent=override(experiment.agent, own))
+    return narrow(config["algos"][place], member) if "algos" in config else member
 
 
 def _method(config: dict[str, Any], experiment: Experiment) -> Method:
-    """The method that a run is of: its names, and each setting that is not its preset's."""
+    """Returns the method of a run: its names, and each setting that its preset does not have."""
     plain = resolve(
         experiment.env,
         experiment.algo,
@@ -193,9 +194,9 @@ def _method(config: dict[str, Any], experiment: Experiment) -> Method:
         settings={"steps": experiment.loop.steps},
     )
     changed = differences(experiment, plain, besides=_NOT_A_CHANGE)
-    changes = {name: freeze(value) for name, value in changed.items()}
+    changes = {name: _freeze(value) for name, value in changed.items()}
     if policy := config.get("initial_policy"):
-        # On another machine a policy of the same training has another content.
+        # The content of a policy differs between machines, so it does not count.
         changes["initial_policy"] = (policy["algo"], policy["preset"], policy["env_step"])
     return Method(
         experiment.env,
@@ -207,9 +208,6 @@ def _method(config: dict[str, Any], experiment: Experiment) -> Method:
     )
 
 
-def _is_copy(one: Run, other: Run) -> bool:
-    """Whether the shorter is the longer's beginning; a collected run has seven digits."""
-    common = min(len(one.steps), len(other.steps))
-    return np.array_equal(one.steps[:common], other.steps[:common]) and np.allclose(
-        one.returns[:common], other.returns[:common], rtol=1e-6, atol=1e-6
-    )
+def _freeze(value: Any) -> Any:
+    """Returns a setting's value as a hashable one."""
+    return tuple(map(_freeze, value)) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""What run directories tell beside returns: topology and time. Collected runs tell neither."""
+"""Reads the topology and the times of run directories; collected runs have neither."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -15,19 +15,19 @@ _NUMBERS = ("connections", "churn", "overlap", "units", "dormant_units")
 
 
 class LayerHistory(NamedTuple):
-    """A layer of one network of one seed, by evaluation; float64, NaN where it is not known."""
+    """A layer of one network of one seed, by evaluation; float64, NaN if unknown."""
 
     steps: np.ndarray
     connections: np.ndarray
-    churn: np.ndarray  # share of connections that the evaluation before lacked
-    overlap: np.ndarray  # share of connections that the first mask had
+    churn: np.ndarray  # share of connections that the previous evaluation did not have
+    overlap: np.ndarray  # share of connections that the first mask has
     units: np.ndarray
     dormant_units: np.ndarray
-    degrees: tuple[np.ndarray, ...]  # connections of each input; of first layers alone
+    degrees: tuple[np.ndarray, ...]  # connections of each input; only of first layers
 
 
 class Duration(NamedTuple):
-    """How long a run took, in all of its parts together; seconds."""
+    """The time of a run, summed over its processes."""
 
     steps: int
     seconds: float
@@ -36,7 +36,7 @@ class Duration(NamedTuple):
 
 
 def readable(read: Callable[[Run], T], run: Run, notes: list[str]) -> T | None:
-    """What a file beside a run's returns tells; None, with a note, where it is damaged."""
+    """Reads a file of a run; returns None and adds a note if it is damaged."""
     try:
         return read(run)
     except (OSError, ValueError) as error:
@@ -46,7 +46,7 @@ def readable(read: Callable[[Run], T], run: Run, notes: list[str]) -> T | None:
 
 
 def read_topology(run: Run) -> dict[tuple[str, str], LayerHistory]:
-    """By network and layer, of the evaluations that all layers have; empty where there are none.
+    """Returns histories by network and layer, for the evaluations that all layers have.
 
     Raises:
       ValueError: if the file is damaged.
@@ -58,7 +58,7 @@ def read_topology(run: Run) -> dict[tuple[str, str], LayerHistory]:
         for row in rows:
             if int(row["seed"]) == run.seed and row.get("member", "") == run.member:
                 found[row["network"], row["layer"]][int(row["env_step"])] = row
-        # Of the last evaluation of a run that was killed only some layers may be there.
+        # A killed run may have written only some layers of its last evaluation.
         steps = sorted(set.intersection(*map(set, found.values()))) if found else []
         if not steps:
             return {}
@@ -75,7 +75,7 @@ def _history(rows: list[dict[str, str]]) -> LayerHistory:
 
 
 def read_duration(run: Run) -> Duration | None:
-    """The time of all its processes, each up to its last evaluation; None if nobody measured it.
+    """Returns the time of all processes, each until its last evaluation; None without timings.
 
     Raises:
       ValueError: if a file is damaged.
@@ -86,7 +86,7 @@ def read_duration(run: Run) -> Duration | None:
     try:
         starts = sorted(int(start["env_step"]) for start in read_starts(run.directory))
         for row in rows:
-            # Each process counts from its own start.
+            # Each process has a clock of its own.
             part = sum(start < int(row["env_step"]) for start in starts)
             last[max(part, 1)] = row
         if not last:

@@ -1,83 +1,63 @@
-"""Costs, topology and time: tables of what runs are and took, beside their returns."""
+"""Makes tables with a row per run or layer: runs, topology and times."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
-from experiments.report.document import Cell, Section, Table, number
-from experiments.report.methods import Group, Method
+from experiments.report.document import Section, Table, number
+from experiments.report.groups import Group
+from experiments.report.methods import Method
 from experiments.report.read import Run
 from experiments.report.run_files import LayerHistory, read_duration, readable
 
 Topologies = Sequence[tuple[Run, Mapping[tuple[str, str], LayerHistory]]]
 
 
-def costs(groups: Sequence[Group]) -> Section:
-    """Connections and FLOPs of each method by its settings, and the paper's for HalfCheetah."""
-    from dsrl_jax.agents.costs import expected_cost
-    from dsrl_jax.agents.types import Spaces
-
-    rows = []
-    for group in groups:
-        run = group.runs[0]
-        held, experiment = run.config, run.experiment
-        spaces = Spaces(
-            held["observation_size"], tuple(held["action_low"]), tuple(held["action_high"])
-        )
-        cost = expected_cost(spaces, experiment.agent, experiment.updates_at(group.length))
-        rows.append(
-            [
-                group.method.where,
-                group.method.label,
-                number(cost.dense_weights),
-                number(cost.connections),
-                f"{cost.sparsity:.2%}",
-                f"{group.length:,}",
-                f"{cost.training_flops:.3e}",
-                number(cost.ratio_to_dense, 4),
-            ]
-        )
+def runs(groups: Sequence[Group]) -> Section:
+    """Returns every run of the report, with its directory and versions."""
     header = (
         "environment",
         "method",
-        "weights",
-        "connections",
-        "sparsity",
+        "seed",
         "steps",
-        "training FLOPs",
-        "of dense",
+        "final",
+        "last 10",
+        "LCA",
+        "commit",
+        "versions",
+        "directory",
     )
-    text = (
-        "Of actor and both critics, by the settings: expected connections, without biases and "
-        "targets; FLOPs of the updates that are made, none of them in the random steps of TD3 "
-        "(Section 4.3; the paper counts one update a step)."
-    )
-    blocks = [Table("By method", header, rows, words=2), _papers_costs()]
-    return Section("Costs", text, blocks)
+    rows = []
+    for group in groups:
+        for run in group.runs:
+            score = run.score(run.reached)
+            rows.append(
+                [
+                    group.method.where,
+                    group.method.label,
+                    str(run.seed),
+                    f"{run.reached:,} of {run.length:,}",
+                    number(score.final, 1),
+                    number(score.last10, 1),
+                    number(score.learning_curve_area, 4),
+                    str(run.config.get("commit", "–")),
+                    _versions(run.config),
+                    str(run.directory),
+                ]
+            )
+    text = "All runs in the named folders, finished or not; copies count once."
+    return Section("Runs", text, [Table("A line for each seed", header, rows, words=2)])
 
 
-def _papers_costs() -> Table:
-    """Section 4.6, which needs no run."""
-    from experiments.cli.cost_report import compare
-
-    found = {row["algo"]: row for row in compare() if row["env"] == "HalfCheetah-v5"}
-    dense, sparse = found["td3"], found["ds_td3"]
-    lines = [
-        ("weights of dense TD3", "214784", str(dense["weights"])),
-        ("training FLOPs of dense TD3", "1.07e14", f"{dense['training_flops_paper']:.2e}"),
-        ("sparsity of DS-TD3", "51 %", f"{sparse['sparsity'] * 100:.0f} %"),
-        ("training FLOPs of DS-TD3, of dense", "0.49", f"{sparse['training_flops_of_dense']:.2f}"),
-    ]
-    rows: list[list[str | Cell]] = []
-    for what, papers, ours in lines:
-        same = papers.replace("e14", "e+14") == ours
-        verdict = Cell("holds", "holds") if same else Cell("does not hold", "fails")
-        rows.append([what, papers, ours, verdict])
-    return Table("Section 4.6, HalfCheetah", ("", "paper", "ours", "verdict"), rows)
+def _versions(config: Mapping[str, Any]) -> str:
+    versions = config.get("versions", {})
+    names = ("jax", "gymnasium", "mujoco", "envpool", "brax")
+    return ", ".join(f"{name} {versions[name]}" for name in names if versions.get(name)) or "–"
 
 
 def topology(method: Method, topologies: Topologies) -> Table:
-    """Each layer of a method's seeds at the last evaluation."""
+    """Returns each layer of a method's seeds at the last evaluation."""
     rows = []
     for run, layers in topologies:
         for (network, layer), history in layers.items():
@@ -108,28 +88,7 @@ def topology(method: Method, topologies: Topologies) -> Table:
 
 
 def times(groups: Sequence[Group], notes: list[str]) -> Section:
-    """How long runs took, where they were measured; notes what cannot be read."""
-    rows = []
-    for group in groups:
-        for run in group.runs:
-            found = readable(read_duration, run, notes)
-            if found is None or not found.seconds:
-                continue
-            training = found.seconds - found.evaluation_seconds - found.checkpoint_seconds
-            rows.append(
-                [
-                    group.method.where,
-                    group.method.label,
-                    str(run.seed),
-                    f"{found.steps:,}",
-                    _duration(found.seconds),
-                    number(found.steps / found.seconds),
-                    f"{training / found.seconds:.1%}",
-                    f"{found.evaluation_seconds / found.seconds:.1%}",
-                    f"{found.checkpoint_seconds / found.seconds:.1%}",
-                    _machine(run),
-                ]
-            )
+    """Returns the times of all runs that measured them; adds a note for each damaged file."""
     header = (
         "environment",
         "method",
@@ -143,21 +102,32 @@ def times(groups: Sequence[Group], notes: list[str]) -> Section:
         "machine",
     )
     text = (
-        "From timings.csv, over all processes of a run, up to each one's last evaluation; the "
-        "random steps and compiling are in it, and members of one directory share its time. "
-        "Collected runs tell no times."
+        "From timings.csv, over all processes of a run, each until its last evaluation. Random "
+        "steps and compilation are included; members of one directory share its time. Collected "
+        "runs have no times."
     )
+    found = [
+        (group.method, run, readable(read_duration, run, notes))
+        for group in groups
+        for run in group.runs
+    ]
+    rows = []
+    for method, run, duration in found:
+        if duration is None or not duration.seconds:
+            continue
+        steps, total, evaluation, checkpoint = duration
+        shares = [(total - evaluation - checkpoint) / total, evaluation / total, checkpoint / total]
+        hours, minutes = divmod(round(total / 60), 60)
+        time = f"{hours} h {minutes:02} min" if hours else f"{total / 60:.1f} min"
+        numbers = [str(run.seed), f"{steps:,}", time, number(steps / total)]
+        percents = [f"{share:.1%}" for share in shares]
+        rows.append([method.where, method.label, *numbers, *percents, _machine(run.config)])
     blocks = [Table("Time per run", header, rows, words=2)] if rows else []
     return Section("Time", text, blocks)
 
 
-def _duration(seconds: float) -> str:
-    hours, minutes = divmod(round(seconds / 60), 60)
-    return f"{hours} h {minutes:02} min" if hours else f"{seconds / 60:.1f} min"
-
-
-def _machine(run: Run) -> str:
-    held = run.config
-    threads = held.get("threads")
-    parts = [held.get("processor") or held.get("device"), f"threads: {threads}" if threads else ""]
+def _machine(config: Mapping[str, Any]) -> str:
+    threads = config.get("threads")
+    processor = config.get("processor") or config.get("device")
+    parts = [processor, f"threads: {threads}" if threads else ""]
     return ", ".join(str(part) for part in parts if part) or "–"

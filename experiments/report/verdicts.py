@@ -1,4 +1,4 @@
-"""Whether a claim of the paper holds by our runs: the test, its numbers, seeds still needed."""
+"""Judges the paper's claims by our runs: the test, its numbers, and seeds still needed."""
 
 import math
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import numpy as np
 from experiments.paper.figures import STEPS
 from experiments.report import published
 from experiments.report.claims import AREA, Claim
-from experiments.report.methods import Group
+from experiments.report.groups import Group
 from experiments.report.statistics import (
     LEVEL,
     MOST_SEEDS,
@@ -25,7 +25,7 @@ from experiments.report.statistics import (
 from experiments.run_dir.metrics import steps_to_reach
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "not yet enough seeds"
-# Seeds that are left are picked by how they went.
+# The remaining seeds are those that went well.
 UNJUDGED = "not judged, as seeds broke down"
 # "Close": within this share of the second method's mean. The paper names no number.
 MARGIN = 0.1
@@ -42,31 +42,31 @@ class Needed(NamedTuple):
 
 NONE_NEEDED = Needed(0, 0)
 
-# The samples of two groups; verdict, p and the seeds needed, as `Finding` has them.
+# Both samples, verdict, p and further seeds, as in `Finding`.
 Judged = tuple[Sample, Sample, str, float, Needed | None]
 
 
 class Finding(NamedTuple):
-    """What one pair of groups says of a claim."""
+    """The verdict of one pair of groups on a claim."""
 
     where: str  # the environment
-    length: int  # the steps that the runs shall have
-    reached: int  # the step that the figures are of
+    length: int  # the steps that the runs are meant to have
+    reached: int  # the step that the numbers describe
     first: Sample
     second: Sample
-    begun: tuple[int, int]  # seeds of each, with those that have not come to their end
+    begun: tuple[int, int]  # seeds of each, unfinished ones included
     verdict: str
-    p_value: float  # for sooner: the share of redrawn seeds in which it is not so
-    needed: Needed | None  # None: not to be told
+    p_value: float  # for sooner: the share of draws in which the claim is false
+    needed: Needed | None  # None: unknown
 
     @property
     def is_of_the_papers_length(self) -> bool:
-        """Whether the paper's claim is about these very runs; longer ones are others."""
+        """Whether the runs have the steps that the paper's claim is about."""
         return (self.length, self.reached) == (STEPS, STEPS)
 
 
 def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
-    """What there is on a claim: a finding for each environment and length; none without runs."""
+    """Returns a finding for each environment and length with runs of both methods."""
     found = []
     for first in groups:
         if not claim.first.is_of(first.method, claim.task):
@@ -81,7 +81,7 @@ def judge(claim: Claim, groups: Sequence[Group]) -> list[Finding]:
 
 
 def papers_own(claim: Claim) -> float:
-    """p of the same test by the paper's own means and deviations; NaN where it prints none."""
+    """Returns p of the same test by the paper's means and deviations; NaN if it prints none."""
     table = "5" if claim.first.algo == "ds_sac" else "1"
     cells = published.RETURNS[table][claim.task]
     printed = not claim.first.changes and not claim.second.changes
@@ -104,8 +104,8 @@ def _judge_pair(claim: Claim, first: Group, second: Group) -> Finding:
     if first.broken or second.broken:
         verdict, needed = UNJUDGED, None
     begun = (len(first.runs), len(second.runs))
-    told = (first.method.where, first.length, step, ours, theirs, begun)
-    return Finding(*told, verdict, p_value, needed)
+    where = first.method.where
+    return Finding(where, first.length, step, ours, theirs, begun, verdict, p_value, needed)
 
 
 def _judge_samples(claim: Claim, first: Group, second: Group, step: int) -> Judged:
@@ -118,24 +118,24 @@ def _judge_samples(claim: Claim, first: Group, second: Group, step: int) -> Judg
 
 
 def _judge_higher(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
-    """Welch's two-sided test: a claim holds or not where the difference is told from none."""
+    """Decides by Welch's two-sided test; open if it finds no difference."""
     test = compare(first, second)
     if test.p_value < 1 - LEVEL:
         return (HOLDS if test.difference > 0 else FAILS), test.p_value, NONE_NEEDED
     return OPEN, test.p_value, _further(seeds_needed(first, second), first, second)
 
 
-def _further(wanted: int | None, first: Sample, second: Sample) -> Needed | None:
-    """Seeds beside those that there are, of `wanted` each."""
-    if wanted is None:
+def _further(required: int | None, first: Sample, second: Sample) -> Needed | None:
+    """Returns the seeds that are missing to `required` of each method."""
+    if required is None:
         return None
-    needed = Needed(max(wanted - first.seeds, 0), max(wanted - second.seeds, 0))
-    # A difference that was not found may need no more seeds than there are: then one more.
+    needed = Needed(max(required - first.seeds, 0), max(required - second.seeds, 0))
+    # The test may have missed a difference that so many seeds usually find: then one more.
     return needed if any(needed) else Needed(1, 1)
 
 
 def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
-    """Two one-sided tests; it does not hold where the difference is surely past the margin."""
+    """Decides by two one-sided tests; fails if the interval lies beyond the margin."""
     margin = MARGIN * abs(second.mean)
     p_value = closeness(first, second, margin)
     interval = compare(first, second).interval
@@ -145,16 +145,16 @@ def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | No
         return FAILS, p_value, NONE_NEEDED
     past = abs(first.mean - second.mean) - margin
     if past < 0:
-        wanted = seeds_needed(first, second, partial(power_of_closeness, margin=margin))
-    else:  # What is past the margin may be told from its end.
-        wanted = seeds_needed(first._replace(mean=past), second._replace(mean=0.0))
-    return OPEN, p_value, _further(wanted, first, second)
+        required = seeds_needed(first, second, partial(power_of_closeness, margin=margin))
+    else:  # The difference may turn out to be beyond the margin.
+        required = seeds_needed(first._replace(mean=past), second._replace(mean=0.0))
+    return OPEN, p_value, _further(required, first, second)
 
 
 def _judge_sooner(first: Group, second: Group, step: int) -> Judged:
-    """By redrawn seeds: in how many draws the mean passes dense training's final mean in time.
+    """Redraws seeds: counts draws whose mean passes dense training's final mean in time.
 
-    The first sample's mean is the step at which the mean of all seeds does; NaN: never.
+    The first sample's mean is the step at which the mean of all seeds passes it; NaN: never.
     """
     steps, returns = first.curves()
     dense = second.values("final")
@@ -178,8 +178,8 @@ def _judge_sooner(first: Group, second: Group, step: int) -> Judged:
     return ours, describe(dense), verdict, share, None if verdict == OPEN else NONE_NEEDED
 
 
-def tell_needed(claim: Claim, finding: Finding) -> str:
-    """How many further seeds of each method a claim needs."""
+def format_needed(claim: Claim, finding: Finding) -> str:
+    """Returns in words how many further seeds of each method a claim needs."""
     if finding.verdict == UNJUDGED:
         return "–"
     if finding.needed is not None:
@@ -188,7 +188,7 @@ def tell_needed(claim: Claim, finding: Finding) -> str:
             return f"{first} of each" if first else "none"
         return f"{first} of the first, {second} of the second"
     if min(finding.first.seeds, finding.second.seeds) < 2:
-        return "two of each to tell"
+        return "unknown from one seed"
     if claim.kind == "sooner" or math.isnan(finding.p_value):
-        return "cannot be told"
+        return "unknown"
     return f"over {MOST_SEEDS:,} of each"

@@ -1,4 +1,4 @@
-"""One process writes to a run directory at a time."""
+"""Locks a run directory, so that one process at a time writes to it."""
 
 import contextlib
 import errno
@@ -11,23 +11,23 @@ from typing import TextIO
 from experiments.run_dir.directory import DirectoryError
 
 NAME = "lock"
-# File systems without locks: nothing can be said there of other processes.
+# On file systems without locks, other processes cannot be detected.
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
-# The lock files that are open in this process.
-_held: set[TextIO] = set()
+# The open lock files of this process.
+_open_locks: set[TextIO] = set()
 
 
 def _close_all() -> None:
-    for file in _held:
+    for file in _open_locks:
         file.close()
 
 
-# What is forked in C alone (`system`, libraries) starts another program, which gets no such file.
+# A fork from C (`system`, libraries) starts another program, which does not inherit the file.
 os.register_at_fork(after_in_child=_close_all)
 
 
 def is_held(directory: Path) -> bool:
-    """Whether another process holds a directory now."""
+    """Returns whether another process has locked a directory."""
     try:
         with (directory / NAME).open() as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -40,20 +40,20 @@ def is_held(directory: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(directory: Path) -> Iterator[None]:
-    """Holds a directory, which is made if there is none, as long as the block runs.
+    """Locks a directory while the block runs; makes the directory if it does not exist.
 
-    The system lets go of it with the process, however that ends: a child that the process forked
-    would hold it too, and longer, so a child closes its copy at once.
+    The system releases the lock when the process ends, in whatever way. A forked child would keep
+    it for longer, so a child closes its copy at once.
 
     Raises:
-      DirectoryError: if another process holds it, or it cannot be written.
+      DirectoryError: if another process has locked it, or it cannot be written.
     """
     with contextlib.ExitStack() as stack:
         try:
             directory.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context((directory / NAME).open("a+"))
-            _held.add(file)
-            stack.callback(_held.discard, file)
+            _open_locks.add(file)
+            stack.callback(_open_locks.discard, file)
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.seek(0)
@@ -69,7 +69,7 @@ def locked(directory: Path) -> Iterator[None]:
                     "choose another --run_dir"
                 ) from error
         else:
-            with contextlib.suppress(OSError):  # A full disk: it is told by what needs the room.
+            with contextlib.suppress(OSError):  # A full disk: reported by what needs the space.
                 file.truncate(0)
                 file.write(f"{os.getpid()}\n")
                 file.flush()

@@ -8,14 +8,15 @@ class Score(NamedTuple):
     """One seed's learning curve in three numbers."""
 
     final: float  # mean return of the last evaluation
-    last10: float  # mean of the last ten evaluations, or of all there are
+    last10: float  # mean of the last ten evaluations, or of all if there are fewer
     learning_curve_area: float
 
 
 def score(steps: Sequence[int], returns: Sequence[float], eval_period: int) -> Score:
-    """Scores the mean returns of all evaluations, by their steps, the one at step 0 included.
+    """Scores the mean returns of all evaluations, including the one at step 0.
 
-    The area leaves out what is between two periods: a run's end, or where it ended at first.
+    The area ignores evaluations between two periods: at a run's end, or at an earlier end before it
+    was extended.
     """
     last = returns[-10:]
     pairs = zip(steps, returns, strict=True)
@@ -25,17 +26,17 @@ def score(steps: Sequence[int], returns: Sequence[float], eval_period: int) -> S
 
 
 def learning_curve_area(returns: Sequence[float], steps: int, eval_period: int) -> float:
-    """LCA (eq. 9), in the paper's unit: the sum of the mean returns over the number of steps.
+    """Returns the LCA (eq. 9) in the paper's unit: the sum of mean returns over the steps.
 
-    The paper's period of 5,000 steps is the unit for other periods.
+    Other periods are scaled to the paper's 5,000 steps.
     """
     return sum(returns) / steps * (eval_period / 5_000)
 
 
 def steps_to_reach(steps: Sequence[int], returns: Sequence[float], target: float) -> int | None:
-    """The step of the first evaluation that passes `target`; None where none does.
+    """Returns the step of the first evaluation above `target`; None if there is none.
 
-    With a method's mean curve and dense training's final mean: "steps to dense" (Section 4.5).
+    For a method's mean curve and dense training's final mean it is "steps to dense" (Section 4.5).
     """
     pairs = zip(steps, returns, strict=True)
     return next((int(step) for step, value in pairs if value > target), None)

@@ -1,4 +1,4 @@
-"""What a run directory holds, read and left as it is."""
+"""Reads a run directory without changing it."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from dsrl_jax.training.checkpoints.checksums import RECORD
 # Steps and mean returns of evaluations, by member and seed.
 Points = dict[tuple[str, int], list[tuple[int, float]]]
 
-# Columns of each file; a row has its keys. Clock times are in timings.csv alone.
+# The table of each kind of row; its columns are a row's keys. Only timings.csv has clock times.
 FILES = {
     "evaluation": "evaluations.csv",
     "training": "training.csv",
@@ -23,11 +23,11 @@ FILES = {
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a CSV file of a run directory; of one that is being written nothing.
+    """Reads the complete rows of a CSV file; ignores a last line that is still being written.
 
     Raises:
       FileNotFoundError: if there is no such file.
-      ValueError: if it is no table: a row has not the header's cells.
+      ValueError: if it is no table, or a row does not match the header.
     """
     try:
         text = path.read_text()
@@ -35,18 +35,18 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     for number, row in enumerate(rows, start=2):
-        if None in row or None in row.values():  # A cell too many, or one that is missing.
-            raise ValueError(f"{path} is damaged: row {number} has not the header's cells")
+        if None in row or None in row.values():  # a cell too many, or one missing
+            raise ValueError(f"{path} is damaged: row {number} does not match the header")
     return rows
 
 
 def is_finished(directory: Path, experiment: Experiment) -> bool:
-    """Whether there is a checkpoint of the last step, which is the last thing that a run saves."""
+    """Returns whether there is a checkpoint of the last step, which a run saves last."""
     return (checkpoints_of(directory) / str(experiment.loop.steps) / RECORD).exists()
 
 
 def read_starts(directory: Path) -> list[dict[str, Any]]:
-    """On what each part of a run was computed, in order. A line that was cut short is left out."""
+    """Reads what each part of a run was computed on, in order. Skips lines that were cut short."""
     path = directory / "starts.jsonl"
     found = []
     for line in path.read_text().splitlines() if path.exists() else []:
@@ -58,12 +58,12 @@ def read_starts(directory: Path) -> list[dict[str, Any]]:
 
 
 def checkpoints_of(directory: Path) -> Path:
-    """Where a run keeps its checkpoints; there from the start of its training."""
+    """Returns the folder of a run's checkpoints; it exists once training has begun."""
     return directory / "checkpoints"
 
 
 def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
-    """The last step of which there is an evaluation of every seed; 0 before any.
+    """Returns the last step at which every seed was evaluated; 0 before the first evaluation.
 
     Raises:
       ValueError: if the table is damaged.
@@ -75,7 +75,7 @@ def evaluated_step(directory: Path, seeds: tuple[int, ...]) -> int:
 
 
 def read_evaluations(directory: Path, eval_period: int) -> Points:
-    """Steps and mean returns of each member and seed; "" where rows tell no member.
+    """Reads steps and mean returns of each member and seed; member is "" if rows have none.
 
     Raises:
       ValueError: if the table is damaged: a cell is no number, or an evaluation is missing.
@@ -83,17 +83,19 @@ def read_evaluations(directory: Path, eval_period: int) -> Points:
     path = directory / FILES["evaluation"]
     found = _read_points(path)
     for (member, seed), points in found.items():
-        who, steps = name_member(member, seed), [step for step, _ in points]
+        name, steps = name_member(member, seed), [step for step, _ in points]
         if any(later <= step for step, later in itertools.pairwise(steps)):
-            raise ValueError(f"{path} is damaged: the steps of {who} do not increase")
-        # There may be others: a run that was made longer has one where it had ended.
+            raise ValueError(f"{path} is damaged: the steps of {name} do not increase")
+        # More than these are allowed: a run that was extended has one where it ended before.
         if missing := set(range(0, steps[-1], eval_period)) - set(steps):
-            raise ValueError(f"{path} is damaged: {who} has no evaluation at step {min(missing):,}")
+            raise ValueError(
+                f"{path} is damaged: {name} has no evaluation at step {min(missing):,}"
+            )
     return found
 
 
 def _read_points(path: Path) -> Points:
-    """A table of evaluations as it stands; raises ValueError if a cell is no number."""
+    """Reads a table of evaluations as it is. Raises ValueError if a cell is no number."""
     found: Points = {}
     for number, row in enumerate(read_rows(path) if path.exists() else [], start=2):
         try:
@@ -107,11 +109,10 @@ def _read_points(path: Path) -> Points:
 
 
 def name_member(member: str, seed: int) -> str:
-    """Whose a row is, in words."""
+    """Returns the name of a row's member for messages."""
     return f"member {member}" if member else f"seed {seed}"
 
 
 def has_lost_its_checkpoints(directory: Path, seeds: tuple[int, ...], steps: int) -> bool:
-    """Whether a run of so many steps was finished, and the folder of its checkpoints is gone."""
-    gone = not checkpoints_of(directory).exists()
-    return gone and evaluated_step(directory, seeds) >= steps
+    """Returns whether a run reached these steps and its folder of checkpoints is gone."""
+    return not checkpoints_of(directory).exists() and evaluated_step(directory, seeds) >= steps

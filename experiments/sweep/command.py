@@ -1,54 +1,48 @@
-"""Trains all combinations of lists of settings, as members of as few programs as can be.
+"""Trains all combinations of lists of settings, as members of as few programs as possible.
 
     python -m experiments.sweep --env=ant --algo=ds_td3 --backend=brax --seeds=0:8 \\
         --drop_fraction=0.02,0.05,0.1 --sparsity=0.25,0.5,0.8
 
-Every setting may be a list, --algo and --preset too; a setting that has commas itself takes
-semicolons between its values: --hidden_sizes='64,64;256,256'. The same command given again
-continues a sweep that was stopped. Results: a table ranked by mean learning curve area, CSV files
-and a picture.
+Every setting may be a list, as may --algo and --preset; a setting whose values have commas takes
+semicolons between them: --hidden_sizes='64,64;256,256'. The same command, given again, continues a
+stopped sweep. Results: a table ranked by mean learning curve area, CSV files and a picture.
 """
 
 import contextlib
 import math
-import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-# What is imported here is light: a mistake on the command line is told before JAX is imported.
+# These imports are light: mistakes on the command line are reported before JAX is imported.
 from dsrl_jax.config.presets import ALGORITHMS, PRESETS, check_choice
-from experiments.cli.flags import given_lists, help_text, make_flags, parse, parse_seeds
-from experiments.cli.machine import (
-    check_device,
-    choose_device,
-    conditions,
-    keep_compiled_programs,
-    keep_freed_memory,
-)
-from experiments.cli.stopping import StopRequest, ends_on_interrupt
-from experiments.cli.values import UsageError, check_different, format_value, parse_value
+from experiments.cli.command import ends_on_interrupt
+from experiments.cli.flags import define_count, given_settings, help_text, make_flags, parse
+from experiments.cli.machine import check_device, choose_device
+from experiments.cli.values import UsageError, check_different, format_value, parse_seeds
 from experiments.run_dir.directory import check_directory
 from experiments.run_dir.lock import locked
-from experiments.sweep.directory import batch_directory, check_sweep, write_sweep
+from experiments.sweep.directory import batch_directory, check_sweep
 from experiments.sweep.plan import (
     Member,
+    Plan,
     SweepSpec,
     default_directory,
+    format_groups,
     group,
     joined,
     make_batches,
     plan_members,
     split_evenly,
-    tell_groups,
 )
 
 if TYPE_CHECKING:
     from dsrl_jax.envs.gymnasium import Sizes
 
-# Flags of a single run that a sweep does not heed.
+# Flags of a single run that a sweep does not have.
 _OF_A_RUN = ("devices", "distributed", "initial_policy")
 
 
@@ -59,110 +53,106 @@ def main(arguments: list[str]) -> int:
       The exit status: 0, 1 for a sweep that failed, 2 for a command line that cannot be run, 130
       and 143 for one that Ctrl-C or SIGTERM stopped.
     """
-    with ends_on_interrupt(), contextlib.ExitStack() as held:
-        return run(arguments, held)
+    values = make_sweep_flags()
+    with ends_on_interrupt(), contextlib.ExitStack() as locks:
+        try:
+            parse(values, arguments, of_a_run=_OF_A_RUN)
+            if values.help:
+                print(f"{__doc__}\n{help_text(values)}")
+                return 0
+            plan = prepare(values)
+            if not values.dry_run:
+                locks.enter_context(locked(plan.directory))
+                # Checked again: now no other process writes there.
+                check_batches(plan.directory, plan.spec, plan.batches, values)
+        except ValueError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+        print("\n".join(plan.summary), flush=True)
+        if values.dry_run:
+            return 0
+        from experiments.sweep.train import train
+
+        return train(plan, values, arguments)
 
 
-def run(arguments: list[str], held: contextlib.ExitStack) -> int:
-    """Prepares what was asked for, and does it; the directory is held until the end."""
-    values = make_flags()
+def make_sweep_flags() -> flags.FlagValues:
+    """Returns all flags of a sweep, unparsed: a run's flags, with lists of values for settings."""
+    values = make_flags(lists=True)
     for name in _OF_A_RUN:
         delattr(values, name)
     values["dry_run"].help = "print members, groups, batches and memory, and stop"
-    add: Any = {"flag_values": values, "module_name": "a sweep"}
-    flags.DEFINE_string(
+    define_count(
         "members_per_batch",
-        None,
-        "how many members train at once; default: as many as the memory is expected to hold",
-        **add,
+        "how many members train at once; default: as many as the memory is expected to allow",
+        flag_values=values,
+        module_name="a sweep",
     )
-    try:
-        parse(values, arguments, of_a_run=_OF_A_RUN)
-        if values.help:
-            print(f"{__doc__}\n{help_text(values)}")
-            return 0
-        plan = prepare(values)
-        if not values.dry_run:
-            held.enter_context(locked(plan.directory))
-            # Again, now that nobody else writes there.
-            check_held(plan.directory, plan.spec, plan.batches, values)
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print("\n".join(plan.told), flush=True)
-    return 0 if values.dry_run else carry_out(plan, values, arguments)
-
-
-class Plan(NamedTuple):
-    """What a command line means, checked.
-
-    sizes: of each group's batches; `batches` has their members
-    told: it in words
-    """
-
-    spec: SweepSpec
-    spaces: "Sizes"
-    directory: Path
-    sizes: list[list[int]]
-    batches: list[list[Member]]
-    threads: int | None
-    told: list[str]
+    return values
 
 
 def prepare(values: flags.FlagValues) -> Plan:
-    """Resolves and checks what was asked for; the last thing to be loaded is JAX.
+    """Checks a command line and plans its sweep; imports JAX last.
 
     Raises:
       ValueError: what was given, and what is allowed.
     """
-    seeds, lists = parse_seeds(values), given_lists(values)
-    threads = parse_value("threads", int, values.threads) if values.threads else None
-    asked = _parse_members_per_batch(values)
-    named = {"algo": tuple(values.algo.split(",")), "preset": tuple(values.preset.split(","))}
-    choose_device(values.device, threads, values.deterministic)
-    for name, choices in (("algo", ALGORITHMS), ("preset", PRESETS)):
-        for word in named[name]:
-            check_choice(name, word, choices)
-        check_different(name, named[name])
-
-    for name in ("env", "backend"):
-        if "," in (given := str(values[name].value)):
-            raise UsageError(f"a sweep takes one --{name}, got {given}")
+    spec = make_spec(values)
+    groups = group(plan_members(spec))
 
     from dsrl_jax.envs import catalog
 
-    env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
-    spec = SweepSpec(env_id, values.env_preset, values.backend, seeds, {**named, **lists})
-    groups = group(plan_members(spec))
     brax = groups[0][0].experiment.brax
     simulator = (brax.brax_backend,) if brax else ()
-    spaces = catalog.look_up_sizes(env_id, values.env_preset, values.backend, *simulator)
+    spaces = catalog.look_up_sizes(spec.env, spec.env_preset, spec.backend, *simulator)
     directory = Path(values.run_dir) if values.run_dir else default_directory(spec)
     sizes = check_sweep(directory, spec)
     _check_sparsities(groups, spaces)
     check_device(values.device)
-    estimates = _estimate(groups, spaces)
+    estimates = _estimate_memory(groups, spaces)
     if sizes is None:
+        most = values.members_per_batch
         sizes = [
-            split_evenly(len(members), asked) if asked else fitting
+            split_evenly(len(members), most) if most else fitting
             for members, (_, fitting) in zip(groups, estimates, strict=True)
         ]
     there, here = [sum(own) for own in sizes], [len(members) for members in groups]
     if there != here:
         raise UsageError(
-            f"{directory} holds this sweep in groups of {format_value(tuple(there))} members, here "
-            f"they are of {format_value(tuple(here))}: choose another --run_dir or the same lists"
+            f"{directory} contains this sweep in groups of {format_value(tuple(there))} members, "
+            f"here of {format_value(tuple(here))}: choose another --run_dir or the same lists"
         )
     batches = make_batches(groups, sizes)
-    check_held(directory, spec, batches, values)
-    told = _tell(spec, directory, groups, sizes, [text for text, _ in estimates])
-    return Plan(spec, spaces, directory, sizes, batches, threads, told)
+    check_batches(directory, spec, batches, values)
+    summary = summarize(spec, directory, groups, sizes, [text for text, _ in estimates])
+    return Plan(spec, spaces, directory, sizes, batches, summary)
 
 
-def check_held(
-    directory: Path, spec: SweepSpec, batches: list[list[Member]], values: flags.FlagValues
+def make_spec(values: flags.FlagValues) -> SweepSpec:
+    """Returns what a command line sweeps. Raises ValueError: what was given, what is allowed."""
+    lists: dict[str, Any] = {}
+    for name, choices in (("algo", ALGORITHMS), ("preset", PRESETS)):
+        lists[name] = tuple(str(values[name].value).split(","))
+        for word in lists[name]:
+            check_choice(name, word, choices)
+        check_different(name, lists[name])
+    for name in ("env", "backend"):
+        if "," in (given := str(values[name].value)):
+            raise UsageError(f"a sweep takes one --{name}, got {given}")
+    seeds = parse_seeds(values)
+    choose_device(values.device, values.threads, values.deterministic)
+
+    from dsrl_jax.envs import catalog
+
+    env_id = catalog.resolve_id(values.env, values.env_preset, values.backend)
+    lists |= given_settings(values)
+    return SweepSpec(env_id, values.env_preset, values.backend, seeds, lists)
+
+
+def check_batches(
+    directory: Path, spec: SweepSpec, batches: Sequence[list[Member]], values: flags.FlagValues
 ) -> None:
-    """Whether a directory is free, or holds this sweep, which may be continued.
+    """Checks that a directory is free, or has this sweep and it may be continued.
 
     Raises:
       ValueError: why it cannot be used.
@@ -171,24 +161,15 @@ def check_held(
     if sizes is None:
         return
     if not values.resume:
-        raise UsageError(f"{directory} holds this sweep: leave out --noresume to continue it")
-    asked, largest = _parse_members_per_batch(values), max(max(own) for own in sizes)
-    if asked and any(own != split_evenly(sum(own), asked) for own in sizes):
+        raise UsageError(f"{directory} contains this sweep: leave out --noresume to continue it")
+    most, largest = values.members_per_batch, max(max(own) for own in sizes)
+    if most and any(own != split_evenly(sum(own), most) for own in sizes):
         raise UsageError(
-            f"{directory} holds this sweep in batches of up to {largest} members, got "
-            f"members_per_batch {asked}: leave it out to continue, or choose another --run_dir"
+            f"{directory} contains this sweep in batches of up to {largest} members, got "
+            f"members_per_batch {most}: leave it out to continue, or choose another --run_dir"
         )
     for number, batch in enumerate(batches, start=1):
         check_directory(batch_directory(directory, number), joined(batch))
-
-
-def _parse_members_per_batch(values: flags.FlagValues) -> int | None:
-    if values.members_per_batch is None:
-        return None
-    found = int(parse_value("members_per_batch", int, values.members_per_batch))
-    if found < 1:
-        raise UsageError(f"--members_per_batch must be at least 1, got {found}")
-    return found
 
 
 def _check_sparsities(groups: list[list[Member]], sizes: "Sizes") -> None:
@@ -200,8 +181,8 @@ def _check_sparsities(groups: list[list[Member]], sizes: "Sizes") -> None:
             check_sparsity(Spaces(*sizes), agent)
 
 
-def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, list[int]]]:
-    """For each group the memory in words, and the sizes of batches that are expected to fit."""
+def _estimate_memory(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, list[int]]]:
+    """Returns for each group the memory in words, and sizes of batches that should fit."""
     from dsrl_jax.agents.types import Spaces
     from experiments.sweep import memory
 
@@ -214,65 +195,31 @@ def _estimate(groups: list[list[Member]], sizes: "Sizes") -> list[tuple[str, lis
     return found
 
 
-def _tell(
+def summarize(
     spec: SweepSpec,
     directory: Path,
     groups: list[list[Member]],
     sizes: list[list[int]],
     estimates: list[str],
 ) -> list[str]:
-    """What a sweep is, in lines."""
+    """Returns the lines that describe a sweep: members, groups, batches, memory and notes."""
     seeds = len(spec.seeds)
     axes = [f"{name} {len(spec.lists[name])}" for name in spec.axes]
     members = sum(map(len, groups))
     product = " x ".join([*axes, f"seeds {seeds}"])
     if members < math.prod([len(spec.lists[name]) for name in spec.axes], start=seeds):
-        product += "; a setting counts once for a method that has none"
+        product += "; a setting counts once for a method that does not have it"
     steps = sum(len(one) * one[0].experiment.loop.steps for one in groups)
     lines = [
         f"sweep on {spec.env} in {directory}",
         f"{members} members ({product}), {steps:,} steps in all",
     ]
-    for number, (own, words) in enumerate(zip(sizes, tell_groups(groups), strict=True), start=1):
+    described = zip(sizes, format_groups(groups), estimates, strict=True)
+    for number, (own, words, estimate) in enumerate(described, start=1):
         what = f" ({words})" if words else ""
         batches = f"{len(own)} batches" if len(own) > 1 else "one batch"
         lines.append(
-            f"group {number}{what}: {sum(own)} members in {batches} of up to {max(own)}; "
-            f"{estimates[number - 1]}"
+            f"group {number}{what}: {sum(own)} members in {batches} of up to {max(own)}; {estimate}"
         )
     changes = dict.fromkeys(note for one in groups for note in one[0].experiment.changes)
     return lines + [f"note: {note}" for note in changes]
-
-
-def carry_out(plan: Plan, values: flags.FlagValues, arguments: list[str]) -> int:
-    """Trains batch after batch, and tells what came of it; returns the exit status."""
-    from experiments.cli import trainer
-    from experiments.sweep import report as sweep_report
-    from experiments.sweep.batches import train_batch
-    from experiments.sweep.progress import SweepProgress
-
-    here = conditions(values.device, plan.threads, values.deterministic, plan.spec.backend)
-    command = shlex.join(arguments)
-    keep_freed_memory()
-    keep_compiled_programs()
-    experiments = [joined(batch) for batch in plan.batches]
-    progress = SweepProgress([(len(one.seeds), one.loop) for one in experiments])
-    try:
-        write_sweep(plan.directory, plan.spec, plan.sizes)
-        with StopRequest() as request, contextlib.closing(progress):
-            for number, batch in enumerate(zip(plan.batches, experiments, strict=True), start=1):
-                own = batch_directory(plan.directory, number)
-                progress.begin()
-                last = train_batch(
-                    own, *batch, plan.spaces, here, command, progress, request.is_made
-                )
-                if last and (last["kind"] == "stopped" or request.is_made()):
-                    where = f"batch {number} of {len(experiments)}, step {last['env_step']:,}"
-                    said = f"stopped in {where}, and saved; the same command continues"
-                    print(said, file=sys.stderr)
-                    return request.status
-        told = sweep_report.report(plan.spec, plan.batches, plan.directory)
-    except trainer.FAILURES as error:
-        return trainer.tell_failure(error, plan.directory)
-    print(told)
-    return 0

@@ -1,4 +1,4 @@
-"""A sweep's directory: sweep.json, what is swept and how it is split; a run directory a batch."""
+"""A sweep's directory: sweep.json, and a run directory for each batch."""
 
 import json
 from pathlib import Path
@@ -10,25 +10,25 @@ from experiments.run_dir.directory import MAY_CHANGE, DirectoryError
 from experiments.sweep.plan import SweepSpec
 
 NAME = "sweep.json"
-# What a sweep that was killed before its first file leaves.
+# The files that a sweep leaves if it is killed before it writes sweep.json.
 _OF_A_START = {"lock", NAME + UNFINISHED}
 
 
 def batch_directory(directory: Path, number: int) -> Path:
-    """Of a batch, counted from 1."""
+    """Returns the run directory of a batch, counted from 1."""
     return directory / f"batch_{number}"
 
 
 def check_sweep(directory: Path, spec: SweepSpec) -> list[list[int]] | None:
-    """How the very sweep that the directory holds is split, or None where it is free.
+    """Returns how this sweep in the directory is split; None if the directory is free.
 
     Raises:
-      DirectoryError: if it holds another sweep or something else.
+      DirectoryError: if it has another sweep or other files.
     """
-    held = _read(directory)
-    if held is None:
+    previous = _read(directory)
+    if previous is None:
         return None
-    there, here = _compared(held["question"]), _compared(spec.describe())
+    there, here = _flatten(previous["question"]), _flatten(spec.describe())
     differing = [
         f"{name} is {there.get(name)!r} there and {here.get(name)!r} here"
         for name in dict.fromkeys([*there, *here])
@@ -36,36 +36,36 @@ def check_sweep(directory: Path, spec: SweepSpec) -> list[list[int]] | None:
     ]
     if differing:
         raise DirectoryError(
-            f"{directory} holds another sweep: {'; '.join(differing)}; "
+            f"{directory} contains another sweep: {'; '.join(differing)}; "
             "choose another --run_dir or the same settings"
         )
-    return held["batches"]
+    return previous["batches"]
 
 
-def write_sweep(directory: Path, spec: SweepSpec, batches: list[list[int]]) -> None:
-    """Writes sweep.json, whole or not at all.
+def write_sweep(directory: Path, spec: SweepSpec, sizes: list[list[int]]) -> None:
+    """Writes sweep.json, completely or not at all.
 
     Args:
-      batches: of each group the sizes of its batches; they stay when the sweep is continued.
+      sizes: the sizes of each group's batches; they stay when the sweep is continued.
     """
-    held = {"format": FORMAT, "question": spec.describe(), "batches": batches}
-    write_atomic(directory / NAME, json.dumps(held, indent=1))
+    content = {"format": FORMAT, "question": spec.describe(), "batches": sizes}
+    write_atomic(directory / NAME, json.dumps(content, indent=1))
 
 
 def _read(directory: Path) -> dict[str, Any] | None:
     path = directory / NAME
     try:
         if path.exists():
-            held = json.loads(path.read_text())
-            if held["format"] != FORMAT:
+            content = json.loads(path.read_text())
+            if content["format"] != FORMAT:
                 raise DirectoryError(
-                    f"{path} has format {held['format']}, this version reads format {FORMAT}; "
+                    f"{path} has format {content['format']}, this version reads format {FORMAT}; "
                     "choose another --run_dir"
                 )
-            _compared(held["question"])
-            if not all(size >= 1 for sizes in held["batches"] for size in sizes):
+            _flatten(content["question"])
+            if not all(size >= 1 for sizes in content["batches"] for size in sizes):
                 raise ValueError("a batch has no members")
-            return held
+            return content
         entries = {entry.name for entry in directory.iterdir()} if directory.exists() else set()
     except DirectoryError:
         raise
@@ -75,13 +75,13 @@ def _read(directory: Path) -> dict[str, Any] | None:
             f"run_dir {str(directory)!r} cannot be read: {reason}; choose another --run_dir"
         ) from error
     except (TypeError, ValueError, KeyError, AttributeError) as error:
-        told = " ".join(str(error).split())
-        raise DirectoryError(f"{path} is damaged ({told}); choose another --run_dir") from error
+        reason = " ".join(str(error).split())
+        raise DirectoryError(f"{path} is damaged ({reason}); choose another --run_dir") from error
     if entries - _OF_A_START:
         raise DirectoryError(f"{directory} is no sweep's directory and not empty; choose another")
     return None
 
 
-def _compared(spec: dict[str, Any]) -> dict[str, Any]:
-    """What is compared, flat."""
+def _flatten(spec: dict[str, Any]) -> dict[str, Any]:
+    """Returns a spec's entries and lists in one dictionary."""
     return {name: value for name, value in spec.items() if name != "lists"} | {**spec["lists"]}

@@ -1,4 +1,4 @@
-"""How many members fit into memory: what each is expected to take, and what is free."""
+"""Estimates how many members fit into memory: what each needs, and what is free."""
 
 import sys
 from pathlib import Path
@@ -11,12 +11,12 @@ from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import Experiment
 from experiments.cli.summary import storage
 
-# Of what is free: the rest is for buffers that the compiler adds, and for other processes.
+# The share of the free memory to use: the compiler adds buffers, and other processes need some.
 _SHARE = 0.8
-# While an update runs, a gradient, and about its state once more (`bench scale`, scratch): weights,
-# two moments, a target, a mask.
-_BESIDE_A_WEIGHT = 4 + 4 * 4 + 1
-# A simulator with its model; each member has one, and one for each evaluation episode.
+# An update needs a gradient, and about its state again (`bench scale`, scratch): weights, two
+# moments, a target, a mask.
+_BYTES_IN_AN_UPDATE = 4 + 4 * 4 + 1
+# Bytes of a simulator with its model; each member has one, and one for each evaluation episode.
 _ENVIRONMENT = 2e6
 
 
@@ -28,10 +28,10 @@ class Needed(NamedTuple):
 
 
 class Free(NamedTuple):
-    """Bytes; None where the system does not tell.
+    """Free bytes; None if the system does not report them.
 
-    device: of all the devices together that may share members; each has an equal part
-    devices: how many these are; 1 on a CPU, whose devices have the host's memory
+    device: of all devices together that may share members; each has an equal part
+    devices: how many; 1 on a CPU, whose devices have the host's memory
     """
 
     host: float | None
@@ -40,15 +40,15 @@ class Free(NamedTuple):
 
 
 def needed(experiment: Experiment, spaces: Spaces) -> Needed:
-    """What one member of an experiment takes. On a CPU both are the same memory: host."""
+    """Returns what one member of an experiment needs; on a CPU all of it is the host's memory."""
     cost = expected_cost(spaces, experiment.agent_of(0), 1)
     members = len(experiment.seeds)
-    networks = cost.dense_weights * _BESIDE_A_WEIGHT
+    networks = cost.dense_weights * _BYTES_IN_AN_UPDATE
     stored = storage(experiment, spaces, cost)[0] / members
     if experiment.brax:
         found = Needed(0, stored + networks)
     else:
-        # What `storage` counts is the replay, which is the host's, and the networks.
+        # `storage` counts the replay, which is on the host, and the networks.
         replay = storage(experiment, spaces, cost._replace(dense_weights=0))[0] / members
         environments = _ENVIRONMENT * (1 + experiment.loop.eval_episodes)
         found = Needed(replay + environments, stored - replay + networks)
@@ -58,7 +58,7 @@ def needed(experiment: Experiment, spaces: Spaces) -> Needed:
 
 
 def free(experiment: Experiment) -> Free:
-    """What is free now; of each device as much as of the fullest one."""
+    """Returns what is free now; every device counts as the one with the least free memory."""
     if jax.default_backend() == "cpu":
         return Free(_free_on_host(), None)
     devices = jax.devices() if experiment.brax else jax.devices()[:1]
@@ -70,7 +70,7 @@ def free(experiment: Experiment) -> Free:
 
 
 def most_members(each: Needed, there: Free) -> int | None:
-    """How many members fit, at least one; None where nothing is known."""
+    """Returns how many members fit, at least one; None if no memory is known."""
     rooms = (there.host, there.device)
     pairs = [(part, room) for part, room in zip(each, rooms, strict=True) if part and room]
     fitting = [int(_SHARE * room / part) for part, room in pairs if room is not None]
@@ -78,19 +78,19 @@ def most_members(each: Needed, there: Free) -> int | None:
 
 
 def describe(each: Needed, there: Free) -> str:
-    """The estimate in words."""
-    told = []
+    """Returns the estimate in words."""
+    found = []
     device = "device" if there.devices == 1 else f"{there.devices} devices"
     rooms = (("host", there.host), (device, there.device))
     for (name, room), part in zip(rooms, each, strict=True):
         if part:
             of = "" if room is None else f" of {room / 1e6:,.0f} MB free"
-            told.append(f"about {part / 1e6:,.1f} MB a member on the {name}{of}")
-    return ", ".join(told)
+            found.append(f"about {part / 1e6:,.1f} MB a member on the {name}{of}")
+    return ", ".join(found)
 
 
 def _free_on_host() -> float | None:
-    """On Linux, what the system and this process's control group leave."""
+    """Returns the memory that the system and this process's control group leave, on Linux."""
     if not sys.platform.startswith("linux"):
         return None
     found = []
@@ -102,6 +102,6 @@ def _free_on_host() -> float | None:
         limit = (group / "memory.max").read_text().strip()
         if limit != "max":
             found.append(float(limit) - float((group / "memory.current").read_text()))
-    except (OSError, ValueError):  # No such group: the system's memory alone counts.
+    except (OSError, ValueError):  # No control group: only the system's memory counts.
         pass
     return max(min(found), 0.0) if found else None

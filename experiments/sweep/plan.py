@@ -1,4 +1,4 @@
-"""What a sweep is made of: the product of lists as members, groups that compile alike, batches.
+"""Plans a sweep: the product of lists as members, groups of one program each, and batches.
 
 Needs no JAX.
 """
@@ -8,14 +8,16 @@ import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dsrl_jax.config.members import count_sharing, express, join, shared, widest_algorithm
 from dsrl_jax.config.presets import ALGORITHMS, Experiment, has_setting, resolve
 from dsrl_jax.config.settings import flatten, is_number, settings_of
 from experiments.cli.values import UsageError, format_value
-from experiments.run_dir.directory import MAY_CHANGE
-from experiments.run_dir.naming import as_name, short_hash
+from experiments.run_dir.directory import MAY_CHANGE, as_name, short_hash
+
+if TYPE_CHECKING:
+    from dsrl_jax.envs.gymnasium import Sizes
 
 MOST_MEMBERS = 10_000
 
@@ -23,29 +25,29 @@ Lists = Mapping[str, Sequence[Any]]
 
 
 class SweepSpec(NamedTuple):
-    """What a sweep varies, and what it does not: names and lists as they were given."""
+    """What a sweep varies and what it does not, as it was given."""
 
     env: str  # the back-end's id
     env_preset: str
     backend: str
     seeds: tuple[int, ...]
-    lists: Lists  # algo and preset among them; a list of one is no axis
+    lists: Lists  # also algo and preset; a list of one value is no axis
 
     @property
     def axes(self) -> list[str]:
-        """What has more than one value, but for seeds."""
+        """The names of lists with several values; seeds are no axis."""
         return [name for name, values in self.lists.items() if len(values) > 1]
 
     def describe(self) -> dict[str, Any]:
-        """It as JSON."""
+        """Returns the spec as JSON."""
         return json.loads(json.dumps({**self._asdict(), "lists": dict(self.lists)}))
 
 
 class Member(NamedTuple):
     """One member of a sweep.
 
-    values: of the axes that its method has_setting, by name
-    experiment: what it is alone, in the words of its group's program
+    values: its value on each axis that its method has, by name
+    experiment: the member by itself, as its group's program expresses it
     """
 
     seed: int
@@ -53,13 +55,29 @@ class Member(NamedTuple):
     experiment: Experiment
 
 
-def plan_members(spec: SweepSpec) -> list[Member]:
-    """The product of all lists, settings first and seeds last.
+class Plan(NamedTuple):
+    """A checked command line.
 
-    An axis that a method does not heed gives it one member, where another method does heed it.
+    sizes: the sizes of each group's batches
+    batches: the members of each batch
+    summary: the sweep in lines of text
+    """
+
+    spec: SweepSpec
+    spaces: "Sizes"
+    directory: Path
+    sizes: list[list[int]]
+    batches: list[list[Member]]
+    summary: list[str]
+
+
+def plan_members(spec: SweepSpec) -> list[Member]:
+    """Returns the product of all lists, settings first and seeds last.
+
+    An axis that a method does not have counts once for it, if another method has it.
 
     Raises:
-      ValueError: as `resolve`, or if there are too many.
+      ValueError: see `resolve`; or if there are too many members.
     """
     choices = spec.lists
     count = len(spec.seeds)
@@ -71,7 +89,7 @@ def plan_members(spec: SweepSpec) -> list[Member]:
     for combination in itertools.product(*choices.values()):
         given = dict(zip(choices, combination, strict=True))
         algo, preset = given.pop("algo"), given.pop("preset")
-        own = _heeded(algo, given, choices["algo"])
+        own = _own_settings(algo, given, choices["algo"])
         experiment = _express(spec, algo, preset, own, given)
         named = {"algo": algo, "preset": preset, **own}
         values = {name: named[name] for name in spec.axes if name in named}
@@ -81,8 +99,8 @@ def plan_members(spec: SweepSpec) -> list[Member]:
     return list(found.values())
 
 
-def _heeded(algo: str, given: dict[str, Any], algos: Sequence[str]) -> dict[str, Any]:
-    """The settings without those of other methods alone; what none of them has is refused later."""
+def _own_settings(algo: str, given: dict[str, Any], algos: Sequence[str]) -> dict[str, Any]:
+    """Removes the settings that only other methods have; `resolve` rejects what no method has."""
     return {
         name: value
         for name, value in given.items()
@@ -94,7 +112,7 @@ def _heeded(algo: str, given: dict[str, Any], algos: Sequence[str]) -> dict[str,
 def _express(
     spec: SweepSpec, algo: str, preset: str, own: dict[str, Any], given: dict[str, Any]
 ) -> Experiment:
-    """A method with its settings, as a member of a wider one's program where that is exact."""
+    """Resolves a method with its settings, as a member of a wider method's program if exact."""
 
     def resolved(name: str, settings: dict[str, Any]) -> Experiment:
         return resolve(
@@ -112,27 +130,27 @@ def _express(
     wide = widest_algorithm(name for name in algos if ALGORITHMS[name].config is config)
     if wide == algo:
         return experiment
-    return express(algo, resolved(wide, _heeded(wide, given, algos))) or experiment
+    return express(algo, resolved(wide, _own_settings(wide, given, algos))) or experiment
 
 
 def group(members: Sequence[Member]) -> list[list[Member]]:
-    """Members of one program together, in the order of their first ones."""
+    """Groups members of one program, in the order of their first members."""
     groups: dict[str, list[Member]] = {}
     for member in members:
         groups.setdefault(repr(shared(member.experiment)), []).append(member)
     return list(groups.values())
 
 
-def tell_groups(groups: Sequence[Sequence[Member]]) -> list[str]:
-    """What each group has that others have not, in words."""
-    held = [_settings(members[0].experiment) for members in groups]
-    of_all = [name for name in held[0] if all(name in each for each in held)]
-    differing = [name for name in of_all if len({repr(each[name]) for each in held}) > 1]
-    return [", ".join(f"{name} {each[name]}" for name in differing) for each in held]
+def format_groups(groups: Sequence[Sequence[Member]]) -> list[str]:
+    """Returns in words in which shared settings each group differs from the others."""
+    settings = [_settings(members[0].experiment) for members in groups]
+    common = [name for name in settings[0] if all(name in each for each in settings)]
+    differing = [name for name in common if len({repr(each[name]) for each in settings}) > 1]
+    return [", ".join(f"{name} {each[name]}" for name in differing) for each in settings]
 
 
 def _settings(experiment: Experiment) -> dict[str, str]:
-    """What a group shares, flat; of a number only whether it has one."""
+    """Returns the settings that a group shares; of a number only whether there is one."""
     parts = shared(experiment)
     loop, brax = parts.pop("loop"), parts.pop("brax")
     settings = flatten(loop) | (flatten(brax) if brax else {})
@@ -145,20 +163,16 @@ def _settings(experiment: Experiment) -> dict[str, str]:
 
 
 def split_evenly(count: int, most: int, devices: int = 1) -> list[int]:
-    """The sizes of as few batches of at most `most` as there can be, nearly equal.
+    """Returns nearly equal sizes of as few batches of at most `most` as possible.
 
     Args:
-      devices: on which there is room for `most`, for as many on each; those that cannot share a
-        batch evenly are of no use to it.
+      devices: have memory for `most` members together, in equal parts; devices that cannot share a
+        batch evenly are not used for it.
     """
     on_each = max(most // devices, 1)
-
-    def fits(size: int) -> bool:
-        return size <= on_each * count_sharing(size, devices)
-
     for batches in range(-(-count // most), count):
         sizes = [(count + place) // batches for place in range(batches)]
-        if all(map(fits, sizes)):
+        if all(size <= on_each * count_sharing(size, devices) for size in sizes):
             return sizes
     return [1] * count
 
@@ -166,7 +180,7 @@ def split_evenly(count: int, most: int, devices: int = 1) -> list[int]:
 def make_batches(
     groups: Sequence[Sequence[Member]], sizes: Sequence[Sequence[int]]
 ) -> list[list[Member]]:
-    """The members of each batch, by the sizes of the batches of each group."""
+    """Returns the members of each batch, given the sizes of each group's batches."""
     batches = []
     for members, own in zip(groups, sizes, strict=True):
         rest = iter(members)
@@ -175,13 +189,13 @@ def make_batches(
 
 
 def joined(batch: Sequence[Member]) -> Experiment:
-    """A batch as one experiment."""
+    """Returns a batch as one experiment."""
     return join([member.experiment for member in batch])
 
 
 def default_directory(spec: SweepSpec) -> Path:
-    """runs/{env}-{algos}-sweep-{hash of all lists}: the same command finds it again."""
-    held = spec.describe()
-    held["lists"] = {name: v for name, v in held["lists"].items() if name not in MAY_CHANGE}
+    """Returns runs/{env}-{algos}-sweep-{hash of all lists}, the same for the same command."""
+    content = spec.describe()
+    content["lists"] = {name: v for name, v in content["lists"].items() if name not in MAY_CHANGE}
     algos = "_".join(spec.lists["algo"])
-    return Path("runs") / f"{as_name(spec.env)}-{algos}-sweep-{short_hash(held)}"
+    return Path("runs") / f"{as_name(spec.env)}-{algos}-sweep-{short_hash(content)}"

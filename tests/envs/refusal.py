@@ -1,10 +1,10 @@
-"""What every refusal of an environment has in common."""
+"""What the errors of environments have in common."""
 
 import pytest
 
 
 def refusal(function, *arguments, **settings):
-    """The message of the ValueError that a call raises; it is one line."""
+    """Returns the message of the ValueError that a call raises; it is one line."""
     with pytest.raises(ValueError) as error:
         function(*arguments, **settings)
     assert len(str(error.value).splitlines()) == 1

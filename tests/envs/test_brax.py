@@ -25,7 +25,7 @@ def broadcasting():
         yield
 
 
-def test_names_of_brax_are_known_and_near_ones_named():
+def test_names_of_brax_are_known_and_near_ones_suggested():
     assert brax.resolve_id("inverted_pendulum") == "inverted_pendulum"
     assert "mean inverted_pendulum" in refusal(brax.resolve_id, "invertd_pendulum")
 
@@ -35,12 +35,12 @@ def test_sizes_are_read_without_a_step():
     assert sizes == (4, (-1.0,), (1.0,))
 
 
-def test_a_simulator_that_there_is_not_is_refused_in_one_line():
+def test_an_unknown_simulator_raises_one_line():
     assert "inverted_pendulum" in refusal(brax.make, "inverted_pendulum", "summer")
 
 
-def test_braxs_own_wrapper_breaks_what_episodes_hold():
-    """A time limit is told as a failure, the last observation is lost, each start is the first."""
+def test_the_wrapper_of_brax_breaks_episodes():
+    """A time limit looks like a failure, the last observation is lost, all starts are the first."""
     from brax.envs.base import State
     from brax.envs.wrappers import training
 

@@ -1,4 +1,4 @@
-"""Without Brax its tasks are refused in one line with what to install; one's own need no Brax."""
+"""Without Brax its tasks raise an error that says what to install; custom ones need no Brax."""
 
 import sys
 
@@ -11,7 +11,7 @@ from tests.envs.refusal import refusal
 
 @pytest.fixture(autouse=True)
 def missing(monkeypatch):
-    """An import of it fails."""
+    """Makes the import of Brax fail."""
     for name in [name for name in sys.modules if name.split(".")[0] == "brax"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "brax", None)
@@ -28,6 +28,6 @@ def test_without_brax_a_command_ends_in_one_line(capsys):
     assert "pip install 'dsrl_jax[brax]'" in said and said.count("\n") == 1
 
 
-def test_ones_own_environment_needs_no_brax():
+def test_a_custom_environment_needs_no_brax():
     environment = brax.make(brax.resolve_id("tests.toy_brax:PointMass"))
     assert brax.read_sizes(environment) == (2, (-1.0,), (1.0,))

@@ -1,4 +1,4 @@
-"""EnvPool as an environment like any other; and the preset v3 held against its -v3 tasks."""
+"""EnvPool as an environment like any other; and the preset v3 compared to its -v3 tasks."""
 
 import itertools
 import os
@@ -6,10 +6,12 @@ import os
 import numpy as np
 import pytest
 
+from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import resolve
-from dsrl_jax.envs import envpool
+from dsrl_jax.envs import catalog, envpool
 from dsrl_jax.envs import gymnasium as environments
-from dsrl_jax.training import train as training
+from dsrl_jax.training.host.backend import make_backend
+from dsrl_jax.training.loop import never, train
 from tests.envs.refusal import refusal
 from tests.envs.v3_tasks import (
     FALLING,
@@ -73,12 +75,12 @@ def test_names_mean_envpools_tasks(name, env_preset, task_id):
 
 
 @pytest.mark.parametrize(("name", "near"), [("Ant-v33", "Ant-v3"), ("walker", "walker2d")])
-def test_an_unknown_name_is_refused_with_near_ones(name, near):
+def test_an_unknown_name_raises_and_names_near_ones(name, near):
     message = refusal(envpool.resolve_id, name)
     assert repr(name) in message and near in message.split("did you mean ")[1]
 
 
-def test_what_cannot_be_made_is_refused():
+def test_what_cannot_be_made_raises():
     assert "Hopper-v3" in refusal(envpool.make, "hopper-v3").split("did you mean ")[1]
     assert "must be a flat Box, got Discrete" in refusal(envpool.make, "FrozenLake-v1")
     assert "'Ant-v3'" in refusal(envpool.resolve_id, "Ant-v3", "v3")
@@ -86,7 +88,7 @@ def test_what_cannot_be_made_is_refused():
 
 
 @pytest.mark.parametrize("seed", [-1, 2**31])
-def test_a_seed_that_envpool_cannot_take_is_refused(seed):
+def test_a_seed_that_envpool_cannot_take_raises(seed):
     assert str(seed) in refusal(make("hopper").reset, seed=seed)
 
 
@@ -171,7 +173,7 @@ def test_threads_end_with_their_pool():
     assert len(os.listdir(OPEN_THREADS)) == before
 
 
-# EnvPool's -v3 tasks, and the preset v3 held against them.
+# EnvPool's -v3 tasks, and the preset v3 compared to them.
 
 
 @pytest.mark.parametrize("alias", TASKS)
@@ -219,22 +221,22 @@ def test_the_preset_steps_as_envpool_does(alias):
 # A run.
 
 
-def test_a_stopped_run_goes_on_exactly(tmp_path, monkeypatch):
-    """EnvPool cannot set a state back; an episode's actions played again lead there."""
+def test_a_stopped_run_continues_exactly(tmp_path):
+    """EnvPool cannot set a state back; the actions of an episode, played again, lead there."""
+    settings = {"start_steps": 30, "steps": 60, "log_period": 20, "checkpoint_period": 20}
+    settings |= {"eval_period": 60, "eval_episodes": 1, "batch_size": 8}
+    experiment = resolve("Hopper-v4", "td3", backend="envpool", seeds=(0, 3), settings=settings)
+    spaces = Spaces(*catalog.look_up_sizes(experiment.env, "v5", "envpool"))
 
-    def compile_program(agent, config, spaces, seeds, *, placement=None, freeze_nonfinite=False):
-        del agent, config
-        return numpy_program(spaces, seeds)
+    def run(directory, stop=never):
+        program = numpy_program(spaces, experiment.seeds)
+        backend = make_backend(experiment, spaces, program, directory)
+        return list(train(experiment, backend, stop))
 
-    monkeypatch.setattr(training, "compile_program", compile_program)
-    loop = {"start_steps": 30, "steps": 80, "log_period": 20, "checkpoint_period": 20}
-    loop |= {"eval_period": 80, "eval_episodes": 1, "batch_size": 8}
-    experiment = resolve("Hopper-v4", "td3", backend="envpool", seeds=(0, 3), settings=loop)
-    list(training.run(experiment, tmp_path / "whole"))
-    asked = itertools.cycle([False] * 8 + [True])
+    run(tmp_path / "whole")
+    asked = itertools.cycle([False] * 13 + [True])
     ends = ["stopped"]
     while ends[-1] == "stopped":
-        rows = training.run(experiment, tmp_path / "stopped", stop=lambda: next(asked))
-        ends.append(list(rows)[-1]["kind"])
-    assert len(ends) > 8
+        ends.append(run(tmp_path / "stopped", lambda: next(asked))[-1]["kind"])
+    assert len(ends) > 4
     assert replay_bytes(tmp_path / "stopped") == replay_bytes(tmp_path / "whole")

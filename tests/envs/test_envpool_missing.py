@@ -1,4 +1,4 @@
-"""Without EnvPool its tasks are refused with what to install."""
+"""Without EnvPool its tasks raise an error that says what to install."""
 
 import sys
 

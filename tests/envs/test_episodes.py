@@ -1,4 +1,4 @@
-"""How episodes on the device start, end and start again, on an environment made by hand."""
+"""How episodes on the device start, end and restart, in an environment made by hand."""
 
 from functools import partial
 
@@ -23,12 +23,12 @@ def played():
     step = jax.jit(partial(envs.step, environment, LIMIT, KEYS))
     episodes = jax.jit(partial(envs.start, environment, KEYS, ENVS))()
     pushes = jnp.broadcast_to(jnp.array([0.0, 0.5, 1.0])[None, :, None], (2, ENVS, 1))
-    told = []
+    steps = []
     for _ in range(STEPS):
         before = episodes
         episodes, outcome = step(episodes, pushes)
-        told.append(jax.device_get((before, outcome)))
-    return told
+        steps.append(jax.device_get((before, outcome)))
+    return steps
 
 
 def start_of(member, place, number):
@@ -36,7 +36,7 @@ def start_of(member, place, number):
     return np.asarray(PointMass().reset(jax.random.key_data(key)).obs)
 
 
-def test_every_episode_starts_afresh_by_member_environment_and_number(played):
+def test_the_start_of_an_episode_follows_from_member_environment_and_number(played):
     seen = {}
     for before, _ in played:
         for member, place in np.argwhere(before.length == 0):
@@ -64,7 +64,7 @@ def test_a_time_limit_truncates_and_only_what_has_not_ended(played):
     assert min(both) > 0
 
 
-def test_an_environment_that_no_loop_can_step_is_refused():
-    said = refusal(brax.make, "tests.toy_brax:Growing")
-    assert "state.done is float32[] after reset and bool[] after step" in said
+def test_an_environment_that_no_loop_can_step_raises():
+    message = refusal(brax.make, "tests.toy_brax:Growing")
+    assert "state.done is float32[] after reset and bool[] after step" in message
     assert "must be a vector, got shape (4, 4)" in refusal(brax.make, "tests.toy_brax:Image")

@@ -1,4 +1,4 @@
-"""Names of environments, their sizes, and what is refused with one line that names it."""
+"""Names of environments, their sizes, and errors of one line."""
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def test_an_id_means_itself(name):
         ("walker", "walker2d"),
     ],
 )
-def test_an_unknown_name_is_refused_with_near_ones(name, near):
+def test_an_unknown_name_raises_and_suggests_near_ones(name, near):
     message = refusal(environments.resolve_id, name)
     assert repr(name) in message
     hint = message.split("did you mean ")[1]
@@ -56,7 +56,7 @@ def test_an_unknown_name_is_refused_with_near_ones(name, near):
 
 
 @pytest.mark.parametrize("name", ["", "zzzzzzzz"])
-def test_a_name_without_near_ones_is_refused_with_what_is_allowed(name):
+def test_a_name_without_near_ones_raises_and_lists_what_is_allowed(name):
     message = refusal(environments.resolve_id, name)
     assert repr(name) in message and "did you mean" not in message
     assert all(alias in message for alias in PAPER_SIZES)
@@ -92,7 +92,7 @@ def test_bounds_are_those_of_each_dimension():
         ("DiscreteObservation-v0", "observation must be a flat Box, got Discrete(5)"),
     ],
 )
-def test_spaces_that_no_agent_can_act_in_are_refused(name, what):
+def test_spaces_in_which_no_agent_can_act_raise(name, what):
     message = refusal(environments.make, TOYS + name)
     assert repr(TOYS + name) in message and what in message
 
@@ -109,7 +109,7 @@ def test_spaces_that_no_agent_can_act_in_are_refused(name, what):
         (TOYS + "more:PointMass-v0", ""),
     ],
 )
-def test_an_id_that_cannot_be_made_is_refused(env_id, what):
+def test_an_id_that_cannot_be_made_raises(env_id, what):
     message = refusal(environments.make, env_id)
     assert repr(env_id) in message and what in message
 

@@ -1,4 +1,4 @@
-"""The preset v3: names, sizes, the observations it pads and zeroes, the reward that it is for."""
+"""The preset v3: names, sizes, the observations that it pads and zeroes, and its reward."""
 
 import warnings
 
@@ -36,19 +36,19 @@ def test_an_alias_means_the_nearest_to_the_paper(alias):
 
 
 @pytest.mark.parametrize("name", ["Ant-v4", "HalfCheetah-v5", "Pendulum-v1", "pkg:Mine-v0", ""])
-def test_other_names_are_refused_with_what_is_allowed(name):
+def test_other_names_raise_and_list_what_is_allowed(name):
     message = refusal(environments.resolve_id, name, "v3")
     assert repr(name) in message and "env_preset" in message
     assert all(alias in message for alias in IDS)
 
 
 @pytest.mark.parametrize("env_id", ["Ant-v5", "Hopper-v5", "HalfCheetah-v4", "Pendulum-v1"])
-def test_other_ids_are_refused_with_what_is_allowed(env_id):
+def test_other_ids_raise_and_list_what_is_allowed(env_id):
     message = refusal(environments.make, env_id, "v3")
     assert repr(env_id) in message and all(allowed in message for allowed in IDS.values())
 
 
-def test_other_presets_are_refused_with_those_there_are():
+def test_other_presets_raise_and_list_what_is_allowed():
     assert environments.ENV_PRESETS == ("v5", "v3")
     for function, name in ((environments.resolve_id, "ant"), (environments.make, "Ant-v4")):
         message = refusal(function, name, "v4")
@@ -74,13 +74,13 @@ def test_the_preset_is_silent(alias):
         make(alias).close()
 
 
-def test_who_names_an_old_id_hears_that_it_is_old():
+def test_an_old_id_warns_that_it_is_old():
     with pytest.warns(DeprecationWarning, match="Ant-v4 is out of date"):
         environments.make("Ant-v4").close()
 
 
 @pytest.mark.parametrize(("alias", "kept"), [("ant", 27), ("humanoid", 292), ("hopper", 11)])
-def test_the_preset_changes_contact_forces_alone(alias, kept):
+def test_the_preset_changes_only_contact_forces(alias, kept):
     preset = random_steps(make(alias), 60)
     plain = random_steps(gymnasium.make(gymnasium.spec(IDS[alias])), 60)
     np.testing.assert_array_equal(preset.observation[:, :kept], plain.observation[:, :kept])

@@ -1,4 +1,4 @@
-"""What a `-v3` task is, whoever simulates it: sizes, reward and falls, written from Gym's v3."""
+"""What defines a `-v3` task in any simulator: sizes, reward and falls, written from Gym's v3."""
 
 from typing import NamedTuple
 
@@ -34,7 +34,7 @@ FALLING = ("hopper", "walker2d", "ant", "humanoid")
 
 
 class Steps(NamedTuple):
-    """What a random policy saw, one row a step, over as many episodes as it took."""
+    """The transitions of a random policy, one row a step, over several episodes."""
 
     action: np.ndarray
     observation: np.ndarray  # after the step
@@ -67,7 +67,7 @@ def check_always_zero(task, steps):
 
 
 def check_reward(task, steps):
-    """Forward, healthy and control alone, the healthy reward on every step, falls included."""
+    """Checks that it is forward, healthy and control; the healthy part also at a fall."""
     control = task.control_weight * (steps.action.astype(float) ** 2).sum(axis=1)
     forward = task.forward_weight * steps.moved / task.step_seconds
     expected = forward + task.healthy_reward - control

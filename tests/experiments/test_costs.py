@@ -1,4 +1,4 @@
-"""What `experiments.costs` prints, held to FACTS.md's table and to a count by hand."""
+"""The output of `experiments.costs`, compared with FACTS.md's table and with counts by hand."""
 
 import csv
 import io
@@ -117,7 +117,7 @@ def test_a_dense_actor_beside_sparse_critics_counted_by_hand(capsys):
     assert found["training_flops"] == pytest.approx(per_update * found["updates"])
 
 
-def test_text_and_csv_tell_every_layer(capsys):
+def test_text_and_csv_have_every_layer(capsys):
     arguments = ("--env=ant", "--algo=ds_sac")
     text = printed(capsys, *arguments)
     rows = list(csv.DictReader(io.StringIO(printed(capsys, *arguments, "--format=csv"))))
@@ -128,7 +128,7 @@ def test_text_and_csv_tell_every_layer(capsys):
     assert "285,952" in text and "135,882" in text and "0.4752 of dense" in text
 
 
-def test_a_sparsity_is_met(capsys):
+def test_a_given_sparsity_is_reached(capsys):
     found = json.loads(printed(capsys, "--env=humanoid", "--sparsity=0.8", "--format=json"))
     assert found["sparsity"] == pytest.approx(0.8)
 
@@ -138,14 +138,14 @@ def test_a_sparsity_is_met(capsys):
     [
         (["--format=xml"], ["format", "json", "'xml'"]),
         (["--observation_size=3"], ["observation_size", "action_size"]),
-        (["--observation_size=0", "--action_size=1"], ["at least 1"]),
+        (["--observation_size=0", "--action_size=1"], ["observation_size", "at least 1"]),
         (["--sparsity=0.999"], ["sparsity", "at most"]),
         (["--seeds=0:2"], ["--seeds"]),
         (["--all", "--sparsity=0.5"], ["--all", "--sparsity"]),
         (["--all", "--env=ant"], ["--all", "--env"]),
     ],
 )
-def test_refuses_in_one_line(capsys, arguments, named):
+def test_a_wrong_command_line_is_one_line(capsys, arguments, named):
     assert costs.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""The command that plays a trained policy, and the videos that it makes or refuses at once."""
+"""The command that plays a trained policy, and its videos."""
 
 import dataclasses
 import importlib.util
@@ -31,7 +31,7 @@ def broadcasting():
 
 @pytest.fixture
 def drawn(tmp_path):
-    """A run whose environment can be looked at."""
+    """A run whose environment draws pictures."""
     shutil.copytree(OLD, tmp_path / "drawn")
     edit(tmp_path / "drawn", env=f"{TOYS}:Drawn-v0")
     return tmp_path / "drawn"
@@ -45,37 +45,38 @@ def place(tmp_path):
 
 
 @pytest.fixture
-def refused(capsys, monkeypatch):
-    """A check that a command line is refused in one line, before anything is played."""
+def expect_error(capsys, monkeypatch):
+    """Checks that a command line is an error of one line, before an episode is played."""
 
     def check(*arguments):
         with monkeypatch.context() as patch:
             patch.setattr(evaluate, "play", lambda *_: pytest.fail("an episode was played"))
             assert evaluate.main([str(argument) for argument in arguments]) == 2
-        said = capsys.readouterr()
-        assert said.err.startswith("error: ") and said.err.count("\n") == 1 and not said.out
-        return said.err
+        printed = capsys.readouterr()
+        assert printed.err.startswith("error: ") and printed.err.count("\n") == 1
+        assert not printed.out
+        return printed.err
 
     return check
 
 
-def test_a_sweep_is_told_from_its_batches(refused, tmp_path):
+def test_a_sweep_is_an_error_that_names_its_batches(expect_error, tmp_path):
     (tmp_path / "sweep.json").write_text("{}")
-    assert f"{tmp_path} is a sweep: name one of its batches" in refused(tmp_path)
+    assert f"{tmp_path} is a sweep: name one of its batches" in expect_error(tmp_path)
 
 
-def test_evaluate_tells_mean_deviation_and_quantiles(capsys):
+def test_evaluate_prints_mean_deviation_and_quantiles(capsys):
     assert evaluate.main([str(OLD), "--episodes=2"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()[-2:]]
-    for row, told in zip(rows, evaluations()[-2:], strict=True):
-        low, high = sorted([told["return_0"], told["return_1"]])
+    for row, known in zip(rows, evaluations()[-2:], strict=True):
+        low, high = sorted([known["return_0"], known["return_1"]])
         middle = (low + high) / 2
-        expected = [told["seed"], STEPS, told["return_mean"], told["return_std"]]
+        expected = [known["seed"], STEPS, known["return_mean"], known["return_std"]]
         expected += [low, (low + middle) / 2, middle, (middle + high) / 2, high]
         np.testing.assert_allclose([float(cell) for cell in row], expected, atol=0.06)
 
 
-def test_a_run_that_cannot_be_read_for_now_is_told_in_one_line(capsys, monkeypatch):
+def test_a_disk_error_is_one_line(capsys, monkeypatch):
     def fail(*arguments, **options):
         raise OSError(5, "Input/output error")
 
@@ -98,8 +99,8 @@ def test_a_run_that_cannot_be_read_for_now_is_told_in_one_line(capsys, monkeypat
         ([OLD, "--video=none/a.gif"], "none/a.gif cannot be written: No such file or directory"),
     ],
 )
-def test_a_command_line_is_refused_in_one_line(refused, arguments, message):
-    assert message in refused(*arguments)
+def test_a_wrong_command_line_is_one_line(expect_error, arguments, message):
+    assert message in expect_error(*arguments)
 
 
 @pytest.mark.parametrize(
@@ -119,20 +120,33 @@ def test_a_command_line_is_refused_in_one_line(refused, arguments, message):
         ({"seeds": 5}, "config.json is damaged"),
     ],
 )
-def test_an_environment_that_cannot_be_made_is_told_at_once(refused, drawn, changes, message):
+def test_an_environment_that_cannot_be_made_is_reported_first(
+    expect_error, drawn, changes, message
+):
     edit(drawn, **changes)
-    assert re.search(message, refused(drawn))
+    assert re.search(message, expect_error(drawn))
 
 
-def test_a_run_without_a_checkpoint_has_nothing_to_evaluate(refused, drawn):
+def test_a_run_without_a_checkpoint_has_nothing_to_evaluate(expect_error, drawn):
     shutil.rmtree(drawn / "checkpoints")
-    assert "a run saves its first after checkpoint_period steps" in refused(drawn)
+    assert "a run saves its first after checkpoint_period steps" in expect_error(drawn)
 
 
 # --- videos --------------------------------------------------------------------------------------
 
 
-# Reading forks and leaves pipes to the garbage collector, which is imageio-ffmpeg's affair.
+@pytest.fixture
+def in_process(monkeypatch):
+    """Tries to draw in this process, in place of a new one, which takes seconds to start."""
+
+    def call(command, **options):
+        missing = video.find_missing(*command[-4:])
+        return subprocess.CompletedProcess(command, missing is not None, missing or "", "")
+
+    monkeypatch.setattr(subprocess, "run", call)
+
+
+# imageio-ffmpeg forks to read, and leaves pipes to the garbage collector.
 MP4 = [
     pytest.mark.skipif(not HAS_FFMPEG, reason="imageio-ffmpeg is not installed"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
@@ -151,31 +165,33 @@ def test_a_video_shows_an_episode(drawn, place, capsys, suffix):
     assert np.unique(columns).size > 1
 
 
-def test_a_file_that_is_there_stays_as_it_is(refused, drawn, place):
+def test_an_existing_file_stays_as_it_is(expect_error, drawn, place):
     path = place / "a.gif"
     path.write_text("mine")
-    assert f"{path} is there already; remove it, or name another" in refused(
+    assert f"{path} is there already; remove it, or name another" in expect_error(
         drawn, f"--video={path}"
     )
     assert path.read_text() == "mine"
 
 
-def test_an_mp4_needs_ffmpeg(refused, drawn, place, monkeypatch):
+def test_an_mp4_needs_ffmpeg(expect_error, drawn, place, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    said = refused(drawn, f"--video={place / 'a.mp4'}")
-    assert "a.mp4 needs imageio-ffmpeg: install that, or name a .gif" in said
+    error = expect_error(drawn, f"--video={place / 'a.mp4'}")
+    assert "a.mp4 needs imageio-ffmpeg: install that, or name a .gif" in error
     assert not list(place.iterdir())
 
 
-def test_what_draws_nothing_is_refused_before_an_episode(refused, drawn, place):
+def test_an_environment_without_pictures_is_an_error_before_an_episode(
+    expect_error, drawn, place, in_process
+):
     edit(drawn, env=f"{TOYS}:PointMass-v0")
-    said = refused(drawn, f"--video={place / 'a.gif'}")
-    assert "cannot be made here" in said and "leave --video out" in said
+    error = expect_error(drawn, f"--video={place / 'a.gif'}")
+    assert "cannot be made here" in error and "leave --video out" in error
     assert not list(place.iterdir())
 
 
-def test_without_a_renderer_mujoco_says_what_helps(place, monkeypatch):
-    """No word of MuJoCo's own, which says several things on its own on the way."""
+def test_without_a_renderer_the_error_names_what_helps(place, monkeypatch):
+    """Without MuJoCo's own messages, which are several lines."""
     monkeypatch.setenv("MUJOCO_GL", "disabled")
     experiment = dataclasses.replace(load_policy(OLD, seed=0).experiment, env="HalfCheetah-v5")
     with pytest.raises(ValueError) as error:
@@ -186,7 +202,7 @@ def test_without_a_renderer_mujoco_says_what_helps(place, monkeypatch):
     assert "\n" not in said and not list(place.iterdir())
 
 
-def test_a_driver_that_ends_its_process_is_told(place, monkeypatch):
+def test_a_driver_that_ends_its_process_is_an_error(place, monkeypatch):
     crash = subprocess.CompletedProcess([], -11, "", "")
     monkeypatch.setattr(subprocess, "run", lambda *_, **options: crash)
     experiment = load_policy(OLD, seed=0).experiment
@@ -199,6 +215,7 @@ def test_a_video_that_fails_leaves_no_file(drawn, place, capsys, monkeypatch):
         raise RuntimeError("the driver is\ngone")
 
     monkeypatch.setattr(video, "_draw", draw)
+    monkeypatch.setattr(evaluate, "check_drawing", lambda experiment, path: None)
     path = place / "a.gif"
     assert evaluate.main([str(drawn), "--episodes=1", "--seed=0", f"--video={path}"]) == 1
     assert capsys.readouterr().err == f"error: --video={path} failed: the driver is gone\n"
@@ -207,7 +224,7 @@ def test_a_video_that_fails_leaves_no_file(drawn, place, capsys, monkeypatch):
 
 @pytest.mark.parametrize("renderer", ["egl", "osmesa"])
 def test_mujoco_draws_without_a_display(renderer, place):
-    """Where there is such a renderer; what there is instead is a refusal."""
+    """If there is such a renderer; else there is an error."""
     environment = os.environ | {"MUJOCO_GL": renderer}
     answer = subprocess.run(
         [sys.executable, "-m", "experiments.video", "HalfCheetah-v5", "v5", "gymnasium", ".gif"],

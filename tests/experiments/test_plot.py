@@ -8,7 +8,7 @@ from matplotlib import pyplot
 
 from experiments import plot
 from experiments.report import figures
-from experiments.report.methods import group
+from experiments.report.groups import group
 from experiments.report.paper_curves import read_curves
 from experiments.report.read import read_runs
 from tests.experiments.report.report_runs import write_run

@@ -1,4 +1,4 @@
-"""Whole runs from the command line, on a toy environment with tiny networks."""
+"""Whole runs from the command line, in a toy environment with tiny networks."""
 
 import csv
 import errno
@@ -30,6 +30,11 @@ def rows(path):
         return list(csv.DictReader(file))
 
 
+@pytest.fixture
+def no_pictures(monkeypatch):
+    monkeypatch.setattr(plot, "draw_run", lambda directory: "no pictures")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     directory = tmp_path_factory.mktemp("runs") / "first"
@@ -55,15 +60,15 @@ def test_a_run_directory_holds_settings_rows_and_a_curve(finished):
     assert list((finished / "tensorboard").iterdir())
 
 
-def test_the_topology_is_told_at_every_evaluation(finished):
+def test_every_evaluation_has_rows_of_the_topology(finished):
     found = rows(finished / "topology.csv")
     layers = [
         (network, layer)
         for network in ("actor", "critic_1", "critic_2")
         for layer in ("hidden_0", "hidden_1", "output")
     ]
-    told = [(row["env_step"], row["seed"], row["network"], row["layer"]) for row in found]
-    assert told == [
+    order = [(row["env_step"], row["seed"], row["network"], row["layer"]) for row in found]
+    assert order == [
         (str(step), str(seed), *layer)
         for step in (0, 25, 50, 75)
         for seed in (0, 1)
@@ -72,31 +77,34 @@ def test_the_topology_is_told_at_every_evaluation(finished):
     for row in found:
         sparse, started = row["layer"] != "output", row["env_step"] != "0"
         assert float(row["overlap"]) == 1 or (sparse and int(row["updates"]) >= 10)
-        assert (row["dormant_units"] != "") == started  # at step 0 there is no batch to look at
+        assert (row["dormant_units"] != "") == started  # at step 0 there is no batch
         if row["layer"] == "hidden_0":
             degrees = [int(degree) for degree in row["input_degrees"].split()]
             assert len(degrees) == (2 if row["network"] == "actor" else 3)
             assert sum(degrees) == int(row["connections"])
         else:
             assert row["input_degrees"] == ""
-    # By step 50 there are three adaptations, the first of this run.
+    # There are three adaptations before step 50.
     moved = [row for row in found if row["env_step"] == "50" and row["layer"] == "hidden_1"]
     for row in moved:
         assert float(row["churn"]) == pytest.approx(1 - float(row["overlap"])) != 0
     assert (finished / "degrees.png").stat().st_size > 1_000
 
 
-def test_a_longer_run_of_the_same_command_continues_exactly(finished, tmp_path, capsys):
-    whole = tmp_path / "whole"
+def test_a_longer_run_of_the_same_command_continues_exactly(
+    tmp_path, capsys, stand_in, no_pictures
+):
+    whole, part = tmp_path / "whole", tmp_path / "part"
     assert run.main([*COMMAND, "--steps=125", f"--run_dir={whole}"]) == 0
+    assert run.main([*COMMAND, "--steps=75", f"--run_dir={part}"]) == 0
     capsys.readouterr()
-    assert run.main([*COMMAND, "--steps=125", f"--run_dir={finished}"]) == 0
+    assert run.main([*COMMAND, "--steps=125", f"--run_dir={part}"]) == 0
     assert "continues" in capsys.readouterr().out
     for name in ("evaluations.csv", "training.csv", "topology.csv"):
-        assert (finished / name).read_text() == (whole / name).read_text()
+        assert (part / name).read_text() == (whole / name).read_text()
 
 
-def test_a_directory_of_another_run_is_refused_and_left_as_it_is(finished, capsys):
+def test_a_directory_of_another_run_is_an_error_and_stays_as_it_is(finished, capsys):
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
     assert run.main([*COMMAND, "--tau=0.5", "--steps=125", f"--run_dir={finished}"]) == 2
     error = capsys.readouterr().err
@@ -104,7 +112,7 @@ def test_a_directory_of_another_run_is_refused_and_left_as_it_is(finished, capsy
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
 
 
-def test_a_directory_of_something_else_is_refused_and_left_as_it_is(tmp_path, capsys):
+def test_a_directory_with_other_files_is_an_error_and_stays_as_it_is(tmp_path, capsys):
     (tmp_path / "thesis.tex").write_text("mine")
     assert run.main([*COMMAND, "--steps=75", f"--run_dir={tmp_path}"]) == 2
     assert "not empty" in capsys.readouterr().err
@@ -127,19 +135,18 @@ def test_a_dry_run_names_settings_as_flags_do(capsys):
     assert "sparsity" in named and named <= set(run.make_flags())
 
 
-def test_a_layer_that_comes_out_dense_is_said(tmp_path, capsys, monkeypatch):
+def test_a_layer_that_comes_out_dense_is_noted(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run.main([*COMMAND, "--lambda1=9", "--dry_run"]) == 0
     assert "note: actor: hidden_0 comes out dense" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered:RuntimeWarning")
-def test_what_is_not_finite_stops_the_run_in_one_line(tmp_path, capsys):
+def test_a_number_that_is_not_finite_stops_the_run_in_one_line(tmp_path, capsys, stand_in):
     directory = tmp_path / "wild"
-    arguments = [*COMMAND, "--learning_rate=1e30", "--steps=75", f"--run_dir={directory}"]
-    assert run.main(arguments) == 1
+    command = ["--env=tests.toy_environments:NanEpisode-v0", *COMMAND[1:], "--seeds=5:7"]
+    assert run.main([*command, "--steps=75", f"--run_dir={directory}"]) == 1
     error = capsys.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: seed 0") and str(directory) in error
+    assert error.startswith("error: seed 6") and str(directory) in error
     assert rows(directory / "evaluations.csv")
 
 
@@ -157,8 +164,8 @@ def test_a_picture_that_cannot_be_written_is_one_line(finished, tmp_path, capsys
     assert error.startswith("error: ") and error.count("\n") == 1
 
 
-class Gone(io.StringIO):
-    """A pipe whose reader goes before the results come."""
+class ClosedPipe(io.StringIO):
+    """A pipe whose reader closes it before the results."""
 
     def write(self, text):
         if "FLOPs" in text:
@@ -166,14 +173,14 @@ class Gone(io.StringIO):
         return super().write(text)
 
 
-def test_a_reader_that_has_gone_is_no_failure_of_the_run(tmp_path, monkeypatch, capsys):
+def test_a_closed_pipe_is_no_failure_of_the_run(tmp_path, monkeypatch, capsys, stand_in):
     directory = tmp_path / "run"
-    monkeypatch.setattr(sys, "stdout", Gone())
+    monkeypatch.setattr(sys, "stdout", ClosedPipe())
     command = [*COMMAND, "--steps=25", f"--run_dir={directory}"]
     with pytest.raises(BrokenPipeError):
         run.main(command)
     monkeypatch.undo()
-    # What was not drawn is drawn by the same command.
+    # The same command draws the missing pictures.
     assert not (directory / "curve.png").exists()
     assert run.main(command) == 0
     assert "pictures: curve.png" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Faults of real training processes: python -m tests.faults [table] [kills] [commands].
 
-Prints what came of each, the table as docs/faults.md has it, and ends with 1 if anything was lost.
+Prints each outcome, as in the table of docs/faults.md, and ends with 1 if anything was lost.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from tests.faults import killing, real
-from tests.faults.commands import refused
+from tests.faults.commands import run_wrong_commands
 
 PARTS = ("table", "commands", "kills")
 
@@ -54,8 +54,8 @@ def print_table(place):
 
 
 def print_commands(place, seed):
-    bad, count = refused(place, seed)
-    print(f"{count} commands refused in one line, without a file left behind; others: {len(bad)}")
+    bad, count = run_wrong_commands(place, seed)
+    print(f"{count} commands end in one line, without a file left behind; others: {len(bad)}")
     for arguments, end in bad:
         print(f"  {arguments}: {end}")
     print(flush=True)

@@ -1,4 +1,4 @@
-"""Command lines made at random, from values that settings take and values that none does."""
+"""Random command lines, from values that settings take and values that none takes."""
 
 import os
 import random
@@ -104,8 +104,8 @@ REAL = [
 ]
 
 
-def refused(place, seed):
-    """Runs wrong commands; which of them did not end as they have to, and how many there were."""
+def run_wrong_commands(place, seed):
+    """Runs wrong commands; returns those that did not end in one line, and the others' number."""
     place.mkdir(parents=True)
     bad = []
     for arguments in random.Random(seed).sample(REAL, len(REAL)):

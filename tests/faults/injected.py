@@ -1,7 +1,7 @@
-"""Faults of a run directory, by name: what is done to it, and what has to come of it.
+"""Faults of a run directory, by name: what is done to it, and the outcome that is expected.
 
-The directory is that of a run of 100 steps that ended without a word at step 80, with checkpoints
-of steps 20, 40 and 60, evaluations at 0, 25, 50 and 75, and rows of training.csv every 10.
+The directory is of a run of 100 steps that was killed at step 80, with checkpoints of steps 20, 40
+and 60, evaluations at 0, 25, 50 and 75, and rows of training.csv every 10.
 """
 
 import contextlib
@@ -14,40 +14,40 @@ from typing import NamedTuple
 from experiments.cli.machine import library_versions
 
 EQUAL = "ends as a run that nothing stopped, byte for byte"
-GOES_ON = "goes on, and starts.jsonl tells on what"
+GOES_ON = "continues, and starts.jsonl records the versions"
 INTACT = "every file is left as it is"
 
 DAMAGED = r"warning: checkpoint 60 cannot be used, .*; it is removed; continues from checkpoint 40"
 
 
 class Fault(NamedTuple):
-    """What happens to a directory, and what the same command then says and does."""
+    """A fault of a directory, and what the same command then prints and does."""
 
     inject: Callable  # (run directory) -> None, or a context to run the command in
     status: int
-    says: str  # a pattern that a line of stderr matches; "" where there is nothing to say
+    says: str  # a pattern that a line of stderr matches; "" if nothing is printed
     outcome: str
 
 
 def largest(directory):
-    """The largest file below a directory."""
+    """Returns the largest file below a directory."""
     return max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
 
 
 def flip(path, place):
     """Changes one byte, at a share of the file's length."""
-    held = bytearray(path.read_bytes())
-    held[int(place * (len(held) - 1))] ^= 0x10
-    path.write_bytes(held)
+    content = bytearray(path.read_bytes())
+    content[int(place * (len(content) - 1))] ^= 0x10
+    path.write_bytes(content)
 
 
 def shorten(path, share):
-    held = path.read_bytes()
-    path.write_bytes(held[: int(share * len(held))])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])
 
 
 def at_step(step):
-    """Where a step's record begins in the replay: two members, two observations and one action."""
+    """Returns where a step begins in the replay: two members, two observations and one action."""
     return step * 2 * 4 * (2 + 1 + 3)
 
 
@@ -77,8 +77,8 @@ def flip_all_arrays(run):
 
 
 @contextlib.contextmanager
-def held_by_another(run):
-    """As another process holds it: locks of one file that was opened twice exclude each other."""
+def locked_by_another(run):
+    """Locks it as another process would: a file that is opened twice has two locks."""
     with (run / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         file.write("4321\n")
@@ -164,20 +164,20 @@ FAULTS = {
         GOES_ON,
     ),
     "another process holds the directory": Fault(
-        held_by_another, 2, "is in use by process 4321", INTACT
+        locked_by_another, 2, "is in use by process 4321", INTACT
     ),
 }
 
 
 @contextlib.contextmanager
 def injected(fault, run):
-    """The directory after a fault, as long as it lasts."""
+    """Injects a fault, for as long as it lasts."""
     context = fault.inject(run)
     with context if hasattr(context, "__enter__") else contextlib.nullcontext():
         yield
 
 
 def contents(run):
-    """Every file's bytes by name, but the lock's."""
+    """Returns the bytes of all files but the lock, by name."""
     files = (path for path in run.rglob("*") if path.is_file() and path.name != "lock")
     return {str(path.relative_to(run)): path.read_bytes() for path in files}

@@ -1,4 +1,4 @@
-"""Training processes killed at random moments and started again, held to one that was not."""
+"""Kills training processes at random moments, restarts them, and compares them to a whole run."""
 
 import collections
 import importlib.util
@@ -40,7 +40,7 @@ NOT_YET = ("", "starting", "restoring", "compiling")
 
 
 class Toll:
-    """What one command was put through."""
+    """Counts the kills of one command and what was lost by them."""
 
     def __init__(self):
         self.phases = collections.Counter()
@@ -54,10 +54,10 @@ class Toll:
 
 
 def kill_at_random(place, arguments, kills, seed):
-    """Kills processes of one command that often; each run goes on until it ends, then a new one.
+    """Kills processes of one command that often; a run that ends is followed by a new one.
 
     Returns:
-      The toll: kills by phase, and what differed from a run that nothing stopped.
+      Kills by phase, and what differed from a run that was not killed.
     """
     draw, toll = random.Random(seed), Toll()
     begun = time.monotonic()
@@ -78,7 +78,7 @@ def kill_at_random(place, arguments, kills, seed):
 
 
 def _kill_once(place, arguments, draw, startup, toll):
-    """Starts the command and kills it; False where it had ended before."""
+    """Starts the command and kills it; returns False if it had ended before."""
     process = start(place, arguments)
     if draw.random() < EARLY:
         time.sleep(draw.uniform(0, startup))

@@ -1,4 +1,4 @@
-"""Training processes in directories of their own, and what they leave."""
+"""Training processes, each in its directory, and the files that they leave."""
 
 import os
 import subprocess
@@ -33,7 +33,7 @@ PROMISED = ("config.json", *TABLES, "replay/transitions.f32", FINALS)
 
 
 class Ended(NamedTuple):
-    """How a process ended, and where it was then."""
+    """How a process ended, and in which phase."""
 
     status: int
     phase: str
@@ -41,10 +41,10 @@ class Ended(NamedTuple):
 
 
 def start(place, arguments, kill=None, *, is_traced=True, **variables):
-    """A training process whose run directory is `place`/run.
+    """Starts a training process with the run directory `place`/run.
 
     Args:
-      kill: where it shall kill itself, see `traced.py`.
+      kill: when it shall kill itself, see `traced.py`.
       is_traced: whether it writes its phase to `place`/phase; else it is the command itself.
       variables: of its environment.
     """
@@ -61,7 +61,7 @@ def start(place, arguments, kill=None, *, is_traced=True, **variables):
 
 
 def phase_of(place):
-    """What the last process there was doing when it was last heard of."""
+    """Returns the last phase that a process there has recorded."""
     path = place / "phase"
     return path.read_text().strip() if path.exists() else ""
 
@@ -72,18 +72,18 @@ def ended(process, place):
 
 
 def promised(directory):
-    """The files of a run directory that are the same after any kill."""
+    """Returns the files of a run directory that are the same after any kill."""
     is_whole = not (directory / FINALS).exists()
     return [name for name in PROMISED if not (is_whole and name == FINALS)]
 
 
 def differing(place, other):
-    """Which of the promised files, and whether the arrays of the last checkpoint, differ."""
+    """Returns the promised files that differ, and "checkpoint" if its arrays do."""
     return differing_runs(place / RUN, other / RUN)
 
 
 def differing_runs(ours, theirs):
-    """The same of two run directories."""
+    """Returns what `differing` does, for two run directories."""
     found = [
         name
         for name in promised(theirs)
@@ -96,11 +96,11 @@ def differing_runs(ours, theirs):
 
 
 def last_arrays(directory):
-    """Every array of the last checkpoint, and its step."""
+    """Returns every array of the last checkpoint, and its step."""
     steps = [int(path.name) for path in (directory / "checkpoints").iterdir() if path.is_dir()]
     place = directory.resolve() / "checkpoints" / str(max(steps))
     with ocp.PyTreeCheckpointer() as checkpointer, warnings.catch_warnings():
-        # Orbax would rather be told where the arrays shall lie.
+        # Orbax asks for a sharding.
         warnings.filterwarnings("ignore", "Sharding info not provided", UserWarning)
         parts = {part: checkpointer.restore(place / part) for part in ("state", "policies")}
     return parts | {"step": np.int64(max(steps))}

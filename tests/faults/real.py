@@ -1,4 +1,4 @@
-"""Faults that real training processes meet: each told in a row of a table."""
+"""Faults of real training processes, each a row of a table."""
 
 import contextlib
 import re
@@ -18,7 +18,7 @@ CONTINUES = "the same command then " + EQUAL
 
 
 class Row(NamedTuple):
-    """One fault, and what came of it."""
+    """One fault and its outcome."""
 
     fault: str
     status: int
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 def rows(place):
-    """Every fault in turn; a run that nothing stopped, and one that was, come first."""
+    """Yields a row for every fault; trains a whole run and one that is killed first."""
     whole, stopped = place / "whole", place / "stopped"
     end = ended(start(whole, COMMAND), whole)
     assert end.status == 0, end.errors
@@ -76,7 +76,7 @@ def _signal(name, signals, status, here, whole):
     starts = "starts" in name
     process = start(here, COMMAND, is_traced=not starts)
     if starts:
-        # The directory is held, and what trains is being imported.
+        # The directory is locked, and the trainer is being imported.
         while not (here / RUN / "lock").exists():
             time.sleep(0.002)
         time.sleep(0.1)
@@ -94,7 +94,7 @@ def _signal(name, signals, status, here, whole):
 
 
 def _jump(here, whole):
-    """Kills a process whose clock jumps, and lets another such one go on."""
+    """Kills a process with a clock that jumps, and continues with another one."""
     end = ended(start(here, COMMAND, "saving:3:0", TRACED_CLOCK="jumps"), here)
     again = ended(start(here, COMMAND, TRACED_CLOCK="jumps"), here)
     is_good = end.status == -signal.SIGKILL and again.status == 0 and differing(here, whole) == []
@@ -103,7 +103,7 @@ def _jump(here, whole):
 
 
 def _lose_worker(here):
-    """The process that an environment asks about each step dies after 29 steps."""
+    """The worker process of an environment dies after 29 steps."""
     worker = "--env=tests.toy_environments:DyingWorker-v0"
     end = ended(start(here, [*COMMAND, worker]), here)
     names = sorted(path.name for path in (here / RUN / "checkpoints").iterdir())
@@ -113,7 +113,7 @@ def _lose_worker(here):
 
 
 def _fill(name, here, whole, *, limit=None, mend=contextlib.nullcontext):
-    """Runs into a limit of the disk, and again once that is mended."""
+    """Runs into a limit of the disk, and again without the limit."""
     # Compiled programs are kept in files, too.
     process = start(here, COMMAND, JAX_ENABLE_COMPILATION_CACHE="false")
     if limit:
@@ -129,7 +129,7 @@ def _fill(name, here, whole, *, limit=None, mend=contextlib.nullcontext):
 
 @contextlib.contextmanager
 def small_disk(path, kilobytes):
-    """A file system of that size; gives a context that makes it larger. None without the right."""
+    """Mounts a file system of that size; gives a context that makes it larger, or None."""
     path.mkdir(parents=True)
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs", str(path)]
     if subprocess.run(mount, capture_output=True).returncode:
@@ -148,6 +148,6 @@ def small_disk(path, kilobytes):
 
 
 def _said(end, here):
-    """The lines of stderr that are no progress; in one, without what differs by place."""
+    """Returns the lines of stderr but progress, joined, without the directory's path."""
     lines = [line for line in end.errors.splitlines() if not line.startswith("step ")]
     return " / ".join(lines).replace(f"{here.resolve()}/", "")

@@ -1,9 +1,9 @@
-"""A training process that writes down what it is doing, and may kill itself there.
+"""A training process that records its phase, and may kill itself in one.
 
 python -m tests.faults.traced PHASE_FILE [PHASE:COUNT:MILLISECONDS] -- FLAGS OF experiments.run
 
-With PHASE:COUNT:MILLISECONDS it sends itself SIGKILL that long after it entered the phase for that
-many times, or when it would leave the phase if that comes first. With TRACED_CLOCK=jumps in its
+With PHASE:COUNT:MILLISECONDS it sends itself SIGKILL that long after it has entered the phase that
+many times, or when it leaves the phase, whichever comes first. With TRACED_CLOCK=jumps in its
 environment, its clock jumps by years.
 """
 
@@ -28,7 +28,7 @@ PHASES = (
 
 
 class Trace:
-    """The phase that a process is in, in a file that outlives it."""
+    """Keeps the phase of a process in a file that outlives it."""
 
     def __init__(self, path, kill):
         self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
@@ -52,7 +52,7 @@ class Trace:
             self.timer.start()
 
     def marks(self, function, phase, *, leaves=True, first=None):
-        """The function, as a phase of its own; without `leaves` it goes on after the call.
+        """Wraps a function as a phase, which without `leaves` continues after the call.
 
         Args:
           first: the phase of its first call, if another.
@@ -80,21 +80,23 @@ def main(path, *arguments):
         time.time = lambda: 1e9 + 86400 * next(days)
     split = arguments.index("--")
     trace = Trace(path, *(arguments[:split] or ("",)))
+    from dsrl_jax.training import loop
     from dsrl_jax.training.checkpoints.checkpoint import Checkpoints
-    from dsrl_jax.training.device import backend as device_loop
-    from dsrl_jax.training.host import backend as host_loop
-    from experiments import run
-    from experiments.run_dir import pictures
+    from experiments import plot, run
 
-    host_loop._step = trace.marks(host_loop._step, "stepping", leaves=False)
-    host_loop.evaluate = trace.marks(host_loop.evaluate, "evaluating")
-    # A simulator takes longer to compile than the whole run.
-    first = "compiling"
-    device_loop._advance = trace.marks(device_loop._advance, "stepping", leaves=False, first=first)
-    device_loop._evaluate = trace.marks(device_loop._evaluate, "evaluating", first=first)
+    train = loop.train
+
+    def traced_train(experiment, backend, stop):
+        # A simulator on the device takes longer to compile than the whole run.
+        first = "compiling" if experiment.brax else None
+        advance = trace.marks(backend.advance, "stepping", leaves=False, first=first)
+        evaluate = trace.marks(backend.evaluate, "evaluating", first=first)
+        return train(experiment, backend._replace(advance=advance, evaluate=evaluate), stop)
+
+    loop.train = traced_train
     Checkpoints.save = trace.marks(Checkpoints.save, "saving")
     Checkpoints.restore = trace.marks(Checkpoints.restore, "restoring")
-    pictures.draw = trace.marks(pictures.draw, "drawing")
+    plot.draw_run = trace.marks(plot.draw_run, "drawing")
     status = run.main(list(arguments[split + 1 :]))
     trace.enter("ended")
     return status

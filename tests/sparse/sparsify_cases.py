@@ -1,6 +1,6 @@
-"""What the tests of `sparsify` share: optimizers, a tiny tree, and a training loop."""
+"""Optimizers, a tiny tree, and a training loop for the tests of `sparsify`."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +10,10 @@ import optax
 from dsrl_jax import sparse
 
 SHAPES = {"hidden": {"bias": (7,), "kernel": (9, 7)}, "output": {"bias": (4,), "kernel": (7, 4)}}
-# One sparse kernel is enough, and half the compiling; the other is dense by the predicate.
+# One sparse kernel is enough and halves the compile time; the predicate keeps the other dense.
 KERNELS = [("hidden", "kernel")]
 PERIOD = 3
-# With gradients that are whole numbers, float32 holds every result of this one exactly.
+# For gradients that are whole numbers, every result of this optimizer is exact in float32.
 EXACT = optax.sgd(0.25, momentum=0.5)
 
 
@@ -25,12 +25,12 @@ def labels(params):
     return {"hidden": {"bias": "a", "kernel": "b"}, "output": "a"}
 
 
-# With each, what its state holds that follows no parameter.
+# Each with the paths in its state that follow no parameter.
 OPTIMIZERS = {
     "adam": (optax.adam(1e-2), ["0/count"]),
     "adamw": (optax.adamw(1e-2), ["0/count"]),
     "momentum": (EXACT, []),
-    "rprop": (optax.rprop(1e-2), []),  # step sizes, of which none starts at 0
+    "rprop": (optax.rprop(1e-2), []),  # its step sizes do not start at 0
     "adagrad": (optax.adagrad(1e-2, initial_accumulator_value=0.1), []),
     "adabelief": (optax.adabelief(1e-2, eps_root=1e-3), ["0/count"]),
     "lion": (optax.lion(1e-2), ["0/count"]),
@@ -63,22 +63,41 @@ def whole_tree(key):
 
 
 def make(inner=EXACT, sparsity=0.6, key=None, **settings):
-    key = jax.random.key(0) if key is None else key
+    """Returns `sparsify`; if only the keys differ, two of them share `update` and its program."""
     settings = {"period": PERIOD, "is_sparse": is_hidden_kernel} | settings
-    return sparse.sparsify(inner, sparsity, key=key, **settings)
+    key = jax.random.key(0) if key is None else key
+    optimizer = sparse.sparsify(inner, sparsity, key=key, **settings)
+    return optimizer._replace(update=_update_of(inner, sparsity, tuple(sorted(settings.items()))))
+
+
+@cache
+def _update_of(inner, sparsity, settings):
+    return sparse.sparsify(inner, sparsity, key=jax.random.key(0), **dict(settings)).update
 
 
 def step_of(optimizer):
+    return _compiled_step(optimizer.update)
+
+
+@cache
+def _compiled_step(update):
+    """Returns the jitted step of an `update`."""
+
     @jax.jit
     def step(params, state, gradients, number):
-        updates, state = optimizer.update(gradients, state, params, step=number)
+        updates, state = update(gradients, state, params, step=number)
         return optax.apply_updates(params, updates), state
 
     return step
 
 
+def forget_steps():
+    """Drops the compiled steps of a module, as `forget_programs` does."""
+    _compiled_step.cache_clear()
+
+
 def train(optimizer, params, steps=7, gradients=whole_tree):
-    """(number, before, after) of every update; before and after are (params, state)."""
+    """Yields (number, before, after) for every update; before and after are (params, state)."""
     step, now = step_of(optimizer), (params, optimizer.init(params))
     for number in range(1, steps + 1):
         before, now = now, step(*now, gradients(jax.random.key(number)), number)
@@ -92,7 +111,3 @@ def masks_of(state):
 
 def kernels_of(tree):
     return [np.asarray(tree[layer][leaf]) for layer, leaf in KERNELS]
-
-
-def assert_trees_equal(one, other):
-    jax.tree.map(np.testing.assert_array_equal, one, other)

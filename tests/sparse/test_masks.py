@@ -23,9 +23,9 @@ SHAPES = {
     "output": {"bias": (2, 1), "kernel": (2, 7, 1)},
 }
 HIDDEN = ["hidden_1", "hidden_2"]
-TWINS = dict(is_sparse=is_hidden_kernel, stacked_axes=1)
+TWINS = dict(layout=sparse.Layout(is_hidden_kernel, 1))
 
-draw = jax.jit(sparse.draw_masks, static_argnames=("density", "is_sparse", "stacked_axes", "exact"))
+draw = jax.jit(sparse.draw_masks, static_argnames=("density", "layout", "exact"))
 draw_masks = partial(draw, **TWINS)
 adapt = jax.jit(partial(sparse.adapt, **TWINS))
 maintain_sparsity = jax.jit(partial(sparse.maintain_sparsity, **TWINS), static_argnames="ties")
@@ -92,7 +92,7 @@ def test_an_exact_draw_gives_every_network_the_same_count(key, params):
 
 def test_by_default_matrices_are_sparse_and_vectors_are_dense_stacked_or_not(key, params):
     for stacked_axes in (0, 1):
-        masks = draw(key, params, 0.0, stacked_axes=stacked_axes)
+        masks = draw(key, params, 0.0, layout=sparse.Layout(stacked_axes=stacked_axes))
         assert masks["hidden_1"]["bias"].all()
         assert not masks["output"]["kernel"].any()
 
@@ -113,7 +113,7 @@ def test_by_default_norms_and_whole_numbers_are_dense(key):
 def test_leaves_may_differ_in_how_many_axes_are_stacked(key):
     params = {"scanned": jnp.zeros((3, 9, 8)), "head": jnp.zeros((8, 9))}
     stacked_axes = lambda path, shape: int(path == "scanned")  # noqa: E731
-    masks = draw(key, params, 0.5, stacked_axes=stacked_axes, exact=True)
+    masks = draw(key, params, 0.5, layout=sparse.Layout(stacked_axes=stacked_axes), exact=True)
     assert [int(mask.sum()) for mask in masks["scanned"]] == [36] * 3
     assert len(np.unique(np.reshape(masks["scanned"], (3, 72)), axis=0)) == 3
 
@@ -121,10 +121,10 @@ def test_leaves_may_differ_in_how_many_axes_are_stacked(key):
 def test_networks_may_be_stacked_twice(key):
     # Three members with two critics each.
     params = {"bias": jnp.zeros((3, 2, 8)), "kernel": jnp.zeros((3, 2, 9, 8))}
-    masks = draw(key, params, 0.5, stacked_axes=2)
+    masks = draw(key, params, 0.5, layout=sparse.Layout(stacked_axes=2))
     assert masks["bias"].all()
     assert len(np.unique(np.reshape(masks["kernel"], (6, 72)), axis=0)) == 6
-    assert sparse.count_connections(masks, stacked_axes=2) == masks["kernel"].sum()
+    assert sparse.count_connections(masks, sparse.Layout(stacked_axes=2)) == masks["kernel"].sum()
 
 
 def test_vmap_over_keys_equals_a_loop(key, params):
@@ -183,10 +183,10 @@ def test_a_leaf_adapts_in_the_same_way_whatever_others_of_its_form_there_are(
         return {other: jnp.ones(1, dtype) for other in ALIKE} | {name: tree[name]}
 
     params, gradients = draw(), draw()
-    stacked_axes = len(stacked)
-    masks = sparse.draw_masks(key, params, 0.4, stacked_axes=stacked_axes)
-    params = sparse.apply_masks(params, masks, stacked_axes=stacked_axes)
-    options = {"rules": rules, "stacked_axes": stacked_axes, "leaves_per_loop": leaves_per_loop}
+    layout = sparse.Layout(stacked_axes=len(stacked))
+    masks = sparse.draw_masks(key, params, 0.4, layout=layout)
+    params = sparse.apply_masks(params, masks, layout)
+    options = {"rules": rules, "layout": layout, "leaves_per_loop": leaves_per_loop}
     adapt = jax.jit(partial(sparse.adapt, **options))
     together = adapt(key, params, masks, 0.5, gradients=gradients)
     for name in ALIKE:
@@ -278,10 +278,10 @@ def test_a_target_with_fewer_candidates_passes_unchanged(params, masks):
 
 def test_counts_all_kernels_dense_ones_included_and_no_bias(masks):
     hidden = sum(int(mask.sum()) for (mask,) in hidden_kernels(masks))
-    count = jax.jit(partial(sparse.count_connections, stacked_axes=1))(masks)
+    count = jax.jit(partial(sparse.count_connections, layout=sparse.Layout(stacked_axes=1)))(masks)
     assert count == hidden + 2 * 7  # the output layers of both critics
     assert count.dtype == jnp.int32
-    only_hidden = sparse.count_connections(masks, is_counted=is_hidden_kernel, stacked_axes=1)
+    only_hidden = sparse.count_connections(masks, sparse.Layout(is_hidden_kernel, 1))
     assert only_hidden == hidden
     assert sparse.count_connections({}) == 0
 

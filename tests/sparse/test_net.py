@@ -21,9 +21,9 @@ SHAPES = {
     "hidden": {"bias": (7,), "kernel": (9, 7)},  # the only leaf of this shape
     "output": {"bias": (2,), "kernel": (7, 2)},
 }
-PAPER = sparse.Sparsity(is_hidden_kernel)
+PAPER = sparse.Sparsity(sparse.Layout(is_hidden_kernel))
 OFFICIAL = sparse.Sparsity(
-    is_hidden_kernel, rules=sparse.OFFICIAL, moments="dense", target_ties="strict"
+    PAPER.layout, rules=sparse.OFFICIAL, moments="dense", target_ties="strict"
 )
 PRESETS = [pytest.param(PAPER, id="paper"), pytest.param(OFFICIAL, id="official")]
 ADAM = optax.chain(optax.add_decayed_weights(2e-4), optax.adam(1e-2))
@@ -81,7 +81,7 @@ def assert_trees_equal(one, other):
 
 def test_a_net_starts_masked_with_an_optimizer_for_what_is_left(key):
     net = make_net(key, ADAM, PAPER)
-    drawn = sparse.draw_masks(key, net.params, 0.4, is_sparse=is_hidden_kernel)
+    drawn = sparse.draw_masks(key, net.params, 0.4, layout=PAPER.layout)
     assert_trees_equal(net.masks, drawn)
     dense = random_tree(key)
     np.testing.assert_array_equal(
@@ -110,7 +110,7 @@ def test_an_update_is_a_gradient_step_and_where_due_an_adaptation(key, sparsity)
         if due:
             assert_trees_equal(after, adapt(jax.random.fold_in(key, number), stepped, FRACTION))
         else:
-            masked = sparse.apply_masks(stepped.params, before.masks, is_sparse=is_hidden_kernel)
+            masked = sparse.apply_masks(stepped.params, before.masks, layout=PAPER.layout)
             assert_trees_equal(after, stepped._replace(params=masked))
 
         layer = kernel_of(stepped), mask_of(stepped), kernel_of(after), mask_of(after)
@@ -169,7 +169,7 @@ def test_dense_moments_follow_the_dense_gradient_and_the_mask_comes_after(key):
 def test_the_gradient_of_an_absent_weight_has_no_effect_with_sparse_moments(key):
     net = make_net(key, ADAM, PAPER)
     gradients = random_tree(key)
-    masked = sparse.apply_masks(gradients, net.masks, is_sparse=is_hidden_kernel)
+    masked = sparse.apply_masks(gradients, net.masks, layout=PAPER.layout)
     broken = jax.tree.map(lambda leaf, mask: jnp.where(mask, leaf, jnp.nan), gradients, net.masks)
     step = jax.jit(partial(sparse.gradient_step, optimizer=ADAM, sparsity=PAPER))
     assert_trees_equal(step(net, broken), step(net, masked))
@@ -191,7 +191,7 @@ def test_the_last_adaptation_may_drop_without_growing(key):
 def test_all_true_masks_train_as_plain_optax_does(key, sparsity):
     # Everything is sparse and everything connected. The steps are not jitted, so that they are
     # equal to the last bit; the adaptation in their midst only moves numbers.
-    sparsity = sparsity._replace(is_sparse=lambda path, leaf: True)
+    sparsity = sparsity._replace(layout=sparse.Layout(lambda path, leaf: True))
     adapt = jax.jit(partial(sparse.adapt_net, optimizer=ADAM, sparsity=sparsity))
     params = random_tree(key)["hidden"]
     opt_state = ADAM.init(params)

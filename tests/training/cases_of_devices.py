@@ -1,4 +1,4 @@
-"""Cases for a process that has several devices; `test_devices.py` starts it."""
+"""Tests for a process that has several devices; `test_devices.py` starts it."""
 
 import itertools
 
@@ -10,11 +10,11 @@ from dsrl_jax.config.members import resolve_members
 from dsrl_jax.config.presets import resolve
 from dsrl_jax.training import train as training
 from dsrl_jax.training.devices import Placement, choose_placement, place, spread
-from tests.training.device.test_backend import SETTINGS, TOY, compiled_functions
-from tests.training.runs import TOYS, told
+from tests.training.device.test_backend import SETTINGS, TOY
+from tests.training.runs import TOYS, comparable, compiled_functions
 
 DEVICES, SEEDS = 4, (0, 1, 2, 3)
-# In which members differ, by their seeds: what they share lies everywhere, these with them.
+# By seed. Settings that members share lie on every device, these with their members.
 DROP_FRACTIONS = dict(zip(SEEDS, (0.2, 0.1, 0.3, 0.2), strict=True))
 COLLECTIVES = ("all-reduce", "all-gather", "all-to-all", "collective-permute", "reduce-scatter")
 
@@ -28,7 +28,7 @@ def broadcasting():
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Rows and directory of a run on all devices that nothing stopped."""
+    """Rows and directory of a run on all devices."""
     directory = tmp_path_factory.mktemp("whole")
     with jax.numpy_rank_promotion("allow"):
         return list(start(directory)), directory
@@ -57,10 +57,10 @@ def test_rows_are_those_of_one_device(whole):
     assert_close(whole[0], start(devices=1))
 
 
-def test_a_member_of_its_own_device_is_as_alone(whole):
+def test_a_member_on_its_own_device_trains_as_alone(whole):
     own = [dict(row) for row in whole[0] if row.get("seed") == 2]
     assert {row.pop("member") for row in own} == {2}
-    assert told(own) == told(start(devices=1, seeds=(2,)))
+    assert comparable(own) == comparable(start(devices=1, seeds=(2,)))
 
 
 def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog):
@@ -70,7 +70,7 @@ def test_a_stopped_run_on_gymnasium_continues_as_on_one_device(tmp_path, caplog)
     rows = list(training.run(experiment, tmp_path, devices=2, stop=lambda: next(stops) == 40))
     with compiled_functions(caplog) as count:
         rows += list(training.run(experiment, tmp_path, devices=2))
-    assert count["_step"] == 2  # without an adaptation, and with one
+    assert count["_step"] == 1
     assert_close(rows, training.run(experiment, devices=1))
 
 
@@ -80,14 +80,14 @@ def test_a_stopped_run_continues_to_the_same_bytes(whole, tmp_path, caplog):
     first = list(start(tmp_path, stop=lambda: next(stops) == 1))
     with compiled_functions(caplog) as count:
         rest = list(start(tmp_path))
-    assert told(first) + told(rest) == told(rows)
+    assert comparable(first) + comparable(rest) == comparable(rows)
     name = "replay/transitions.f32"
     assert (tmp_path / name).read_bytes() == (directory / name).read_bytes()
     assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
 
 
 def test_no_device_waits_for_another():
-    """Searches and ends of episodes are each device's own: nothing is asked of the others."""
+    """Searches and ends of episodes need no other device."""
     placement = choose_placement(8)
 
     def count_down(values):
@@ -100,7 +100,7 @@ def test_no_device_waits_for_another():
     np.testing.assert_array_equal(program(values), [-1, 0, -1, 0, -1, 0, -1, 0])
 
 
-def test_members_are_shared_evenly_or_refused():
+def test_members_are_shared_evenly_or_it_raises():
     assert choose_placement(8).mesh.size == 4 and choose_placement(8).each == 2
     assert choose_placement(6).mesh.size == 3
     assert choose_placement(5) == choose_placement(8, 1)._replace(members=5) == Placement(5)

@@ -1,7 +1,7 @@
-"""A stand-in for the compiled program: nothing to compile, and everything depends on everything.
+"""A stand-in for the compiled program: nothing is compiled, and everything depends on everything.
 
 An action follows from the observation, the step and the state; the state from every batch. So a
-loop that hands over one wrong number anywhere ends with other actions.
+loop that passes one wrong number anywhere ends with other actions.
 """
 
 from functools import partial
@@ -9,19 +9,20 @@ from functools import partial
 import numpy as np
 
 from dsrl_jax.agents.diagnostics import LayerTopology
+from dsrl_jax.training.devices import Placement
 from dsrl_jax.training.program import Program
 from dsrl_jax.training.update import Carry
 
 
 class Recorder:
-    """What a program was called with and what it gave, in order."""
+    """Records what a program is called with and what it returns, in order."""
 
     def __init__(self):
         self.updates, self.env_steps, self.batches, self.actions = [], [], [], []
 
 
 def numpy_program(spaces, seeds, recorder=None):
-    """A program whose members never mix: one alone computes what it does among others."""
+    """Returns a program whose members never mix: each computes what it would compute alone."""
     recorder = recorder or Recorder()
     explore = partial(_explore, spaces, recorder)
     return Program(
@@ -29,12 +30,11 @@ def numpy_program(spaces, seeds, recorder=None):
         act=partial(_act, spaces),
         explore=explore,
         step=partial(_step, recorder, explore),
-        compact=_same,
-        expand=_same,
         connections=partial(_connections, seeds),
-        masks=np.array,  # An array's copy is its policy and its masks alike.
+        masks=np.array,  # The state is one number a member: its copy is both masks and policy.
         inspect=_inspect,
         policy=np.array,
+        placement=Placement(len(seeds)),
     )
 
 
@@ -65,16 +65,12 @@ def _step(recorder, explore, carry, packed, observation, update, env_step):
     return Carry(state, sums, np.asarray(carry.bad_update)), explore(state, observation, env_step)
 
 
-def _same(carry):
-    return carry
-
-
 def _connections(seeds, state):
     return {"actor": np.full(len(seeds), 5), "critics": np.full(len(seeds), 12)}
 
 
 def _bounded(spaces, values):
-    """Values [members, …] to actions [members, …, k] within the bounds."""
+    """Maps values [members, …] to actions [members, …, k] within the bounds."""
     low, high = np.float32(spaces.action_low), np.float32(spaces.action_high)
     shares = (np.sin(values[..., None] + np.arange(len(low))) + 1) / 2
     return np.clip(low + shares * (high - low), low, high).astype(np.float32)

@@ -15,7 +15,7 @@ from dsrl_jax.training import train as training
 from dsrl_jax.training.initial_policy import with_initial_policy
 from experiments import run
 from experiments.run_dir.directory import DirectoryError, check_directory
-from tests.training.runs import TOYS, read_replay, replay_bytes, told
+from tests.training.runs import TOYS, comparable, read_replay, replay_bytes
 
 POINT_MASS = TOYS + "PointMass-v0"
 START_STEPS, STEPS = 20, 40
@@ -100,8 +100,8 @@ def test_a_run_that_was_stopped_among_the_first_steps_goes_on_exactly(noisy, tmp
     here = tmp_path / "stopped"
     stopped = list(training.run(experiment, here, stop=lambda: next(steps) == 6))
     assert stopped[-1] == {"kind": "stopped", "env_step": 7}
-    rows = told(stopped) + told(training.run(start_from(noisy), here))
-    assert rows == told(whole)
+    rows = comparable(stopped) + comparable(training.run(start_from(noisy), here))
+    assert rows == comparable(whole)
     assert replay_bytes(here) == replay_bytes(tmp_path / "whole")
 
 
@@ -110,8 +110,8 @@ def test_a_policy_is_its_content_not_its_place(exact, noisy, tmp_path):
     shutil.copytree(exact, copied)
     experiment, other = start_from(exact), start_from(noisy)
     assert start_from(copied) == experiment != other
-    told_of = describe(experiment)["initial_policy"]
-    assert told_of | {"sha256": ""} == {
+    described = describe(experiment)["initial_policy"]
+    assert described | {"sha256": ""} == {
         "algo": "td3",
         "preset": "paper",
         "seed": 3,
@@ -132,7 +132,7 @@ def test_a_policy_is_its_content_not_its_place(exact, noisy, tmp_path):
 def test_the_command_says_whose_steps_come_first(exact, tmp_path, capsys):
     command = [f"--env={POINT_MASS}", "--algo=td3", *FLAGS, f"--run_dir={tmp_path / 'run'}"]
     assert run.main([*command, f"--initial_policy={exact}"]) == 0
-    assert "note: the first 20 steps are those of td3, seed 3, trained" in capsys.readouterr().out
+    assert "note: in the first 20 steps td3, seed 3, acts, trained" in capsys.readouterr().out
     held = json.loads((tmp_path / "run" / "config.json").read_text())
     assert held["initial_policy"]["env_step"] == STEPS
     assert run.main(command) == 2
@@ -142,7 +142,7 @@ def test_the_command_says_whose_steps_come_first(exact, tmp_path, capsys):
 def test_train_takes_a_policy(exact):
     rows = dsrl_jax.train(POINT_MASS, "td3", seeds=(1,), initial_policy=exact, **SETTINGS)
     plain = dsrl_jax.train(POINT_MASS, "td3", seeds=(1,), **SETTINGS)
-    ours, theirs = told(rows, "training"), told(plain, "training")
+    ours, theirs = comparable(rows, "training"), comparable(plain, "training")
     assert ours and ours != theirs
 
 

@@ -1,24 +1,28 @@
 """Whole runs with the real agent, tiny networks and compiled programs, each compiled once."""
 
-import logging
+import dataclasses
 
+import chex
 import jax
 import numpy as np
 import pytest
 
 import dsrl_jax
 from dsrl_jax.config.presets import resolve
-from dsrl_jax.training import program
-from dsrl_jax.training import train as training
-from dsrl_jax.training.finite import NotFiniteError, check_losses
 from dsrl_jax.training.host.random import episode_seed
-from dsrl_jax.training.program import compile_program
-from dsrl_jax.training.update import Carry
-from tests.training.runs import TOYS, read_replay, replay_bytes, told
+from dsrl_jax.training.nonfinite import NotFiniteError, exclude_losses
+from tests.training.runs import (
+    TOYS,
+    Programs,
+    comparable,
+    compiled_functions,
+    read_replay,
+    replay_bytes,
+)
 
 POINT_MASS = TOYS + "PointMass-v0"
 SEEDS = (5, 4, 6)
-ALONE = 4  # the member that is compared to a run of its own, and in faulty environments breaks
+ALONE = 4  # is also trained alone; its environment breaks if it is a faulty one
 START_STEPS, STEPS = 30, 75
 SETTINGS = {
     "hidden_sizes": (8,),
@@ -37,22 +41,28 @@ METRICS = ("actor_loss", "critic_loss", "q_mean")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def compiled_once():
-    """Runs of equal agents and members share one program, as if of one process."""
-    programs = {}
-
-    def compile_or_take(agent, config, spaces, seeds, *, placement, freeze_nonfinite):
-        key = (config, spaces, seeds, freeze_nonfinite)
-        if key not in programs:
-            programs[key] = compile_program(
-                agent, config, spaces, seeds, freeze_nonfinite=freeze_nonfinite
-            )
-        return programs[key]
-
-    # The agents broadcast between ranks, on purpose.
-    with jax.numpy_rank_promotion("allow"), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "compile_program", compile_or_take)
+def broadcasting():
+    """The agents broadcast between ranks, on purpose."""
+    with jax.numpy_rank_promotion("allow"):
         yield
+
+
+def trace_update_once(agent):
+    """Raises if a run has a second program of a step.
+
+    It has updates with and without adaptations, evaluations and checkpoints.
+    """
+    chex.clear_trace_counter()
+
+    @chex.assert_max_traces(n=1)
+    def update(*arguments):
+        return agent.update(*arguments)
+
+    return agent._replace(update=update)
+
+
+# Chex counts the traces of all programs together: only that of one member has its assertion.
+PROGRAMS, TRACED_ONCE = Programs(), Programs(trace_update_once)
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +81,8 @@ def together(tmp_path_factory):
 
 def start(directory=None, *, env=POINT_MASS, seeds=(ALONE,), **settings):
     experiment = resolve(env, "ds_td3", seeds=seeds, settings=SETTINGS | settings)
-    return training.run(experiment, directory)
+    programs = TRACED_ONCE if seeds == (ALONE,) else PROGRAMS
+    return programs.run(experiment, directory)
 
 
 def run(directory=None, **arguments):
@@ -110,7 +121,7 @@ def test_updates_change_the_policy(alone):
     assert len({str(each) for each in returns[1:]}) == 3
 
 
-def test_a_member_alone_plays_what_it_plays_among_others(alone, together):
+def test_a_member_plays_the_same_alone_and_among_others(alone, together):
     member = SEEDS.index(ALONE)
     ours = read_replay(alone[1], 1, STEPS)[:-1]
     theirs = read_replay(together[1], len(SEEDS), STEPS)[:-1]
@@ -121,7 +132,7 @@ def test_a_member_alone_plays_what_it_plays_among_others(alone, together):
         np.testing.assert_allclose(mine[:few, 0], its[:few], rtol=1e-4, atol=1e-5)
 
 
-def test_a_member_alone_learns_what_it_learns_among_others(alone, together):
+def test_a_member_learns_the_same_alone_and_among_others(alone, together):
     mine, its = (rows_of(rows, "training", ALONE)[1] for rows in (alone[0], together[0]))
     assert mine["env_step"] == 50
     for name in METRICS:
@@ -140,43 +151,27 @@ def test_members_differ(together):
         assert len(np.unique(actions[step])) == len(SEEDS)
 
 
-@pytest.fixture(scope="module")
-def continued(alone, tmp_path_factory):
-    """Rows and directory of a run that went on after its checkpoint at step 50, and JAX's log."""
-    directory = tmp_path_factory.mktemp("continued")
-    stopped = start(directory)
+def test_a_stopped_run_continues_by_the_same_program_as_if_it_had_not(alone, tmp_path, caplog):
+    """Arrays from a checkpoint must not compile other programs."""
+    stopped = start(tmp_path)
     for row in stopped:
         if (row["kind"], row["env_step"]) == ("timing", 50):
             break
     stopped.close()
-    messages = []
-    handler = logging.Handler()
-    handler.emit = lambda record: messages.append(record.getMessage())
-    logging.getLogger("jax").addHandler(handler)
-    with jax.log_compiles():
-        rows = run(directory)
-    logging.getLogger("jax").removeHandler(handler)
-    return rows, directory, messages
+    with compiled_functions(caplog) as count:
+        rows = run(tmp_path)
+    assert count["_step"] == 0
+    assert rows[0] == {"kind": "start", "env_step": 50}
+    assert comparable(rows) == comparable(alone[0], after=50)
+    assert replay_bytes(tmp_path) == replay_bytes(alone[1])
 
 
-def test_a_stopped_run_goes_on_as_if_nothing_had_been(alone, continued):
-    assert continued[0][0] == {"kind": "start", "env_step": 50}
-    assert told(continued[0]) == told(alone[0], after=50)
-    assert replay_bytes(continued[1]) == replay_bytes(alone[1])
-
-
-def test_a_run_that_goes_on_has_the_program_of_one_that_starts(continued):
-    """Arrays that a checkpoint gave must not make other programs of those that are compiled."""
-    name = f"jit({program._step.__name__})"
-    assert not [message for message in continued[2] if f"Compiling {name}" in message]
-
-
-def test_a_member_is_named_by_its_place_where_others_have_its_seed():
-    carry = Carry(None, {}, np.int32([0, 5, 9]))
-    with pytest.raises(NotFiniteError, match="^member 1, seed 4, update 5: a loss is not finite$"):
-        check_losses(carry, (4, 4, 7))
-    with pytest.raises(NotFiniteError, match="^seed 4, update 5: "):
-        check_losses(carry, (7, 4, 8))
+@pytest.mark.parametrize(("seeds", "who"), [((4, 4, 7), "member 1, seed 4"), ((7, 4, 8), "seed 4")])
+def test_a_member_is_named_by_its_number_if_others_have_its_seed(seeds, who):
+    experiment = resolve(POINT_MASS, "td3", seeds=tuple(sorted(set(seeds))))
+    experiment = dataclasses.replace(experiment, seeds=seeds)
+    with pytest.raises(NotFiniteError, match=f"^{who}, update 5: a loss is not finite$"):
+        exclude_losses(experiment, np.full(3, -1), np.int32([0, 5, 9]), 40)
 
 
 @pytest.mark.parametrize("seeds", [(ALONE,), SEEDS])
@@ -185,7 +180,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_seed_and_update(seeds)
     message = f"^seed {ALONE}, update 1: a loss is not finite$"
     with pytest.raises(NotFiniteError, match=message):
         for row in start(env=TOYS + "HugeReward-v0", seeds=seeds):
-            assert row["env_step"] < 50  # found when the losses are read, if not before
+            assert row["env_step"] < START_STEPS
 
 
 # --- dsrl_jax.train ----------------------------------------------------------------------------
@@ -194,7 +189,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_names_seed_and_update(seeds)
 def test_train_yields_the_rows_of_a_run_and_writes_nothing(alone, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = list(dsrl_jax.train(POINT_MASS, "ds_td3", seeds=[ALONE], **SETTINGS))
-    assert told(rows) == told(alone[0])
+    assert comparable(rows) == comparable(alone[0])
     assert not list(tmp_path.iterdir())
 
 
@@ -212,6 +207,6 @@ def test_train_yields_the_rows_of_a_run_and_writes_nothing(alone, tmp_path, monk
         ({"drop_fraction": 1.5}, r"drop_fraction must be in \[0, 1\], got 1.5"),
     ],
 )
-def test_train_refuses_at_once_what_it_cannot_run(arguments, message):
+def test_train_raises_at_once_for_what_it_cannot_run(arguments, message):
     with pytest.raises(ValueError, match=message):
         dsrl_jax.train(**{"env": POINT_MASS, "algo": "ds_td3"} | arguments)

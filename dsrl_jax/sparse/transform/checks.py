@@ -1,4 +1,4 @@
-"""The settings of `sparsify`, checked before anything is traced."""
+"""Checks the settings of `sparsify` before tracing, and its trees inside `shard_map`."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array, Bool, Int
 
 from dsrl_jax.sparse.distribution import Distribution
-from dsrl_jax.sparse.leaves import Density, IsSparse, Params, StackedAxes, is_kernel, named_leaves
+from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Params, named_leaves
 from dsrl_jax.sparse.numbers import check_choice, is_traced
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.transform.densities import Sparsities, check_sparsities
@@ -15,7 +15,7 @@ from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, check_gradual
 
 
 class Plan(NamedTuple):
-    """How `sparsify` trains; static but for the numbers in it, which may be traced."""
+    """The settings of `sparsify`; static, except that its numbers may be traced."""
 
     sparsity: Sparsities | Gradual | None = None
     density: Density | None = None
@@ -25,16 +25,15 @@ class Plan(NamedTuple):
     period: int = 100
     last_step: int | None = None
     momentum_decay: float = 0.9
-    is_sparse: IsSparse = is_kernel
-    stacked_axes: StackedAxes = 0
+    layout: Layout = KERNELS
 
     @property
     def changes_masks(self) -> bool:
-        """Whether any step does."""
+        """Whether any step changes the masks."""
         return isinstance(self.sparsity, Gradual) or self.rules.drop != "nothing"
 
     def due(self, step: Int[Array, ""]) -> bool | Bool[Array, ""]:
-        """Whether the masks change after this step; steps count from 1."""
+        """Returns whether the masks change after this step; steps count from 1."""
         if isinstance(self.sparsity, Gradual):
             begin, end = self.sparsity.begin, self.sparsity.end
             return (step >= begin) & (step <= end) & ((step - begin) % self.period == 0)
@@ -44,15 +43,15 @@ class Plan(NamedTuple):
         return due if self.last_step is None else due & (step <= self.last_step)
 
     def fraction(self, step: Int[Array, ""]) -> float | Array:
-        """The share of connections that an adaptation after this step replaces."""
+        """Returns the share of connections that an adaptation after this step replaces."""
         return fraction_at(0.3 if self.drop_fraction is None else self.drop_fraction, step)
 
 
 def check_plan(plan: Plan) -> None:
-    """Whether the settings are in their ranges and go together; traced values are not checked.
+    """Checks ranges and combinations of the settings, except for traced values.
 
     Raises:
-      ValueError: names the setting, what it got and what is allowed.
+      ValueError: names the setting, its value and what is allowed.
     """
     if plan.period < 1:
         raise ValueError(f"period must be at least 1, got {plan.period}")
@@ -61,7 +60,7 @@ def check_plan(plan: Plan) -> None:
     if plan.rules.grown_weight != "zero":
         raise ValueError(
             f"rules.grown_weight must be 'zero' in sparsify, got {plan.rules.grown_weight!r}; "
-            "SparseNet has the others"
+            "use SparseNet for other values"
         )
     _check_amount(plan)
     if isinstance(plan.sparsity, Gradual):
@@ -84,7 +83,7 @@ def check_plan(plan: Plan) -> None:
 
 
 def check_replicated(tree: Params, name: str) -> None:
-    """Raises ValueError if, inside `shard_map`, devices hold different parts or values."""
+    """Raises ValueError if, inside `shard_map`, devices have different parts or values."""
     for path, leaf in named_leaves(tree):
         axes = _varying_axes(leaf)
         if axes:
@@ -96,14 +95,14 @@ def check_replicated(tree: Params, name: str) -> None:
 
 
 def _varying_axes(leaf: Array) -> frozenset[str]:
-    """The mesh axes over which a value differs; by JAX's type, older versions name it `vma`."""
+    """Returns the mesh axes over which a value differs; older JAX calls them `vma`."""
     kind: Any = jax.typeof(leaf)
     manual = getattr(kind, "manual_axis_type", None)
     return getattr(kind, "vma", frozenset()) if manual is None else manual.varying
 
 
 def _check_amount(plan: Plan) -> None:
-    """Exactly one of sparsity, density and N:M groups says how many connections there are."""
+    """Raises ValueError unless exactly one of sparsity, density and N:M groups sets the count."""
     groups = plan.rules.groups
     fixed = groups is not None and groups.connections is not None
     given = [name for name in ("sparsity", "density") if getattr(plan, name) is not None]

@@ -1,4 +1,4 @@
-"""The density of each leaf of a tree, from a sparsity of the whole tree or of paths."""
+"""Finds the density of each leaf from a sparsity of the whole tree or of path patterns."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,11 @@ from typing import Any
 from jaxtyping import Array
 
 from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
-from dsrl_jax.sparse.leaves import (
-    Density,
-    IsSparse,
-    Leaf,
-    Params,
-    StackedAxes,
-    find_leaves,
-    is_kernel,
-)
+from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Leaf, Params, find_leaves
 from dsrl_jax.sparse.numbers import is_traced, round_share
 from dsrl_jax.sparse.topology import erdos_renyi_density
 
-# Of all sparse leaves together, or of those that a path pattern (shell style) names.
+# Of all sparse leaves together, or by path pattern (shell style).
 Sparsities = float | Array | Mapping[str, float | Array]
 
 
@@ -28,22 +20,19 @@ def find_densities(
     params: Params,
     sparsity: Sparsities,
     distribution: Distribution = "erk",
-    *,
-    is_sparse: IsSparse = is_kernel,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> dict[str, Any]:
-    """The density of every sparse leaf, by path.
+    """Returns the density of every sparse leaf, by path.
 
     Args:
-      sparsity: the share of weights to be absent: of all sparse leaves together, shared among
-        them by `distribution` (see `share_connections`); or a dictionary from a path pattern,
-        such as "*/attention/*", to the sparsity of each leaf that it matches. The first match
-        counts.
+      sparsity: the share of absent weights of all sparse leaves together, which share it by
+        `distribution` (see `share_connections`); or a dictionary from a path pattern, such as
+        "*/attention/*", to the sparsity of each leaf that matches. The first match counts.
     Raises:
       ValueError: if no leaf is sparse, a sparsity is outside [0, 1) or leaves a layer without
-        connections, a pattern names no leaf, or a leaf has no pattern.
+        connections, a pattern matches no leaf, or a leaf matches no pattern.
     """
-    leaves = find_leaves(params, is_sparse=is_sparse, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     sparse = [leaf for leaf in leaves if leaf.sparse]
     if not sparse:
         paths = ", ".join(leaf.path for leaf in leaves) or "none"
@@ -60,7 +49,7 @@ def find_densities(
 
 
 def check_sparsities(sparsity: Sparsities) -> None:
-    """Raises ValueError for one outside [0, 1); those that are traced are not checked."""
+    """Raises ValueError for a sparsity outside [0, 1); traced ones are not checked."""
     given: Mapping[str, Any] = (
         {f"sparsity of {pattern}": share for pattern, share in sparsity.items()}
         if isinstance(sparsity, Mapping)
@@ -72,7 +61,7 @@ def check_sparsities(sparsity: Sparsities) -> None:
 
 
 def erdos_renyi(lam: float | Array) -> Density:
-    """The density of every leaf by eq. (1), with one λ; a leaf's last two axes are its sizes.
+    """Returns a density for `sparsify`: eq. (1) with one λ on the last two axes of a leaf.
 
     The density raises ValueError for a leaf of fewer than two axes.
     """

@@ -1,6 +1,6 @@
-"""What changes with the step: the fraction of connections replaced, and a sparsity that grows.
+"""Schedules of the drop fraction and of gradual pruning.
 
-A fraction schedule is a function of the step, a traced whole number, that gives a share in [0, 1].
+A fraction schedule maps the step, a traced integer, to a share in [0, 1].
 """
 
 import math
@@ -15,7 +15,9 @@ Fraction = float | Array | Callable[[Any], Any]
 
 
 def cosine_fraction(first: float, steps: int) -> Callable[[Any], Any]:
-    """first / 2 (1 + cos(π t / steps)), and 0 from `steps` on (RigL, Evci et al. 2020, eq. 1).
+    """Returns the schedule first / 2 (1 + cos(π t / steps)), 0 from `steps` on (RigL, eq. 1).
+
+    Source: Evci et al. 2020.
 
     Raises:
       ValueError: if `first` is outside [0, 1] or `steps` below 1.
@@ -25,7 +27,7 @@ def cosine_fraction(first: float, steps: int) -> Callable[[Any], Any]:
 
 
 def linear_fraction(first: float, steps: int) -> Callable[[Any], Any]:
-    """first (1 - t / steps), and 0 from `steps` on (RigL's "linear", inverse power of 1).
+    """Returns the schedule first (1 - t / steps), 0 from `steps` on (RigL's "linear").
 
     Raises:
       ValueError: if `first` is outside [0, 1] or `steps` below 1.
@@ -35,7 +37,7 @@ def linear_fraction(first: float, steps: int) -> Callable[[Any], Any]:
 
 
 def fraction_at(fraction: Fraction, step: Array | int) -> float | Array:
-    """The share at a step; a number is a constant schedule."""
+    """Returns the share at a step; a number is a constant schedule."""
     return fraction(step) if callable(fraction) else fraction
 
 
@@ -53,10 +55,10 @@ class Gradual(NamedTuple):
 
 
 def gradual_sparsity(gradual: Gradual, final: float | Array, step: Array | int) -> Array:
-    """s_f + (s_i - s_f) (1 - (t - t0) / (n Δt))^3 (Zhu & Gupta 2017, eq. 1), s_f after the end.
+    """Returns s_f + (s_i - s_f) (1 - (t - t0) / (n Δt))^3 (Zhu & Gupta 2017, eq. 1).
 
     Args:
-      final: s_f of a layer. One that has less than `initial` is not below its own final sparsity.
+      final: s_f of a layer, from `end` on. If it is below `initial`, the layer begins with s_f.
     """
     progress = _progress(jnp.asarray(step) - gradual.begin, gradual.end - gradual.begin)
     initial = jnp.minimum(gradual.initial, final)
@@ -64,7 +66,7 @@ def gradual_sparsity(gradual: Gradual, final: float | Array, step: Array | int) 
 
 
 def check_gradual(gradual: Gradual, period: int) -> None:
-    """Raises ValueError if the pruning has no end, or the period would miss it."""
+    """Raises ValueError if the pruning has no end, or if the period would miss it."""
     begin, end = gradual.begin, gradual.end
     if not 1 <= begin < end:
         raise ValueError(f"begin and end must be steps with 1 <= begin < end, got {begin}, {end}")

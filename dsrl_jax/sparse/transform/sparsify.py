@@ -1,21 +1,21 @@
-"""Sparse training with any optax optimizer: `sparsify` wraps it, and masks live in its state."""
+"""Wraps any optax optimizer for sparse training; the masks live in its state."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from dsrl_jax.sparse import masks as masks_lib
-from dsrl_jax.sparse.branch import run_if, run_if_holding
-from dsrl_jax.sparse.choice import choose
 from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import (
     Density,
     IsSparse,
+    Layout,
+    Masks,
     Params,
     StackedAxes,
     find_leaves,
@@ -25,20 +25,20 @@ from dsrl_jax.sparse.leaves import (
 from dsrl_jax.sparse.net import (
     SparseNet,
     Sparsity,
-    adapt_net,
     clear_moments,
     gradient_step,
     optimizer_updates,
 )
-from dsrl_jax.sparse.packing import Packed, pack, unpack
 from dsrl_jax.sparse.rules import PAPER, Rules
 from dsrl_jax.sparse.transform.checks import Plan, check_plan, check_replicated
 from dsrl_jax.sparse.transform.densities import Sparsities, find_densities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.transform.state import SparsifyState
 
-# Kernels of one form that are adapted in one loop: with small ones a call takes half as long.
-LEAVES_PER_LOOP = 4
+# What becomes of each connection, a tree like the masks. One int8 array a leaf, since XLA copies
+# whatever a branch passes on.
+Fates = Any
+_ABSENT, _GROWN, _KEPT = np.int8(0), np.int8(1), np.int8(2)
 
 
 def sparsify(
@@ -56,35 +56,34 @@ def sparsify(
     is_sparse: IsSparse = is_kernel,
     stacked_axes: StackedAxes = 0,
 ) -> optax.GradientTransformationExtraArgs:
-    """Trains sparse from the first step, with connections that change, by any optimizer.
+    """Wraps an optimizer so that it trains a sparse network whose connections change.
 
-    After `optax.apply_updates` params are exactly 0 off the masks of the new state, as long as
-    they are finite. The gradient of absent weights does not reach the optimizer, and what its
-    state holds for a connection (`moments.py`) is as `inner.init` gives it when it comes or goes.
-    It is the outermost transformation, or what comes after it must keep an update that is minus
-    the weight.
+    After `optax.apply_updates`, params are exactly 0 off the masks of the new state, as long as
+    they are finite. Absent weights have no gradient, and a connection that grows starts with weight
+    0 and with the optimizer state that `inner.init` gives. `sparsify` must be the outermost
+    transformation: what follows it could move an absent weight off 0.
 
-    `update(gradients, state, params, step=step)` takes the caller's counter, which must not be
-    batched: then a step without an adaptation costs none under `vmap` too. Without `step` the
-    state counts, from 1, and under `vmap` every step pays for an adaptation.
+    `update(gradients, state, params, step=step)` takes the caller's step, counted from 1. Under
+    `vmap` it must not be batched; then a step without an adaptation does not pay for one. Without
+    `step` the state counts, and under `vmap` every step pays for an adaptation.
 
     Args:
-      inner: the optimizer; what else `update` is given goes to it.
-      sparsity: the share of weights to be absent: of all sparse leaves together, or by path
-        pattern, see `find_densities`; or a `Gradual`, which starts dense and prunes.
-      key: draws the masks and stays in the state.
-      density: in place of a sparsity, as `draw_masks` has it: `erdos_renyi(lam)` for instance.
-      distribution: how a sparsity is shared among the leaves, see `share_connections`.
-      rules: which connections leave and come, and where they may be; STATIC: none.
+      inner: the optimizer; `update` passes other keyword arguments on to it.
+      sparsity: the share of absent weights: of all sparse leaves together, or by path pattern (see
+        `find_densities`), or a `Gradual`, which starts dense and prunes.
+      key: draws the first masks; the state keeps it for growth.
+      density: in place of a sparsity, as in `draw_masks`; for instance `erdos_renyi(lam)`.
+      distribution: how the leaves share a sparsity, see `share_connections`.
+      rules: which connections are dropped and grown, and where they may be; STATIC: none.
       drop_fraction: the share of connections that an adaptation replaces, or a function of the
-        step that gives it; 0.3 if None.
+        step that returns it; None: 0.3.
       period: steps between two adaptations.
-      last_step: the last step that may have one; None: no end.
-      momentum_decay: of the gradients' average for rules that grow by it (SNFS).
-      is_sparse, stacked_axes: which leaves are sparse, and which are stacks, see `leaves.py`.
+      last_step: the last step that may have an adaptation; None: no end.
+      momentum_decay: decay of the average gradient, for rules that grow by momentum (SNFS).
+      is_sparse, stacked_axes: which leaves are sparse and which are stacked, see `Layout`.
     Raises:
-      ValueError: for settings outside their range or that exclude each other; in `init` and
-        `update`, for params that it cannot make sparse.
+      ValueError: if a setting is outside its range or excludes another; in `init` and `update`, if
+        the params cannot be made sparse.
     """
     plan = Plan(
         sparsity=sparsity,
@@ -95,8 +94,7 @@ def sparsify(
         period=period,
         last_step=last_step,
         momentum_decay=momentum_decay,
-        is_sparse=is_sparse,
-        stacked_axes=stacked_axes,
+        layout=Layout(is_sparse, stacked_axes),
     )
     check_plan(plan)
     inner = optax.with_extra_args_support(inner)
@@ -109,36 +107,26 @@ def _init(
     inner: optax.GradientTransformation, plan: Plan, key: PRNGKeyArray, params: Params
 ) -> SparsifyState:
     check_replicated(params, "params")
-    where: Any = {"is_sparse": plan.is_sparse, "stacked_axes": plan.stacked_axes}
-    if isinstance(plan.sparsity, Gradual):
-        _final_densities(plan, params)  # Refuses what cannot be had.
-        masks = jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
-    else:
-        density = plan.density
-        if density is None:
-            densities = _final_densities(plan, params)
-            density = lambda path, shape: densities[path]  # noqa: E731
-        first = jax.random.fold_in(key, 0)
-        masks = masks_lib.draw_masks(
-            first, params, density, exact=True, groups=plan.rules.groups, **where
-        )
+    masks = _first_masks(plan, jax.random.fold_in(key, 0), params)
     momentum = None
     if plan.rules.grow_by == "momentum":
-        leaves = find_leaves(params, **where)
+        leaves = find_leaves(params, plan.layout)
         zeros = [jnp.zeros_like(leaf.value) if leaf.sparse else jnp.zeros(0) for leaf in leaves]
         momentum = jax.tree.unflatten(jax.tree.structure(params), zeros)
-    opt_state = inner.init(masks_lib.apply_masks(params, masks, **where))
-    packed = pack(masks)
-    came = jax.tree.map(jnp.zeros_like, packed) if plan.changes_masks else None
+    opt_state = inner.init(masks_lib.apply_masks(params, masks, plan.layout))
     # A copy, so that a caller who donates the state keeps the key.
-    return SparsifyState(
-        opt_state,
-        packed,
-        came,
-        has_come=jnp.zeros((), bool),
-        key=jnp.copy(key),
-        step=jnp.zeros((), jnp.int32),
-        momentum=momentum,
+    return SparsifyState(opt_state, masks, jnp.copy(key), jnp.zeros((), jnp.int32), momentum)
+
+
+def _first_masks(plan: Plan, key: PRNGKeyArray, params: Params) -> Masks:
+    density = plan.density
+    if density is None:
+        densities = _final_densities(plan, params)  # Raises ValueError for an impossible sparsity.
+        density = lambda path, shape: densities[path]  # noqa: E731
+    if isinstance(plan.sparsity, Gradual):
+        return jax.tree.map(lambda leaf: jnp.ones(leaf.shape, bool), params)
+    return masks_lib.draw_masks(
+        key, params, density, layout=plan.layout, exact=True, groups=plan.rules.groups
     )
 
 
@@ -152,142 +140,105 @@ def _update(
     step: int | Int[Array, ""] | None = None,
     **extra: Any,
 ) -> tuple[Params, SparsifyState]:
-    """An optimizer step, then an adaptation where the schedule has one (Algorithm 1, 13 to 16)."""
+    """Makes an optimizer step and, if one is due, an adaptation (Algorithm 1, lines 13 to 16)."""
     if params is None:
         raise ValueError("sparsify needs params, got none: update(gradients, state, params)")
     check_replicated(params, "params")
     check_replicated(gradients, "gradients")
     now = state.step + 1 if step is None else jnp.asarray(step, jnp.int32)
-    sparsity = _sparsity(plan, params)
-    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
+    # The predicate sees the dtypes of params, also where gradients or masks are asked about.
+    paths = {leaf.path for leaf in find_leaves(params, plan.layout) if leaf.sparse}
+    layout = Layout(lambda path, leaf: path in paths, plan.layout.stacked_axes)
+    sparsity = Sparsity(layout, plan.rules)
     optimizer = optax.GradientTransformation(inner.init, partial(inner.update, **extra))
     momentum = state.momentum
     if momentum is not None:
-        momentum = map_sparse(partial(_decay, plan.momentum_decay), momentum, gradients, **where)
-    due = plan.due(now)
-    packed, came, has_come = state.masks, state.came, state.has_come
+        decay = partial(_decay, plan.momentum_decay)
+        momentum = map_sparse(decay, momentum, gradients, layout=layout)
+
+    net = SparseNet(params, state.masks, state.inner)
+    masks = kept = state.masks
     if plan.changes_masks:
-        adapt = partial(
-            _adapt_masks, plan, optimizer, sparsity, params, state, gradients, momentum, now
-        )
-        (packed, came), (now, has_come) = run_if_holding(
-            due | state.has_come,
-            partial(_change_masks, jnp.asarray(due), adapt),
-            (packed, came),
-            (now, jnp.asarray(due)),
-        )
-    else:
-        # Or a loop would unpack masks that never change before its first pass, and read them whole.
-        packed, _ = jax.lax.optimization_barrier((packed, now))
-    masks = unpack(packed)
-    # Masked as it comes in, not as it goes out: a state that is read both before and after a mask
-    # is copied. What goes out for an absent weight is what the optimizer makes of no gradient,
-    # 0 for most; it is masked again before it is used.
-    net = SparseNet(params, masks, state.inner)
+        key = jax.random.fold_in(state.key, now)
+        adapt = partial(_adapt, plan, sparsity, optimizer, key, now, gradients, momentum)
+        fates = jax.lax.cond(plan.due(now), adapt, _keep_all, net)
+        masks = jax.tree.map(lambda fate: fate > _ABSENT, fates)
+        kept = jax.tree.map(lambda fate: fate == _KEPT, fates)
+    # The state is masked before the step: XLA copies one that is read both before and after a mask.
+    net = net._replace(masks=kept)
     net = net._replace(opt_state=clear_moments(net, optimizer, sparsity))
     updates, opt_state = optimizer_updates(net, gradients, optimizer, sparsity)
-    updates = map_sparse(_step_or_zero, updates, masks, params, **where)
-    return updates, SparsifyState(opt_state, packed, came, has_come, state.key, now, momentum)
+    updates = map_sparse(_step_or_remove, updates, kept, params, layout=layout)
+    return updates, SparsifyState(opt_state, masks, state.key, now, momentum)
 
 
-def _change_masks(
-    due: Bool[Array, ""],
-    adapt: Callable[[tuple[Packed, Packed]], tuple[Packed, Packed]],
-    both: tuple[Packed, Packed],
-) -> tuple[Packed, Packed]:
-    """The masks that this step trains, and what comes with it.
-
-    The two are apart so that a step without a change reads one mask and writes none: XLA would
-    copy a mask that is needed beside its successor, into memory that is new at each call.
-    """
-    packed, came = both
-    whole = jax.tree.map(jnp.bitwise_or, packed, came)
-    return run_if(due, adapt, (whole, jax.tree.map(jnp.zeros_like, came)))
+def _keep_all(net: SparseNet) -> Fates:
+    """Returns the fates if nothing changes."""
+    return jax.tree.map(lambda mask: jnp.where(mask, _KEPT, _ABSENT), net.masks)
 
 
-def _adapt_masks(
+def _adapt(
     plan: Plan,
-    optimizer: optax.GradientTransformation,
     sparsity: Sparsity,
-    params: Params,
-    state: SparsifyState,
+    optimizer: optax.GradientTransformation,
+    key: PRNGKeyArray,
+    step: Array,
     gradients: Params,
     momentum: Params | None,
-    step: Array,
-    both: tuple[Packed, Packed],
-) -> tuple[Packed, Packed]:
-    """After this step's adaptation: which connections keep their weight, and which came.
+    net: SparseNet,
+) -> Fates:
+    """Returns what becomes of every connection by an adaptation after this step.
 
-    The step is made for them and thrown away: what changes params comes out of `_update` alone.
+    `_update` repeats the step, so that nothing but the fates leaves the branch.
     """
-    before = unpack(both[0])
-    where: Any = {"is_sparse": sparsity.is_sparse, "stacked_axes": sparsity.stacked_axes}
-    net = SparseNet(params, before, state.inner)
-    stepped = gradient_step(net, gradients, optimizer, sparsity)
-    stepped = stepped._replace(params=masks_lib.apply_masks(stepped.params, before, **where))
+    layout = sparsity.layout
+    stepped = gradient_step(net, gradients, optimizer, sparsity).params
+    stepped = masks_lib.apply_masks(stepped, net.masks, layout)
     if isinstance(plan.sparsity, Gradual):
-        density = _gradual_density(plan, params, step)
-        new_params, after = masks_lib.prune(
-            stepped.params, before, density, leaves_per_loop=sparsity.leaves_per_loop, **where
-        )
+        density = _gradual_density(plan, net.params, step)
+        adapted, masks = masks_lib.prune(stepped, net.masks, density, layout=layout)
     else:
-        new_params, after, _ = adapt_net(
-            jax.random.fold_in(state.key, step),
+        adapted, masks = masks_lib.adapt(
+            key,
             stepped,
+            net.masks,
             plan.fraction(step),
-            optimizer,
-            sparsity,
+            layout=layout,
+            rules=plan.rules,
             gradients=gradients,
             momentum=momentum,
         )
-    kept = map_sparse(_kept, after, before, stepped.params, new_params, **where)
-    return pack(kept), pack(jax.tree.map(lambda mask, stays: mask & ~stays, after, kept))
+
+    def compare(new: Array, old: Array, before: Array, after: Array) -> Array:
+        # A connection that is dropped and grows again at once starts from 0 and is not kept.
+        kept = new & old & ((after != 0) | (before == 0))
+        return jnp.where(kept, _KEPT, jnp.where(new, _GROWN, _ABSENT))
+
+    return jax.tree.map(compare, masks, net.masks, stepped, adapted)
 
 
-def _step_or_zero(update: Array, kept: Array, param: Array) -> Array:
-    """p + (-p) is exactly 0 for every finite p; the update has the wider dtype of the two."""
+def _step_or_remove(update: Array, kept: Array, param: Array) -> Array:
+    """Returns the update of a kept weight, else -p: p + (-p) is exactly 0 for every finite p.
+
+    The result has the wider dtype of the two, so that p is not rounded.
+    """
     dtype = jnp.promote_types(update.dtype, param.dtype)
-    return choose(kept, update.astype(dtype), -param.astype(dtype))
-
-
-def _sparsity(plan: Plan, params: Params) -> Sparsity:
-    """The predicate sees the dtypes of params, also where gradients or masks are asked about."""
-    leaves = find_leaves(params, is_sparse=plan.is_sparse, stacked_axes=plan.stacked_axes)
-    sparse = {leaf.path for leaf in leaves if leaf.sparse}
-    return Sparsity(
-        lambda path, leaf: path in sparse,
-        plan.stacked_axes,
-        plan.rules,
-        leaves_per_loop=LEAVES_PER_LOOP,
-    )
+    return jnp.where(kept, update.astype(dtype), -param.astype(dtype))
 
 
 def _final_densities(plan: Plan, params: Params) -> dict[str, Any]:
-    """By path; with N:M groups they have no effect."""
-    wanted = plan.sparsity.final if isinstance(plan.sparsity, Gradual) else plan.sparsity
-    return find_densities(
-        params,
-        0.0 if wanted is None else wanted,
-        plan.distribution,
-        is_sparse=plan.is_sparse,
-        stacked_axes=plan.stacked_axes,
-    )
+    """Returns the density of each sparse leaf by path; with N:M groups it has no effect."""
+    final = plan.sparsity.final if isinstance(plan.sparsity, Gradual) else plan.sparsity
+    return find_densities(params, 0.0 if final is None else final, plan.distribution, plan.layout)
 
 
 def _gradual_density(plan: Plan, params: Params, step: Array) -> Any:
+    """Returns the density of a leaf at a step of gradual pruning, as a function of its path."""
     final, gradual = _final_densities(plan, params), plan.sparsity
     assert isinstance(gradual, Gradual)
     return lambda path, shape: 1 - gradual_sparsity(gradual, 1 - final[path], step)
 
 
-def _kept(
-    mask: Bool[Array, "..."], before: Bool[Array, "..."], stepped: Array, adapted: Array
-) -> Bool[Array, "..."]:
-    """Connections that were there and keep their weight; what was dropped may have come back."""
-    reset = (adapted == 0) & (stepped != 0)
-    return mask & before & ~reset
-
-
 def _decay(decay: float, momentum: Array, gradient: Array) -> Array:
-    """SNFS, Dettmers & Zettlemoyer 2019, Algorithm 1: an average of the dense gradient."""
+    """Averages the dense gradient (SNFS, Dettmers & Zettlemoyer 2019, Algorithm 1)."""
     return (decay * momentum + (1 - decay) * gradient).astype(momentum.dtype)

@@ -1,55 +1,50 @@
-"""The state of `sparsify`, and what is read from it."""
+"""The state of `sparsify`, and functions that read it."""
 
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Int, PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from dsrl_jax.sparse.leaves import Masks, Params, named_leaves
-from dsrl_jax.sparse.packing import Packed, unpack
 
 
 class SparsifyState(NamedTuple):
-    """What `sparsify` keeps between two updates; `get_masks` reads its masks."""
+    """The state of `sparsify` between two updates; `get_masks` finds its masks."""
 
     inner: optax.OptState
-    masks: Packed  # connections that the last update has trained
-    came: Packed | None  # what came with it: weights of 0, trained from the next on; None: never
-    has_come: Bool[Array, ""]  # whether any may have
-    key: PRNGKeyArray  # stays: growth draws from fold_in(key, step)
+    masks: Masks  # True = connected
+    key: PRNGKeyArray  # constant: growth draws from fold_in(key, step)
     step: Int[Array, ""]  # of the last update
-    momentum: Params | None  # dense, for rules that grow by it; of dense leaves it has no numbers
+    momentum: Params | None  # dense, for rules that grow by it; empty for dense leaves
 
 
 def get_masks(state: optax.OptState) -> Masks:
-    """The masks in the state of `sparsify`, also inside the state of another transformation.
+    """Returns the masks in the state of `sparsify`, also inside the state of another optimizer.
 
     Returns:
       A tree like params with a full boolean array for every leaf, True = connected.
     Raises:
-      ValueError: if the state holds not exactly one state of `sparsify`.
+      ValueError: if the state does not contain exactly one state of `sparsify`.
     """
     found = _find_ours(state)
     if len(found) != 1:
         raise ValueError(
-            f"the state must hold one state of sparsify, got {len(found)}; "
+            f"the state must contain one state of sparsify, got {len(found)}; "
             "wrap the whole optimizer in one sparsify and choose leaves with is_sparse"
         )
-    masks, came = found[0].masks, found[0].came
-    return unpack(masks if came is None else jax.tree.map(jnp.bitwise_or, masks, came))
+    return found[0].masks
 
 
 def inner_state(state: optax.OptState) -> optax.OptState:
-    """The state with that of the wrapped optimizer in place of every state of `sparsify`."""
+    """Replaces every state of `sparsify` by the state of the optimizer that it wraps."""
     return jax.tree.map(
         lambda leaf: leaf.inner if _is_ours(leaf) else leaf, state, is_leaf=_is_ours
     )
 
 
 def dense_arrays(state: optax.OptState) -> list[tuple[str, int, int]]:
-    """What rules keep dense to work: path, numbers and bytes of each array of momentum."""
+    """Returns path, size and bytes of each dense array that a rule needs (its momentum)."""
     named = [pair for ours in _find_ours(state) for pair in named_leaves(ours.momentum)]
     return [(f"momentum/{path}", leaf.size, leaf.nbytes) for path, leaf in named if leaf.size]
 

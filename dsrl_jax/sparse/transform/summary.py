@@ -1,4 +1,4 @@
-"""To look at sparse params from outside: a table of layers, and whether the invariants hold."""
+"""Prints a table of sparse layers and checks their invariants."""
 
 import math
 from collections.abc import Sequence
@@ -11,15 +11,7 @@ import numpy as np
 import optax
 
 from dsrl_jax.sparse.costs import inference_flops
-from dsrl_jax.sparse.leaves import (
-    Leaf,
-    Masks,
-    Params,
-    StackedAxes,
-    find_leaves,
-    is_kernel,
-    named_leaves,
-)
+from dsrl_jax.sparse.leaves import KERNELS, Layout, Leaf, Masks, Params, find_leaves, named_leaves
 from dsrl_jax.sparse.moments import Path, followed_path, shapes_by_path
 from dsrl_jax.sparse.transform.state import dense_arrays, inner_state
 
@@ -27,8 +19,8 @@ from dsrl_jax.sparse.transform.state import dense_arrays, inner_state
 class Row(NamedTuple):
     """One leaf of two or more dimensions. Inputs are its last axis but one, outputs its last.
 
-    A dead input or output has no connection in all of the other axes; of a stack, those of all
-    networks are counted. flops: 2 a connection, each used once in a forward pass.
+    A dead input or output has no connection along any other axis; in a stack, the networks' counts
+    are summed. flops: 2 per connection, each used once in a forward pass.
     """
 
     path: str
@@ -40,13 +32,13 @@ class Row(NamedTuple):
     flops: float
 
 
-def layer_rows(params: Params, masks: Masks, *, stacked_axes: StackedAxes = 0) -> list[Row]:
-    """A row for each kernel, dense ones included; biases and norms have none.
+def layer_rows(params: Params, masks: Masks, layout: Layout = KERNELS) -> list[Row]:
+    """Returns a row for each kernel, dense ones included; biases and norms have none.
 
     Raises:
       ValueError: names the leaf whose mask is not a boolean array of its shape.
     """
-    leaves = find_leaves(params, is_sparse=is_kernel, stacked_axes=stacked_axes)
+    leaves = find_leaves(params, layout=layout)
     pairs = zip(leaves, _masks_of(leaves, masks), strict=True)
     return [_row(leaf, mask) for leaf, mask in pairs if leaf.sparse]
 
@@ -55,14 +47,13 @@ def summary(
     params: Params,
     masks: Masks,
     opt_state: optax.OptState = None,
-    *,
-    stacked_axes: StackedAxes = 0,
+    layout: Layout = KERNELS,
 ) -> None:
-    """Prints a table of the kernels, and their sum.
+    """Prints a table of the kernels and their sum.
 
-    With the state of `sparsify`, also what a rule keeps dense to work.
+    With the state of `sparsify`, prints also the dense arrays that a rule needs.
     """
-    rows = layer_rows(params, masks, stacked_axes=stacked_axes)
+    rows = layer_rows(params, masks, layout=layout)
     connections = sum(row.connections for row in rows)
     weights = sum(math.prod(row.shape) for row in rows)
     total = Row(
@@ -86,25 +77,25 @@ def check(
     opt_state: optax.OptState = None,
     optimizer: optax.GradientTransformation | None = None,
 ) -> tuple[str, ...]:
-    """Whether params, and what an optimizer holds for them, are exactly 0 off the masks.
+    """Checks that params and the optimizer's state are exactly 0 off the masks.
 
     Args:
       opt_state: of `sparsify`, of a SparseNet, or of any optimizer around or inside of them.
-      optimizer: what made it. Its state of an absent weight may then also be the one that it
-        starts with, or makes of that without a gradient: Rprop, Adagrad and others have no 0
-        there. It is compiled for each object once: hand in the same one each time.
+      optimizer: the optimizer of that state. The state of an absent weight may then also be the
+        initial one, or the one after a step without a gradient: with Rprop, Adagrad and others
+        neither is 0. It is compiled once per object: pass the same one each time.
     Returns:
-      The paths of the state's arrays that follow no parameter and so are never cleared, step
-      counters for instance.
+      The paths of the state's arrays that follow no parameter and so are never cleared, such as
+      step counters.
     Raises:
       ValueError: with the path of the first leaf that breaks an invariant.
     """
     leaves = find_leaves(params)
-    held = _masks_of(leaves, masks)
-    for leaf, mask in zip(leaves, held, strict=True):
+    arrays = _masks_of(leaves, masks)
+    for leaf, mask in zip(leaves, arrays, strict=True):
         _check_absent(leaf.path, leaf.value, mask)
     shapes = shapes_by_path(params)
-    by_path = dict(zip(shapes, held, strict=True))
+    by_path = dict(zip(shapes, arrays, strict=True))
     others = []
     idle = [] if optimizer is None else [dict(_flat(s)) for s in _idle_states(params, optimizer)]
     for path, value in _flat(opt_state):
@@ -119,7 +110,7 @@ def check(
 
 
 def _masks_of(leaves: list[Leaf], masks: Masks) -> list[np.ndarray]:
-    """The mask of each leaf, checked."""
+    """Returns the mask of each leaf after a check of its shape and dtype."""
     named = dict(named_leaves(masks))
     for path in named.keys() - {leaf.path for leaf in leaves}:
         raise ValueError(f"{path}: a mask without a parameter")
@@ -139,12 +130,12 @@ def _flat(opt_state: optax.OptState) -> list[tuple[Path, Any]]:
     return jax.tree_util.tree_flatten_with_path(inner_state(opt_state))[0]
 
 
-# Without `jit` each call would compile the loops inside of an optimizer anew.
+# Without `jit` each call would compile the loops inside an optimizer again.
 @partial(jax.jit, static_argnames="optimizer")
 def _idle_states(
     params: Params, optimizer: optax.GradientTransformation
 ) -> tuple[optax.OptState, optax.OptState]:
-    """What the optimizer holds for weights of 0: at the start, and a step without a gradient on."""
+    """Returns the optimizer's state of weights of 0: from `init`, and after a gradient of 0."""
     zeros = jax.tree.map(jnp.zeros_like, params)
     start = optimizer.init(zeros)
     _, stepped = optimizer.update(zeros, start, zeros)
@@ -154,7 +145,7 @@ def _idle_states(
 def _check_absent(
     name: str, value: Any, mask: np.ndarray, allowed: Sequence[np.ndarray] = ()
 ) -> None:
-    """Whether the value is 0 off the mask, or one of those allowed there."""
+    """Raises ValueError if the value off the mask is neither 0 nor one of the allowed values."""
     wrong = (np.asarray(value) != 0) & ~mask
     for other in allowed:
         wrong &= np.asarray(value) != other
@@ -196,7 +187,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 
 def _table(lines: list[tuple[str, ...]]) -> str:
-    """Columns as wide as their widest cell; path and shape to the left, numbers to the right."""
+    """Formats lines in columns: path and shape left-aligned, numbers right-aligned."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
     return "\n".join(
         "  ".join(

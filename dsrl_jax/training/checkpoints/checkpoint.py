@@ -1,47 +1,54 @@
-"""Checkpoints of a run: arrays and a small record, there whole or not at all; three are kept.
+"""Checkpoints of a run: arrays and a small record; the last three are kept.
 
-Orbax writes the arrays; record.json beside them comes last and makes the checkpoint one. It seals
-the arrays' files, and the files that only grow: the replay's and the tables. So a damaged file is
-noticed before anything is read from it.
+Orbax writes the arrays. record.json is written last and completes the checkpoint. It has the
+checksums of the arrays' files and of the files outside the checkpoint that only grow: the replay's
+and the tables. Checksums detect damage; the run falls back one checkpoint and warns.
 """
 
-import hashlib
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
-import jax
 import orbax.checkpoint as ocp
 
+from dsrl_jax.training.checkpoints.arrays import (
+    RestoreError,
+    SaveError,
+    check_room,
+    digest_shapes,
+    read_parts,
+    this_process,
+    with_disk_names,
+)
 from dsrl_jax.training.checkpoints.checksums import (
     EMPTY,
     RECORD,
-    Seal,
-    check_seal,
+    Checksum,
+    check_file,
+    compute_checksum,
     cut_file,
     exists,
-    read_sealed,
-    seal_file,
-    write_sealed,
+    read_record,
+    write_record,
 )
 
 KEPT = 3
 
 
 class GrowingFiles(Protocol):
-    """Files beside the checkpoints that only grow, such as a replay's."""
+    """Files outside the checkpoints that only grow, such as a replay's."""
 
     @property
     def paths(self) -> tuple[Path, ...]:
-        """Where they are."""
+        """The paths of the files."""
 
     def flush(self) -> None:
-        """Brings everything to the disk."""
+        """Syncs everything to the disk."""
 
     def restore(self, steps: int) -> None:
-        """Cuts the files to what they held after that many steps."""
+        """Cuts the files to what they had after that many steps."""
 
     def close(self) -> None:
         """Closes the files."""
@@ -51,12 +58,12 @@ Files = TypeVar("Files", bound=GrowingFiles)
 
 
 class Saved(NamedTuple):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
-    parts: trees of arrays by name; each can be read without the others; none where nothing was
-      saved yet
-    record: numbers of the loop
-    notes: what a reader has to be told of checkpoints that could not be used
+    parts: trees of arrays by name, each of which can be read without the others; empty if nothing
+      was saved yet
+    record: plain numbers
+    notes: why later checkpoints could not be used, for the user
     """
 
     parts: dict[str, Any]
@@ -64,107 +71,106 @@ class Saved(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class RestoreError(ValueError):
-    """Checkpoints of which none can be used."""
-
-
-class SaveError(OSError):
-    """A checkpoint that could not be written."""
-
-
 class Checkpoints(Generic[Files]):
-    """The checkpoints of one run, the replay's files and the tables that they name.
+    """The checkpoints of one run, with the replay's files and the tables that belong to them.
 
     Args:
-      directory: of the checkpoints alone; made if there is none.
-      tables: files to which the reader of a loop appends its rows; a checkpoint names what they
-        hold when it is made, and they are cut to that when it is restored.
+      directory: only for the checkpoints; it is made if it does not exist.
+      tables: files to which the reader of a loop appends rows; to restore a checkpoint cuts them
+        to what they had when it was saved.
     """
 
     def __init__(self, directory: Path, replay_file: Files, tables: tuple[Path, ...] = ()):
         self.directory, self.replay_file, self.tables = directory, replay_file, tables
-        self.seals = {path.name: EMPTY for path in self._beside}
+        self.checksums = {path.name: EMPTY for path in self._growing}
         directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
             max_to_keep=KEPT,
             create=False,
-            multiprocessing_options=_this_process(),
+            multiprocessing_options=this_process(),
             cleanup_tmp_directories=True,  # of a process that was killed while it wrote
             enable_async_checkpointing=False,
         )
         self.manager = ocp.CheckpointManager(directory.resolve(), options=options)
 
     @property
-    def _beside(self) -> tuple[Path, ...]:
+    def _growing(self) -> tuple[Path, ...]:
         return (*self.replay_file.paths, *self.tables)
 
     def save(self, step: int, saved: Saved) -> None:
-        """Brings the replay's rows and the tables to the disk, then the checkpoint that names them.
+        """Syncs the replay's rows and the tables to the disk, then writes the checkpoint.
 
         Raises:
-          OSError: if the disk does not take them; the checkpoints before are whole.
+          OSError: if a file cannot be written; the checkpoints before stay whole.
         """
         self.replay_file.flush()
-        self.seals = {path.name: seal_file(path, self.seals[path.name]) for path in self._beside}
-        _check_room(self.directory, saved.parts)
-        parts = {name: ocp.args.StandardSave(tree) for name, tree in saved.parts.items()}
+        self.checksums = {
+            path.name: compute_checksum(path, self.checksums[path.name]) for path in self._growing
+        }
+        check_room(self.directory, saved.parts)
+        disk = with_disk_names(saved.parts)
+        parts = {name: ocp.args.StandardSave(tree) for name, tree in disk.items()}
         try:
             written = self.manager.save(step, args=ocp.args.Composite(**parts), force=True)
-        except Exception as error:  # The libraries below raise whatever a full disk makes of them.
+        except Exception as error:  # On a full disk the libraries below raise anything.
             raise SaveError(f"checkpoint {step} cannot be written: {first_line(error)}") from error
         assert written, f"checkpoint {step} was skipped"
         place = self.directory / str(step)
-        inside = {str(path.relative_to(place)): seal_file(path) for path in _files(place)}
-        shapes = {name: _shapes(tree) for name, tree in saved.parts.items()}
-        record = {"loop": saved.record, "beside": self.seals, "inside": inside, "shapes": shapes}
-        write_sealed(place / RECORD, record)
+        inside = {str(path.relative_to(place)): compute_checksum(path) for path in _files(place)}
+        shapes = {name: digest_shapes(tree) for name, tree in saved.parts.items()}
+        growing = {"beside": self.checksums}
+        record = {"loop": saved.record, **growing, "inside": inside, "shapes": shapes}
+        write_record(place / RECORD, record)
 
     def close(self) -> None:
-        """Releases the files."""
+        """Closes the files."""
         self.manager.close()
         self.replay_file.close()
 
     def restore(self, like: dict[str, Any]) -> Saved:
-        """The last checkpoint that is whole, or one without parts if there never was one.
+        """Restores the last checkpoint that is whole.
 
-        Files are cut to what it names, and what there is of later checkpoints is removed.
+        The replay's files and the tables are cut to what they had then, and later checkpoints are
+        removed.
 
         Args:
           like: for each part a tree of arrays of the same structure, shapes and dtypes.
+        Returns:
+          The checkpoint, with NumPy arrays; without parts if nothing was ever saved.
         Raises:
-          RestoreError: says of each checkpoint why it cannot be used; no file is changed.
-          OSError: if a file cannot be read for now; no file is changed.
+          RestoreError: why each checkpoint cannot be used; no file is changed.
+          OSError: if a file cannot be read at the moment; no file is changed.
         """
-        found, damage = _find_whole(self.directory, self._check_beside)
+        found, damage = _find_whole(self.directory, self._check_growing)
         if found is None and damage and not _is_first_save(self.directory):
             raise RestoreError("no checkpoint can be used: " + "; ".join(damage))
-        step, record = found or (0, {"beside": {path.name: EMPTY for path in self._beside}})
-        parts = _read_parts(self.directory / str(step), record, like) if found else {}
+        step, record = found or (0, {"beside": {path.name: EMPTY for path in self._growing}})
+        parts = read_parts(self.directory / str(step), record, like) if found else {}
         for later in _steps(self.directory):
             if found is None or later > step:
                 shutil.rmtree(self.directory / str(later))
         self.manager.reload()
-        self.seals = {name: Seal(*seal) for name, seal in record["beside"].items()}
+        self.checksums = {name: Checksum(*pair) for name, pair in record["beside"].items()}
         for path in self.tables:
-            cut_file(path, self.seals[path.name])
+            cut_file(path, self.checksums[path.name])
         self.replay_file.restore(step)
-        then = f"continues from checkpoint {step}" if found else "starts anew"
+        then = f"continues from checkpoint {step}" if found else "starts from the beginning"
         notes = tuple(f"{reason}; it is removed; {then}" for reason in damage)
         return Saved(parts, record["loop"] if found else {}, notes)
 
-    def _check_beside(self, record: dict[str, Any]) -> None:
-        for path in self._beside:
-            check_seal(path, Seal(*record["beside"][path.name]))
+    def _check_growing(self, record: dict[str, Any]) -> None:
+        for path in self._growing:
+            check_file(path, Checksum(*record["beside"][path.name]))
 
 
 def read_last(directory: Path, like: dict[str, Any]) -> Saved:
-    """The last whole checkpoint of a directory, which may be in use; writes nothing.
+    """Reads the last whole checkpoint of a directory, which may be in use; writes nothing.
 
     Args:
-      like: trees of the parts that are wanted.
+      like: for each part to read a tree of the same structure, shapes and dtypes.
     Raises:
-      RestoreError: if there is none.
-      OSError: if a file cannot be read for now.
+      RestoreError: if no checkpoint is whole.
+      OSError: if a file cannot be read at the moment.
     """
     found, damage = _find_whole(directory, lambda record: None)
     if found is None:
@@ -172,23 +178,23 @@ def read_last(directory: Path, like: dict[str, Any]) -> Saved:
         reasons = "; ".join(damage) or none
         raise RestoreError(f"no checkpoint can be used: {reasons}")
     step, record = found
-    return Saved(_read_parts(directory / str(step), record, like), record["loop"], tuple(damage))
+    return Saved(read_parts(directory / str(step), record, like), record["loop"], tuple(damage))
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, in one line."""
+    """Returns the first line of an error's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _find_whole(
     directory: Path, check: Callable[[dict[str, Any]], None]
 ) -> tuple[tuple[int, dict[str, Any]] | None, list[str]]:
-    """The last whole checkpoint's step and record, and why each later one is not whole.
+    """Finds the last whole checkpoint; returns its step and record, and why later ones are not.
 
     Args:
-      check: raises ValueError if the files beside the checkpoints are not those of a record.
+      check: raises ValueError if the files outside the checkpoints do not fit a record.
     Raises:
-      OSError: if a file cannot be read for now, which says nothing of what it holds.
+      OSError: if a file cannot be read at the moment, which is no damage.
     """
     damage: list[str] = []
     for step in reversed(_steps(directory)):
@@ -196,9 +202,9 @@ def _find_whole(
         try:
             if not exists(place / RECORD):
                 raise ValueError(f"it has no {RECORD}: its save did not end")
-            record = read_sealed(place / RECORD)
-            for name, seal in record["inside"].items():
-                check_seal(place / name, Seal(*seal))
+            record = read_record(place / RECORD)
+            for name, pair in record["inside"].items():
+                check_file(place / name, Checksum(*pair))
             check(record)
             return (step, record), damage
         except (ValueError, KeyError, FileNotFoundError) as error:
@@ -207,70 +213,21 @@ def _find_whole(
 
 
 def _steps(directory: Path) -> list[int]:
-    """Steps of which there is a directory, ascending; whole or not."""
+    """Returns the steps that have a directory, ascending, whether it is whole or not."""
     if not exists(directory):
         return []
-    with os.scandir(directory) as entries:  # `glob` would leave out what it may not look into.
+    with os.scandir(directory) as entries:  # `glob` skips what it may not read.
         names = [entry.name for entry in entries if entry.is_dir()]
     return sorted(int(name) for name in names if name.isdecimal())
 
 
 def _is_first_save(directory: Path) -> bool:
-    """Whether all there is was left by a process that was killed in its first save.
+    """Returns whether the only checkpoint is one that a process was killed while it saved.
 
-    Of more than one, all but the last had a record once: without any, records were lost.
+    Of several checkpoints, all but the last had a record: if none has one, records were lost.
     """
     steps = _steps(directory)
     return len(steps) == 1 and not exists(directory / str(steps[0]) / RECORD)
-
-
-def _read_parts(place: Path, record: dict[str, Any], like: dict[str, Any]) -> dict[str, Any]:
-    """Parts of a whole checkpoint. Raises RestoreError: they are of other shapes."""
-    for name, tree in like.items():
-        if record["shapes"].get(name) != _shapes(tree):  # Orbax would fill or cut such arrays.
-            raise RestoreError(f"{place / name} is of other networks, or of another version")
-    template = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    with ocp.StandardCheckpointer(multiprocessing_options=_this_process()) as checkpointer:
-        return {name: checkpointer.restore(place.resolve() / name, template[name]) for name in like}
-
-
-def _this_process() -> ocp.options.MultiprocessingOptions:
-    """Of several that train one run, the one that is here saves and waits for no other."""
-    if jax.process_count() == 1:
-        return ocp.options.MultiprocessingOptions()
-    here = jax.process_index()
-    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
-
-
-def _shapes(tree: Any) -> str:
-    """A digest of a tree's structure: each leaf's place, shape and dtype."""
-    leaves = jax.tree.leaves_with_path(tree)
-    told = [(jax.tree_util.keystr(place), leaf.shape, str(leaf.dtype)) for place, leaf in leaves]
-    return hashlib.sha256(repr(told).encode()).hexdigest()
-
-
-def _check_room(directory: Path, parts: Any) -> None:
-    """Holds the disk to have room for a checkpoint, by taking it and giving it back.
-
-    Where Orbax finds a disk full, each of its threads tells it in many lines.
-
-    Raises:
-      OSError: if there is none.
-    """
-    leaves = jax.tree.leaves(parts)
-    # Twice the arrays, which are gathered when all are written, and a block for each one's name.
-    needed = 2 * sum(leaf.nbytes for leaf in leaves) + 4096 * (len(leaves) + 64)
-    if not hasattr(os, "posix_fallocate"):  # macOS
-        return
-    path = directory / "room"
-    try:
-        with path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, needed)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SaveError(f"no room for a checkpoint of {needed:,} bytes: {reason}") from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _files(directory: Path) -> list[Path]:

@@ -1,7 +1,4 @@
-"""Seals of files: how long a file was, and the checksum of what it held then.
-
-A sealed file may grow; what was sealed of it may not change.
-"""
+"""Checksums of files that may grow: the length of a file and the CRC-32 of what it held then."""
 
 import errno
 import json
@@ -10,63 +7,64 @@ import zlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Of a checkpoint the file that is written last: with it, the checkpoint is there.
+# The file of a checkpoint that is written last; a checkpoint without it is not complete.
 RECORD = "record.json"
 
-# A file that is being written has this behind its name.
+# Ends the name of a file that is being written.
 UNFINISHED = ".new"
 
 # Bytes read at a time.
 _CHUNK = 1 << 20
 
 
-class Seal(NamedTuple):
-    """The first `size` bytes of a file, and their CRC-32."""
+class Checksum(NamedTuple):
+    """The CRC-32 of the first `size` bytes of a file."""
 
     size: int
-    checksum: int
+    crc32: int
 
 
-EMPTY = Seal(0, 0)
+EMPTY = Checksum(0, 0)
 
 
-def seal_file(path: Path, earlier: Seal = EMPTY) -> Seal:
-    """Brings a file to the disk and seals it; reads only what came after an earlier seal.
+def compute_checksum(path: Path, earlier: Checksum = EMPTY) -> Checksum:
+    """Syncs a file to the disk and returns its checksum; of a file that does not exist, `EMPTY`.
 
-    A file that does not exist is sealed as an empty one.
+    Args:
+      earlier: a checksum of the file's beginning; only the bytes after it are read.
     """
     if not exists(path):
         return EMPTY
     with path.open("rb") as file:
         os.fsync(file.fileno())
         file.seek(earlier.size)
-        size, checksum = earlier
+        size, crc32 = earlier
         while chunk := file.read(_CHUNK):
-            size, checksum = size + len(chunk), zlib.crc32(chunk, checksum)
-    return Seal(size, checksum)
+            size, crc32 = size + len(chunk), zlib.crc32(chunk, crc32)
+    return Checksum(size, crc32)
 
 
-def check_seal(path: Path, seal: Seal) -> None:
-    """Holds the beginning of a file to its seal.
+def check_file(path: Path, checksum: Checksum) -> None:
+    """Checks the beginning of a file; what follows it may be anything.
 
     Raises:
-      ValueError: says how the file differs from what was sealed.
+      ValueError: if the file is shorter, or its beginning has changed.
     """
-    held = path.stat().st_size if exists(path) else 0
-    if held < seal.size:
-        raise ValueError(f"{path} holds {held:,} of {seal.size:,} bytes")
-    checksum, left = 0, seal.size
+    size = path.stat().st_size if exists(path) else 0
+    if size < checksum.size:
+        raise ValueError(f"{path} holds {size:,} of {checksum.size:,} bytes")
+    crc32, left = 0, checksum.size
     if left:
         with path.open("rb") as file:
             while left:
                 chunk = file.read(min(left, _CHUNK))
-                checksum, left = zlib.crc32(chunk, checksum), left - len(chunk)
-    if checksum != seal.checksum:
+                crc32, left = zlib.crc32(chunk, crc32), left - len(chunk)
+    if crc32 != checksum.crc32:
         raise ValueError(f"{path} was changed: its checksum is another one")
 
 
 def exists(path: Path) -> bool:
-    """Whether a file exists; one that cannot be looked at raises OSError, as `exists` may not."""
+    """Returns whether a file exists. Raises OSError if that is unknown, unlike `Path.exists`."""
     try:
         path.stat()
     except FileNotFoundError:
@@ -74,30 +72,25 @@ def exists(path: Path) -> bool:
     return True
 
 
-def cut_file(path: Path, seal: Seal) -> None:
-    """Cuts a file to what was sealed; one that was sealed empty is removed."""
-    if not seal.size:
+def cut_file(path: Path, checksum: Checksum) -> None:
+    """Cuts a file to the length of a checksum; removes it if that is 0."""
+    if not checksum.size:
         path.unlink(missing_ok=True)
-    elif path.stat().st_size > seal.size:
-        os.truncate(path, seal.size)
+    elif path.stat().st_size > checksum.size:
+        os.truncate(path, checksum.size)
 
 
-def write_sealed(path: Path, record: dict[str, Any]) -> None:
-    """Writes a record of plain numbers and words as JSON, with a checksum of its own."""
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Writes a record of plain numbers and words as JSON, together with its own checksum."""
     text = json.dumps(record)
-    sealed = {"record": record, "checksum": zlib.crc32(text.encode())}
-    write_atomic(path, json.dumps(sealed))
+    write_atomic(path, json.dumps({"record": record, "checksum": zlib.crc32(text.encode())}))
 
 
-def read_sealed(path: Path) -> dict[str, Any]:
-    """A record as it was written.
-
-    Raises:
-      ValueError: if it was changed.
-    """
+def read_record(path: Path) -> dict[str, Any]:
+    """Reads what `write_record` wrote. Raises ValueError if it was changed."""
     try:
-        held = json.loads(path.read_bytes())
-        record, checksum = held["record"], held["checksum"]
+        content = json.loads(path.read_bytes())
+        record, checksum = content["record"], content["checksum"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path} is damaged: {error}") from error
     if zlib.crc32(json.dumps(record).encode()) != checksum:
@@ -106,9 +99,9 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def write_atomic(path: Path, text: str) -> None:
-    """Writes a line or more so that the file is there whole, or as it was before.
+    """Writes a text file; a kill at any moment leaves the whole file or the one before.
 
-    On return it is on the disk under its name, so that what it names may be built upon.
+    On return the file is on the disk under its name.
     """
     temporary = path.with_name(path.name + UNFINISHED)
     with temporary.open("w") as file:
@@ -120,12 +113,12 @@ def write_atomic(path: Path, text: str) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Brings the names in a directory to the disk; syncing a file brings its contents alone."""
+    """Syncs the names in a directory to the disk; to sync a file syncs only its contents."""
     number = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(number)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # File systems that cannot sync a directory say so.
+        if error.errno != errno.EINVAL:  # File systems that cannot sync a directory raise this.
             raise
     finally:
         os.close(number)

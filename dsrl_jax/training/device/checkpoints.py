@@ -1,4 +1,4 @@
-"""The checkpoints of a run on devices, its replay's rows among them; the first process writes."""
+"""The checkpoints of a run on devices, with its replay's rows; only the first process writes."""
 
 import json
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from dsrl_jax.training.checkpoints.checkpoint import Checkpoints, Saved
 from dsrl_jax.training.device.replay_file import DeviceReplayFile
 from dsrl_jax.training.devices import fetch, share
 
-# Rows that come from the device at a time: enough to write fast, few enough to hold twice.
+# Rows fetched from the device at a time: enough to write fast, few enough to be in memory twice.
 _CHUNK = 8192
 
 
 class DeviceCheckpoints:
-    """Saves and restores; every process of a run calls the same methods in the same order.
+    """Saves and restores; all processes of a run call the same methods in the same order.
 
     Args:
       checkpoints: of the first process; None on the others.
@@ -29,10 +29,10 @@ class DeviceCheckpoints:
         self.written = 0  # transitions of each member
 
     def save(self, step: int, saved: Saved, rows: Array) -> None:
-        """Saves what came to the replay since the last call, and everything else.
+        """Saves the rows that were added since the last call, and a checkpoint.
 
         Args:
-          step: how many transitions each member has added to `rows`.
+          step: the number of transitions that each member has added to `rows`.
           rows: the ring, [members, capacity, columns].
         """
         for chunk in _read_new(rows, self.written, step):
@@ -43,10 +43,12 @@ class DeviceCheckpoints:
             self.checkpoints.save(step, saved)
 
     def restore(self, like: dict[str, Any], capacity: int) -> tuple[Saved, np.ndarray | None]:
-        """The last whole checkpoint and its ring, or one without parts and None; see `Checkpoints`.
+        """Restores the last whole checkpoint, see `Checkpoints`.
 
         Args:
-          like: of NumPy arrays.
+          like: trees of NumPy arrays.
+        Returns:
+          The checkpoint and its ring; without parts, and None, if nothing was ever saved.
         """
         saved = self.checkpoints.restore(like) if self.checkpoints else Saved({}, {})
         ring = None
@@ -58,16 +60,16 @@ class DeviceCheckpoints:
         return saved, ring
 
     def close(self) -> None:
-        """Releases the files."""
+        """Closes the files."""
         if self.checkpoints:
             self.checkpoints.close()
 
 
 def _read_new(rows: Array, first: int, end: int) -> Iterator[np.ndarray]:
-    """The rows from the `first`-th that was ever added on, [n, members, columns] each time.
+    """Yields the rows from the `first`-th that was ever added, [n, members, columns] each time.
 
-    Of more rows than the ring holds the older ones are lost, and newer ones stand in their places
-    here: no ring that is filled from them takes those.
+    If there are more than the ring has, the older ones are lost and newer ones are in their places.
+    A ring that is filled from them never contains those places.
     """
     for start in range(first, end, _CHUNK):
         places = np.arange(start, min(start + _CHUNK, end)) % rows.shape[1]
@@ -82,10 +84,10 @@ def _take(rows: Array, places: Array) -> Array:
 def _share(
     saved: Saved, ring: np.ndarray | None, like: dict[str, Any]
 ) -> tuple[Saved, np.ndarray | None]:
-    """What the first process has read, on every process; what is to be told of it stays there."""
-    told = json.dumps([saved.record, None if ring is None else ring.shape]).encode()
-    size = int(share(np.int32(len(told))))
-    text = share(np.frombuffer(told.ljust(size)[:size], np.uint8))
+    """Returns on every process what the first one has read; its notes stay there."""
+    content = json.dumps([saved.record, None if ring is None else ring.shape]).encode()
+    size = int(share(np.int32(len(content))))
+    text = share(np.frombuffer(content.ljust(size)[:size], np.uint8))
     record, shape = json.loads(text.tobytes())
     if shape is None:
         return saved, None

@@ -10,22 +10,24 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from dsrl_jax.agents.networks import action_bounds
+from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces, State
 from dsrl_jax.config.loop import BraxConfig, LoopConfig
+from dsrl_jax.config.presets import Experiment
 from dsrl_jax.envs import episodes as envs
 from dsrl_jax.envs.brax import Environment
 from dsrl_jax.envs.episodes import Episodes
-from dsrl_jax.sparse import run_if
 from dsrl_jax.training.device import replay as device_replay
 from dsrl_jax.training.devices import Placement, compile_on, place
 from dsrl_jax.training.host.evaluation import SEED_OFFSET
-from dsrl_jax.training.member_axis import axes_of, over_members, place_config
+from dsrl_jax.training.member_axis import axes_of, config_of_members, over_members, place_config
+from dsrl_jax.training.nonfinite import mark_frozen
 from dsrl_jax.training.program import make_keys, unpack
-from dsrl_jax.training.update import Carry, mark_frozen, update_members
+from dsrl_jax.training.update import Carry, update_members
 
 
 class Keys(NamedTuple):
-    """Keys for each member, [members]; what is drawn follows from them and a count."""
+    """Keys for each member, [members]; every draw follows from them and a count."""
 
     start: PRNGKeyArray  # of training episodes
     explore: PRNGKeyArray
@@ -37,8 +39,7 @@ class Keys(NamedTuple):
 class DeviceState(NamedTuple):
     """Everything that a run changes; every leaf has a leading axis of members.
 
-    How far the run is, is no part of it: a step that members shared only as equal numbers would
-    turn every branch on it into a select.
+    The step is not part of it: with one step for each member every branch on it would be a select.
     """
 
     carry: Carry
@@ -53,8 +54,8 @@ class DeviceProgram(NamedTuple):
 
     placement: where the members are
     start: (carry, rows) -> DeviceState; both are consumed
-    advance: (world, first, last) -> DeviceState after the vector steps `first` to `last`, counted
-      from 1; the world that was given is consumed, and nothing comes to the host in between
+    advance: (state, first, last) -> DeviceState after the vector steps `first` to `last`, counted
+      from 1; it consumes the state that it is given and copies nothing to the host in between
     evaluate: (state) -> returns, float32 [members, episodes], and their lengths
     sample: (rows, added, update) -> the packed batch of that update
     """
@@ -67,7 +68,7 @@ class DeviceProgram(NamedTuple):
 
 
 class _Run(NamedTuple):
-    """Static: what is compiled."""
+    """What is compiled; static."""
 
     agent: Agent
     spaces: Spaces
@@ -80,29 +81,32 @@ class _Run(NamedTuple):
 
 
 def compile_device_program(
-    agent: Agent,
-    config: Any,
-    spaces: Spaces,
-    seeds: tuple[int, ...],
+    experiment: Experiment,
     environment: Environment,
-    loop: LoopConfig,
-    brax: BraxConfig,
-    *,
+    spaces: Spaces,
     placement: Placement | None = None,
-    freeze_nonfinite: bool = False,
 ) -> DeviceProgram:
-    """Binds a run to its members. Nothing is compiled before the first call.
+    """Binds an experiment to its environment. Nothing is compiled before the first call.
 
     Args:
-      config, freeze_nonfinite: as `compile_program` takes them; a transition that is not finite
-        counts as a loss that is not.
-      loop: its settings in steps are multiples of `brax.num_envs`.
+      experiment: its settings in steps are multiples of num_envs. If members freeze, a
+        transition that is not finite counts as a loss that is not.
       placement: of the members over devices; None: all on one.
     """
-    placement = placement or Placement(len(seeds))
-    size = config.batch_size
-    run = _Run(agent, spaces, environment, loop, brax, size, placement.each, freeze_nonfinite)
-    keys = place(placement, _make_device_keys(seeds))
+    placement = placement or Placement(len(experiment.seeds))
+    config = config_of_members(experiment)
+    assert experiment.brax
+    run = _Run(
+        AGENTS[type(config)](spaces),
+        spaces,
+        environment,
+        experiment.loop,
+        experiment.brax,
+        config.batch_size,
+        placement.each,
+        experiment.freeze_nonfinite,
+    )
+    keys = place(placement, _make_device_keys(experiment.seeds))
     config = place_config(placement, config)
     axes = axes_of(config)
 
@@ -130,51 +134,51 @@ def _make_device_keys(seeds: tuple[int, ...]) -> Keys:
 def _start(run: _Run, keys: Keys, carry: Carry, rows: Array) -> DeviceState:
     episodes = envs.start(run.environment, keys.start, run.brax.num_envs)
     nothing = jnp.zeros(run.members, jnp.int32)
-    world = DeviceState(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
-    return envs.strong(world)
+    state = DeviceState(carry, rows, episodes, jnp.full(run.members, jnp.nan), nothing)
+    return envs.strong(state)
 
 
 def _advance(
-    run: _Run, keys: Keys, config: Any, world: DeviceState, first: Array, last: Array
+    run: _Run, keys: Keys, config: Any, state: DeviceState, first: Array, last: Array
 ) -> DeviceState:
-    def step(index: Array, world: DeviceState) -> DeviceState:
-        return _train(run, keys, config, _collect(run, keys, config, world, index), index)
+    def step(index: Array, state: DeviceState) -> DeviceState:
+        return _train(run, keys, config, _collect(run, keys, config, state, index), index)
 
-    return lax.fori_loop(first, last + 1, step, world)
+    return lax.fori_loop(first, last + 1, step, state)
 
 
-def _collect(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
-    """The `index`-th step of every environment, and its transitions in the replay."""
+def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
+    """Makes the `index`-th step of every environment and adds the transitions to the replay."""
     num_envs = run.brax.num_envs
-    observation = envs.observe(world.episodes)
-    action = _choose_action(run, keys, config, world.carry.state, observation, index)
+    observation = envs.observe(state.episodes)
+    action = _choose_action(run, keys, config, state.carry.state, observation, index)
     episodes, outcome = envs.step(
-        run.environment, run.brax.episode_length, keys.start, world.episodes, action
+        run.environment, run.brax.episode_length, keys.start, state.episodes, action
     )
     new = device_replay.pack(
         observation, action, outcome.reward, outcome.terminated, outcome.next_observation
     )
-    is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (world.bad_step == 0)
-    carry = world.carry
+    is_bad = ~jnp.isfinite(new).all(axis=(1, 2)) & (state.bad_step == 0)
+    carry = state.carry
     if run.freeze_nonfinite:
         carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
     return DeviceState(
         carry=carry,
-        rows=device_replay.add(world.rows, new, (index - 1) * num_envs),
+        rows=device_replay.add(state.rows, new, (index - 1) * num_envs),
         episodes=episodes,
-        last_return=_last_return(outcome, world.last_return),
-        bad_step=jnp.where(is_bad, index * num_envs, world.bad_step),
+        last_return=_last_return(outcome, state.last_return),
+        bad_step=jnp.where(is_bad, index * num_envs, state.bad_step),
     )
 
 
-def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array) -> DeviceState:
-    """The updates that follow the `index`-th step, if any do."""
+def _train(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
+    """Makes the updates that follow the `index`-th step, if there are any."""
     added, each = index * run.brax.num_envs, run.brax.updates
     vector_steps_before = run.loop.steps_before_updates // run.brax.num_envs
     done = (index - 1 - vector_steps_before) * each
 
     def update(count: Array, carry: Carry) -> Carry:
-        packed = _sample(run, keys, world.rows, added, done + count)
+        packed = _sample(run, keys, state.rows, added, done + count)
         batch = unpack(packed, run.spaces)
         given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
         return update_members(*given, freeze_nonfinite=run.freeze_nonfinite)
@@ -182,8 +186,8 @@ def _train(run: _Run, keys: Keys, config: Any, world: DeviceState, index: Array)
     def update_all(carry: Carry) -> Carry:
         return lax.fori_loop(1, each + 1, update, carry)
 
-    carry = run_if(index > vector_steps_before, update_all, world.carry)
-    return world._replace(carry=carry)
+    carry = lax.cond(index > vector_steps_before, update_all, lambda carry: carry, state.carry)
+    return state._replace(carry=carry)
 
 
 def _sample(run: _Run, keys: Keys, rows: Array, added: Array, update: Array) -> Array:
@@ -193,7 +197,7 @@ def _sample(run: _Run, keys: Keys, rows: Array, added: Array, update: Array) -> 
 def _choose_action(
     run: _Run, keys: Keys, config: Any, state: State, observation: Array, index: Array
 ) -> Array:
-    """Uniformly random actions until `start_steps` transitions are there, then by the policy."""
+    """Returns uniformly random actions in the first `start_steps` steps, then the policy's."""
 
     def random(key: PRNGKeyArray, config: Any, state: State, observation: Array) -> Array:
         del config, state  # Random actions ignore the agent.
@@ -211,7 +215,7 @@ def _choose_action(
 
 
 def _last_return(outcome: envs.Outcome, before: Array) -> Array:
-    """The mean return of the episodes that ended at the last step at which one did."""
+    """Returns the mean return of the episodes that ended at the last step at which one did."""
     ended = outcome.terminated | outcome.truncated
     count = ended.sum(axis=1)
     mean = jnp.where(ended, outcome.total, 0).sum(axis=1) / jnp.maximum(count, 1)
@@ -221,7 +225,7 @@ def _last_return(outcome: envs.Outcome, before: Array) -> Array:
 def _evaluate(run: _Run, keys: Keys, config: Any, state: State) -> tuple[Array, Array]:
     """Plays one episode in each of `eval_episodes` environments, without noise.
 
-    They are made anew each time, and start as they did the time before.
+    They start in the same states each time.
     """
     act = over_members(run.agent.act, (axes_of(config), 0, 0), run.members)
     limit = run.brax.episode_length

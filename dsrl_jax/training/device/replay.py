@@ -1,8 +1,8 @@
-"""Replay on the device: a float32 ring in which every transition is whole.
+"""Replay on the device: a float32 ring of transitions, as pure functions.
 
-Pure functions of an array `[members, capacity, columns]`; a row is observation, action, reward,
-terminated, next observation, as `program.unpack` reads it. How many transitions each member has
-added is not kept here: it follows from the step, and is the same for all members.
+The ring is `[members, capacity, columns]`; a row is observation, action, reward, terminated, next
+observation, as `program.unpack` reads it. The number of transitions that each member has added is
+not part of it: it follows from the step and is the same for all members.
 """
 
 import jax
@@ -16,12 +16,12 @@ Rows = Float[Array, "members capacity columns"]
 
 
 def count_columns(spaces: Spaces) -> int:
-    """Numbers in a row."""
+    """Returns how many numbers a row has."""
     return 2 * spaces.observation_size + spaces.action_size + 2
 
 
 def make_ring(members: int, capacity: int, spaces: Spaces) -> Rows:
-    """An empty ring."""
+    """Returns an empty ring."""
     return jnp.zeros((members, capacity, count_columns(spaces)), jnp.float32)
 
 
@@ -32,17 +32,17 @@ def pack(
     terminated: Array,
     next_observation: Float[Array, "members n observation"],
 ) -> Float[Array, "members n columns"]:
-    """Transitions as rows; `next_observation` is the true one, also where an episode ends."""
+    """Returns transitions as rows; `next_observation` is the true one, also if an episode ends."""
     flags = jnp.stack([reward, terminated.astype(jnp.float32)], axis=-1)
     return jnp.concatenate([observation, action, flags, next_observation], -1, dtype=jnp.float32)
 
 
 def add(rows: Rows, new: Float[Array, "members n columns"], added: Int[Array, ""]) -> Rows:
-    """Puts `n` rows of each member where the oldest ones lie; in place where `rows` is donated.
+    """Overwrites the oldest `n` rows of each member; in place if `rows` is donated.
 
     Args:
-      added: how many each member has added before; `n` divides it and the capacity, so that the
-        new rows lie side by side.
+      added: how many rows each member has added before; `n` divides it and the capacity, so that
+        the new rows are contiguous.
     """
     return lax.dynamic_update_slice_in_dim(rows, new, added % rows.shape[1], axis=1)
 
@@ -50,15 +50,15 @@ def add(rows: Rows, new: Float[Array, "members n columns"], added: Int[Array, ""
 def sample(
     keys: PRNGKeyArray, rows: Rows, added: Int[Array, ""], update: Int[Array, ""], batch_size: int
 ) -> Float[Array, "members batch columns"]:
-    """A batch for each member, uniform over what is held, with replacement.
+    """Samples a batch for each member, uniformly from its transitions, with replacement.
 
     Args:
       keys: one for each member; what is drawn follows from it, `update` and `added`.
     """
-    held = jnp.minimum(added, rows.shape[1])
+    size = jnp.minimum(added, rows.shape[1])
 
     def one(key: PRNGKeyArray, rows: Array) -> Array:
         key_batch = jax.random.fold_in(key, update)
-        return rows[jax.random.randint(key_batch, (batch_size,), 0, held)]
+        return rows[jax.random.randint(key_batch, (batch_size,), 0, size)]
 
     return jax.vmap(one)(keys, rows)

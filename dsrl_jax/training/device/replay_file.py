@@ -1,8 +1,7 @@
-"""The device's replay on disk: one file to which rows are appended, in the order they came.
+"""The device's replay on disk: one file to which rows are appended in order.
 
 `transitions.f32` has one record for each transition of all members, [members, columns], with the
-columns of `device_replay`. Native byte order, float32. What a checkpoint names is on the disk
-before it.
+columns of `device.replay`. Native byte order, float32.
 """
 
 import os
@@ -12,7 +11,7 @@ import numpy as np
 
 
 class DeviceReplayFile:
-    """Takes what was added to a ring; `flush` before a checkpoint, `restore` after one."""
+    """Appends the rows of a ring; `flush` it before a checkpoint, `restore` it from one."""
 
     def __init__(self, directory: Path, members: int, columns: int):
         directory.mkdir(parents=True, exist_ok=True)
@@ -23,17 +22,17 @@ class DeviceReplayFile:
         self.written = 0  # transitions of each member
 
     def add(self, new: np.ndarray) -> None:
-        """Writes what came next, float32 [n, members, columns]."""
+        """Writes the next rows, float32 [n, members, columns]."""
         self.file.write(new.tobytes())
         self.written += len(new)
 
     def flush(self) -> None:
-        """Brings everything to the disk."""
+        """Syncs everything to the disk."""
         self.file.flush()
         os.fsync(self.file.fileno())
 
     def close(self) -> None:
-        """Closes the file; what was added since the last flush may reach the disk or not."""
+        """Closes the file; rows since the last flush may reach the disk or not."""
         self.file.close()
 
     def restore(self, steps: int) -> None:
@@ -43,19 +42,19 @@ class DeviceReplayFile:
           ValueError: if it holds fewer.
         """
         record = 4 * self.members * self.columns
-        held = self.path.stat().st_size // record
-        if held < steps:
-            raise ValueError(f"{self.path} holds {held} steps, the checkpoint names {steps}")
+        written = self.path.stat().st_size // record
+        if written < steps:
+            raise ValueError(f"{self.path} holds {written} steps, the checkpoint names {steps}")
         self.file.truncate(steps * record)
         self.written = steps
 
     def fill(self, capacity: int) -> np.ndarray:
-        """The ring, [members, capacity, columns], as it was when the last row was written."""
+        """Returns the ring [members, capacity, columns] as it was when the last row was written."""
         rows = np.zeros((self.members, capacity, self.columns), np.float32)
-        held = min(self.written, capacity)
-        if held:
+        size = min(self.written, capacity)
+        if size:
             shape = (self.written, self.members, self.columns)
             records = np.memmap(self.path, np.float32, "r", shape=shape)
-            places = np.arange(self.written - held, self.written) % capacity
-            rows[:, places] = np.moveaxis(records[self.written - held :], 0, 1)
+            places = np.arange(self.written - size, self.written) % capacity
+            rows[:, places] = np.moveaxis(records[self.written - size :], 0, 1)
         return rows

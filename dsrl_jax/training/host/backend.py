@@ -1,256 +1,297 @@
-"""Training on Gymnasium: members in lockstep, one environment each, one compiled call a step."""
+"""Training on host environments: members in lockstep, one environment each, one call a step."""
 
-from collections.abc import Iterator
-from typing import Any
+import itertools
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gymnasium
 import jax
 import numpy as np
 
-from dsrl_jax.training.checkpoints.checkpoint import Saved
-from dsrl_jax.training.devices import place
-from dsrl_jax.training.due import find_due
-from dsrl_jax.training.finite import check_action, check_losses, check_transition
-from dsrl_jax.training.frozen import freeze_transitions, freeze_updates, tell_carry, tell_frozen
-from dsrl_jax.training.history import History, begin, remember
+from dsrl_jax.agents.types import Spaces
+from dsrl_jax.config.presets import Experiment
+from dsrl_jax.envs import catalog
+from dsrl_jax.envs.guard import Guarded
+from dsrl_jax.training.backend import Backend
+from dsrl_jax.training.checkpoints.checkpoint import Checkpoints, Saved
+from dsrl_jax.training.devices import fetch, place
+from dsrl_jax.training.host.evaluation import evaluate
 from dsrl_jax.training.host.random import Stream, episode_seed, generator
+from dsrl_jax.training.host.replay import Replay
+from dsrl_jax.training.host.replay_file import ReplayFile
+from dsrl_jax.training.initial_policy import compile_initial_policy
+from dsrl_jax.training.nonfinite import (
+    exclude,
+    exclude_losses,
+    freeze_transition,
+    mark_frozen_if_new,
+)
 from dsrl_jax.training.program import Program
-from dsrl_jax.training.progress import Progress
-from dsrl_jax.training.rows import Row, evaluation_rows, topology_rows, training_rows
-from dsrl_jax.training.setup import Setup
-from dsrl_jax.training.timer import Timer
+from dsrl_jax.training.progress import Progress, from_saved
 from dsrl_jax.training.update import Carry
 
+# The arrays of `HostState` that checkpoints keep as lists.
+COUNTERS = ("episode", "length", "episode_return", "last_return")
 
-def train(setup: Setup) -> Iterator[Row]:
-    """Trains all members for `loop.steps` steps, or what is left of them after a checkpoint.
 
-    Yields:
-      First a row of `kind` "start": the step of the checkpoint, or 0; and a "note" for each thing
-      that is not as it should be. Then "training" and "evaluation", one for each member,
-      "topology", one for each layer, "checkpoint" and "timing"; in this order at a step that has
-      all of them. What a reader writes of rows before "checkpoint" has to be in its files when it
-      asks for the next one: the checkpoint that is written then names what they hold. A run that
-      `stop` ended before its last step tells "stopped" last.
-    Raises:
-      NotFiniteError: names the step, the member, and what was not finite.
-      RestoreError: if no checkpoint, or not the replay that it names, can be read.
-      OSError: if the disk does not take what is saved.
+class HostState(NamedTuple):
+    """What a step changes. All but `carry` are NumPy arrays [members, …] and are not written to."""
+
+    carry: Carry
+    observation: np.ndarray  # float32, what the next action answers
+    action: np.ndarray  # float32, the next one
+    episode: np.ndarray  # finished episodes, which is the running one's number
+    length: np.ndarray  # steps of the running episode
+    episode_return: np.ndarray  # sum of rewards of the running episode
+    last_return: np.ndarray  # of the last finished episode, NaN before the first
+
+
+class _Host(NamedTuple):
+    """What a step uses.
+
+    environments: one for each member
+    evaluation_environments: for each member one per evaluation episode
+    initial_action: (step, observations [members, n]) -> the actions of the first start_steps
+      steps; None: they are uniformly random
     """
-    loop, seeds = setup.loop, setup.replay.seeds
-    timer = Timer()
-    carry, progress, history, notes = _start(setup)
-    yield {"kind": "start", "env_step": progress.env_step}
-    yield from ({"kind": "note", "env_step": progress.env_step, "text": note} for note in notes)
-    if progress.env_step == 0:
-        rows, carry, history = evaluate(setup, carry, progress, history)
-        yield from rows
-        _choose_action(setup, setup.program.compact(carry), progress)
-    stepped = setup.program.compact(carry)
-    for env_step in range(progress.env_step + 1, loop.steps + 1):
-        progress.env_step, frozen = env_step, progress.frozen
-        stepped = _step(setup, stepped, progress)
-        yield from tell_frozen(seeds, progress, frozen)
-        due = find_due(loop, env_step, setup.stop)
-        if not any(due):
-            continue
-        carry = setup.program.expand(stepped)
-        if not setup.freeze_nonfinite:
-            check_losses(carry, seeds)
-        if due.logged:
-            yield from training_rows(setup, carry, progress)
-            carry = _forget_sums(setup, carry)
-            progress.logged = env_step
-        if due.evaluated:
-            with timer.measuring("evaluation_seconds"):
-                rows, carry, history = evaluate(setup, carry, progress, history)
-            yield from rows
-        if setup.checkpoints and due.saved:
-            yield {"kind": "checkpoint", "env_step": env_step}
-            with timer.measuring("checkpoint_seconds"):
-                saved = to_saved(setup.program, carry, progress, history)
-                setup.checkpoints.save(env_step, saved)
-        if due.evaluated:
-            yield timer.row(env_step)
-        if due.stops:
-            yield {"kind": "stopped", "env_step": env_step}
-            return
-        stepped = setup.program.compact(carry)
+
+    experiment: Experiment
+    program: Program
+    environments: list[gymnasium.Env]
+    evaluation_environments: list[list[gymnasium.Env]]
+    replay: Replay
+    checkpoints: Checkpoints[ReplayFile] | None
+    initial_action: Callable[..., jax.Array] | None
 
 
-def evaluate(
-    setup: Setup, carry: Carry, progress: Progress, history: History
-) -> tuple[list[Row], Carry, History]:
-    """The rows of an evaluation, whom it froze, what to remember of it. Raises NotFiniteError."""
-    frozen = progress.frozen
-    rows = evaluation_rows(setup, carry, progress)
-    returns = np.array([row["return_mean"] for row in rows])
-    rows += tell_frozen(setup.replay.seeds, progress, frozen)
-    rows += topology_rows(setup, carry, progress, history.first_masks, history.masks)
-    history = remember(setup.program, carry, progress, returns, history)
-    return rows, tell_carry(carry, progress), history
-
-
-def _forget_sums(setup: Setup, carry: Carry) -> Carry:
-    """The carry with sums that begin anew."""
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), carry.sums)
-    return carry._replace(sums=_place(setup, zeros))
-
-
-def _start(setup: Setup) -> tuple[Carry, Progress, History, list[str]]:
-    """The state, at the beginning or as a checkpoint has it, and what is to be told of that."""
-    environments, replay, checkpoints = setup.environments, setup.replay, setup.checkpoints
-    carry = setup.program.init()
-    history = begin(setup.program, carry)
-    progress = Progress.begin(len(environments), replay.observation_size, replay.action_size)
-    like = to_saved(setup.program, carry, progress, history).parts
-    saved = checkpoints.restore(like) if checkpoints else Saved({}, {})
-    if not saved.parts:
-        for member, seed in enumerate(replay.seeds):
-            progress.observation[member] = _reset(environments[member], seed, progress, member)
-        return carry, progress, history, list(saved.notes)
-    # As plain arrays: those that come from a checkpoint would compile a program of their own.
-    parts = jax.tree.map(np.asarray, saved.parts)
-    state, best = parts["state"], parts["policies"]["best"]
-    history = History(state["first_masks"], state["masks"], best)
-    progress.action = np.array(state["action"])
-    progress.env_step, progress.logged = saved.record["env_step"], saved.record["logged"]
-    for name in Progress.COUNTERS:
-        getattr(progress, name)[:] = saved.record[name]
-    progress.frozen[:] = saved.record.get("frozen", -1)
-    progress.observation[:] = state["observation"]
-    _play_again(setup, progress)
-    notes = list(saved.notes)
-    if not np.array_equal(progress.observation, state["observation"]):
-        notes.append("the environment does not repeat its episodes: this run is no exact resume")
-    return _place(setup, state["carry"]), progress, history, notes
-
-
-def _place(setup: Setup, tree: Any) -> Any:
-    """Arrays of members where the compiled functions expect them; on one device anywhere."""
-    placement = setup.program.placement
-    return place(placement, tree) if placement and placement.mesh else tree
-
-
-def _play_again(setup: Setup, progress: Progress) -> None:
-    """Brings every environment to where its running episode stood, by that episode's actions.
-
-    Those of frozen members are never stepped again. No more is saved of an environment: setting a
-    simulator's state back would not be exact.
-    """
-    assert setup.checkpoints
-    actions_of = setup.checkpoints.replay_file.last_actions
-    for member in np.flatnonzero(progress.trains).tolist():
-        environment, seed = setup.environments[member], setup.replay.seeds[member]
-        progress.observation[member] = _reset(environment, seed, progress, member)
-        for action in actions_of(progress.env_step, member, int(progress.length[member])):
-            progress.observation[member] = environment.step(action)[0]
-
-
-def _step(setup: Setup, carry: Carry, progress: Progress) -> Carry:
-    """One step of every environment, one update, and the actions of the next step.
+def make_backend(
+    experiment: Experiment,
+    spaces: Spaces,
+    program: Program,
+    directory: Path | None = None,
+    tables: tuple[Path, ...] = (),
+) -> Backend:
+    """Makes the environments and the replay, and opens the checkpoints.
 
     Args:
-      carry: with a compact state, as `Program.step` takes and gives it.
+      directory: where checkpoints and replay are saved; None: nothing is.
+      tables: see `Checkpoints`.
+    Raises:
+      ValueError: if an environment cannot be made.
     """
-    env_step, replay = progress.env_step, setup.replay
-    update = setup.loop.updates_at(env_step)
-    transition = _step_environments(setup, progress)
-    replay.add(*transition)
-    if setup.checkpoints:
-        setup.checkpoints.replay_file.add(*transition)
-    if setup.freeze_nonfinite:
-        carry = tell_carry(carry, progress)
+    seeds, loop = experiment.seeds, experiment.loop
+    make = partial(_make, experiment)
+    environments = [make(f"seed {seed}, training") for seed in seeds]
+    of_evaluation = [
+        [make(f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)] for seed in seeds
+    ]
+    capacity = min(loop.replay_size, loop.steps)
+    replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
+    checkpoints = None
+    if directory:
+        replay_file = ReplayFile(directory / "replay", replay)
+        checkpoints = Checkpoints(directory / "checkpoints", replay_file, tables)
+    first = compile_initial_policy(experiment, spaces) if experiment.initial_policy else None
+    host = _Host(experiment, program, environments, of_evaluation, replay, checkpoints, first)
+    return Backend(
+        program=program,
+        init=partial(_init, host),
+        begin=partial(_begin, host),
+        next_step=lambda env_step: env_step + 1,
+        advance=partial(_advance, host),
+        evaluate=partial(_evaluate, host),
+        sample=partial(_sample, host),
+        episodes=lambda state: (state.episode, state.last_return),
+        pack=_pack,
+        save=(lambda step, state, saved: checkpoints.save(step, saved)) if checkpoints else None,
+        restore=partial(_restore, host) if checkpoints else None,
+        close=partial(_close, host),
+    )
+
+
+def _make(experiment: Experiment, where: str) -> gymnasium.Env:
+    made = catalog.make(experiment.env, experiment.env_preset, experiment.backend)
+    return Guarded(made, where)
+
+
+def _init(host: _Host) -> HostState:
+    members, replay = len(host.environments), host.replay
+    return HostState(
+        carry=host.program.init(),
+        observation=np.zeros((members, replay.observation_size), np.float32),
+        action=np.zeros((members, replay.action_size), np.float32),
+        episode=np.zeros(members, np.int64),
+        length=np.zeros(members, np.int64),
+        episode_return=np.zeros(members),
+        last_return=np.full(members, np.nan),
+    )
+
+
+def _begin(host: _Host, state: HostState) -> HostState:
+    observation = state.observation.copy()
+    for member in range(len(host.environments)):
+        observation[member] = _reset(host, member, episode=0)
+    state = state._replace(observation=observation)
+    return state._replace(action=_choose_action(host, state, env_step=1))
+
+
+def _advance(
+    host: _Host, state: HostState, progress: Progress, env_step: int
+) -> tuple[HostState, np.ndarray]:
+    """Steps every environment once, makes one update, and chooses the actions of the next step."""
+    experiment, loop = host.experiment, host.experiment.loop
+    transition, frozen = _step_environments(host, state, progress.frozen, env_step)
+    host.replay.add(*transition)
+    if host.checkpoints:
+        host.checkpoints.replay_file.add(*transition)
+    state = _follow(host, state, transition, frozen)
+    update = loop.updates_at(env_step)
     if update:
-        packed = replay.sample(setup.batch_size, env_step)
-        carry, action = setup.program.step(
-            carry, packed, progress.observation, np.int32(update), np.int32(env_step + 1)
+        carry = _mark(state.carry, frozen)
+        packed = host.replay.sample(experiment.agent.batch_size, env_step)
+        carry, chosen = host.program.step(
+            carry, packed, state.observation, np.int32(update), np.int32(env_step + 1)
         )
-        progress.action = np.array(action)
-        if setup.freeze_nonfinite:
-            carry = freeze_updates(carry, progress)
-        else:
-            check_action(carry, progress, replay.seeds)
-    if not update or env_step < setup.loop.start_steps:
-        _choose_action(setup, carry, progress)
-    return carry
+        action = np.array(chosen)
+        frozen = exclude_losses(experiment, frozen, fetch(carry.bad_update), env_step)
+        bad = ~np.isfinite(action)
+        frozen = exclude(experiment, frozen, bad.any(axis=1), "an action", "step", env_step)
+        action[frozen >= 0] = 0
+        state = state._replace(carry=carry, action=action)
+    if not update or env_step < loop.start_steps:
+        state = state._replace(action=_choose_action(host, state, env_step + 1))
+    return state._replace(carry=_mark(state.carry, frozen)), frozen
 
 
-def _step_environments(setup: Setup, progress: Progress) -> tuple[np.ndarray, ...]:
-    """Steps every member, and starts its next episode where one ended.
+def _mark(carry: Carry, frozen: np.ndarray) -> Carry:
+    """Lets the next update leave frozen members as they are."""
+    return carry._replace(bad_update=mark_frozen_if_new(frozen, carry.bad_update))
+
+
+def _step_environments(
+    host: _Host, state: HostState, frozen: np.ndarray, env_step: int
+) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """Steps the environments of all members that train.
 
     Returns:
-      The transition, as `Replay.add` takes it.
+      The transition, as `Replay.add` takes it, and who is frozen. Raises NotFiniteError.
     """
-    seeds, environments = setup.replay.seeds, setup.environments
-    observation, following = progress.observation, np.empty_like(progress.observation)
-    reward = np.zeros(len(seeds))
-    terminated, truncated = np.zeros(len(seeds), bool), np.zeros(len(seeds), bool)
-    for member in np.flatnonzero(progress.trains).tolist():
-        environment = environments[member]
+    members = len(host.environments)
+    following, reward = np.empty_like(state.observation), np.zeros(members)
+    terminated, truncated = np.zeros(members, bool), np.zeros(members, bool)
+    trains = frozen < 0
+    for member in np.flatnonzero(trains).tolist():
         following[member], reward[member], terminated[member], truncated[member], _ = (
-            environment.step(progress.action[member])
+            host.environments[member].step(state.action[member])
         )
-    transition = (observation, progress.action, reward, terminated, truncated, following)
-    if setup.freeze_nonfinite:
-        freeze_transitions(transition, progress)
-    else:
-        check_transition(transition, progress, seeds)
-    progress.length += progress.trains
-    progress.episode_return += reward
-    progress.observation = following.copy()
-    for member in np.flatnonzero(terminated | truncated).tolist():
-        progress.last_return[member] = progress.episode_return[member]
-        progress.episode[member] += 1
-        progress.length[member] = 0
-        progress.episode_return[member] = 0
-        progress.observation[member] = _reset(environments[member], seeds[member], progress, member)
-    return transition
+    for name, values in (("observation", following), ("reward", reward[:, None])):
+        bad = trains & ~np.isfinite(values).all(axis=1)
+        frozen = exclude(host.experiment, frozen, bad, name, "step", env_step)
+    transition = (state.observation, state.action, reward, terminated, truncated, following)
+    freeze_transition(frozen, transition)
+    return transition, frozen
 
 
-def _choose_action(setup: Setup, carry: Carry, progress: Progress) -> None:
-    """The actions of the next step where no update gives them.
+def _follow(
+    host: _Host, state: HostState, transition: tuple[np.ndarray, ...], frozen: np.ndarray
+) -> HostState:
+    """Returns the state after a transition; starts the next episode of a member that ended one."""
+    _, _, reward, terminated, truncated, following = transition
+    ended = terminated | truncated
+    total = state.episode_return + reward
+    observation, episode = following.copy(), state.episode + ended
+    for member in np.flatnonzero(ended).tolist():
+        observation[member] = _reset(host, member, int(episode[member]))
+    return state._replace(
+        observation=observation,
+        episode=episode,
+        length=np.where(ended, 0, state.length + (frozen < 0)),
+        episode_return=np.where(ended, 0, total),
+        last_return=np.where(ended, total, state.last_return),
+    )
 
-    They are random, or an initial policy's, and then by the policy.
 
-    Args:
-      carry: with a compact state.
-    """
-    env_step = progress.env_step + 1
-    if env_step > setup.loop.start_steps:
-        state = setup.program.expand(carry).state
-        action = setup.program.explore(state, progress.observation, np.int32(env_step))
-        progress.action = np.array(action)
-        return
-    if setup.initial_action:
-        progress.action = np.array(setup.initial_action(np.int32(env_step), progress.observation))
-        return
-    for member, seed in enumerate(setup.replay.seeds):
-        space: Any = setup.environments[member].action_space
+def _choose_action(host: _Host, state: HostState, env_step: int) -> np.ndarray:
+    """Returns the actions of a step that no update chose: the first ones, then the policy's."""
+    if env_step > host.experiment.loop.start_steps:
+        explored = host.program.explore(state.carry.state, state.observation, np.int32(env_step))
+        return np.array(explored)
+    if host.initial_action:
+        return np.array(host.initial_action(np.int32(env_step), state.observation))
+    action = np.empty_like(state.action)
+    for member, seed in enumerate(host.experiment.seeds):
+        space: Any = host.environments[member].action_space
         draw = generator(seed, Stream.RANDOM_ACTION, env_step)
-        progress.action[member] = draw.uniform(space.low, space.high)
+        action[member] = draw.uniform(space.low, space.high)
+    return action
 
 
-def _reset(environment: gymnasium.Env, seed: int, progress: Progress, member: int) -> np.ndarray:
-    return environment.reset(seed=episode_seed(seed, int(progress.episode[member])))[0]
+def _reset(host: _Host, member: int, episode: int) -> np.ndarray:
+    seed = episode_seed(host.experiment.seeds[member], episode)
+    return host.environments[member].reset(seed=seed)[0]
 
 
-def to_saved(program: Program, carry: Carry, progress: Progress, history: History) -> Saved:
-    """Everything that a run goes on from, beside its replay.
+def _evaluate(host: _Host, state: HostState, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    def act(observations: np.ndarray) -> np.ndarray:
+        return np.asarray(host.program.act(state.carry.state, observations))
 
-    The policies are a part of their own, for whoever wants to use them alone: what else a state
-    has is the algorithm's business, and may be otherwise in another version.
+    environments, seeds = host.evaluation_environments, host.experiment.seeds
+    return evaluate(act, environments, seeds, playing=progress.trains)
+
+
+def _sample(host: _Host, state: HostState, env_step: int) -> np.ndarray:
+    del state  # The replay is the host's.
+    size = host.experiment.agent.batch_size
+    return host.replay.sample(size, env_step) if env_step else host.replay.empty_batch(size)
+
+
+def _pack(state: HostState) -> tuple[dict[str, Any], dict[str, list]]:
+    arrays = {name: getattr(state, name) for name in ("carry", "action", "observation")}
+    return arrays, {name: getattr(state, name).tolist() for name in COUNTERS}
+
+
+def _restore(host: _Host, state: HostState, like: dict[str, Any]) -> tuple[HostState, Saved]:
+    assert host.checkpoints
+    saved = host.checkpoints.restore(like)
+    if not saved.parts:
+        return state, saved
+    arrays, record = saved.parts["state"], saved.record
+    state = HostState(
+        carry=place(host.program.placement, arrays["carry"]),
+        observation=arrays["observation"],
+        action=arrays["action"],
+        **{name: np.array(record[name], getattr(state, name).dtype) for name in COUNTERS},
+    )
+    observation = _replay_episodes(host, state, from_saved(saved))
+    if not np.array_equal(observation, state.observation):
+        note = "the environment does not repeat its episodes: this run is no exact resume"
+        saved = saved._replace(notes=(*saved.notes, note))
+    return state._replace(observation=observation), saved
+
+
+def _replay_episodes(host: _Host, state: HostState, progress: Progress) -> np.ndarray:
+    """Brings every environment to where its running episode stood, by that episode's actions.
+
+    No more is saved of an environment: to set a simulator's state is not exact. Environments of
+    frozen members are never stepped again.
+
+    Returns:
+      The observations that this leads to.
     """
-    record = {name: getattr(progress, name).tolist() for name in Progress.COUNTERS}
-    state = {
-        "carry": carry,
-        "action": progress.action,
-        "observation": progress.observation,
-        "first_masks": history.first_masks,
-        "masks": history.masks,
-    }
-    policies = {"last": program.policy(carry.state), "best": history.best}
-    counters: dict[str, Any] = {"env_step": progress.env_step, "logged": progress.logged}
-    if not progress.trains.all():
-        counters["frozen"] = progress.frozen.tolist()
-    return Saved({"state": state, "policies": policies}, counters | record)
+    assert host.checkpoints
+    actions_of = host.checkpoints.replay_file.last_actions
+    observation = state.observation.copy()
+    for member in np.flatnonzero(progress.trains).tolist():
+        observation[member] = _reset(host, member, int(state.episode[member]))
+        for action in actions_of(progress.env_step, member, int(state.length[member])):
+            observation[member] = host.environments[member].step(action)[0]
+    return observation
+
+
+def _close(host: _Host) -> None:
+    for environment in (*host.environments, *itertools.chain(*host.evaluation_environments)):
+        environment.close()
+    if host.checkpoints:
+        host.checkpoints.close()

@@ -1,11 +1,11 @@
-"""Evaluation: all episodes of all members step together, one policy call a step, no noise."""
+"""Evaluation: all episodes of all members step together, with one call of the policy a step."""
 
 from collections.abc import Callable
 
 import gymnasium
 import numpy as np
 
-# An evaluation starts where the authors' does: a fresh environment seeded seed + 100.
+# As in the authors' code: a fresh environment seeded seed + 100.
 SEED_OFFSET = 100
 
 Act = Callable[[np.ndarray], np.ndarray]
@@ -23,10 +23,10 @@ def evaluate(
 
     Args:
       act: float32 observations [members, episodes, n] to actions [members, episodes, k].
-      environments: for each member one per episode; episode i starts where the i-th of
-        consecutive episodes in one environment seeded `seed + 100` would.
+      environments: for each member one per episode; episode i starts as the i-th of consecutive
+        episodes in one environment seeded `seed + 100`.
       first_episode: the i of the first environment.
-      playing: which members play, bool [members]; all by default. The others' numbers are 0.
+      playing: which members play, bool [members]; all by default. The others get 0.
     Returns:
       Returns, float64 [members, episodes], and lengths, int [members, episodes].
     """

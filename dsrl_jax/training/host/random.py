@@ -1,6 +1,6 @@
-"""Random numbers drawn on the host: counter-based, so that there is no state to save.
+"""Random numbers on the host: counter-based, so that there is no state to save.
 
-Each draw follows from (seed, stream, counter) alone. The counter is a step or an episode.
+Each draw follows only from (seed, stream, counter). The counter is a step or an episode.
 """
 
 from enum import IntEnum
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What a draw is for; streams of one seed are independent."""
+    """The purpose of a draw; streams of one seed are independent."""
 
     EPISODE_SEED = 0
     RANDOM_ACTION = 1
@@ -17,10 +17,10 @@ class Stream(IntEnum):
 
 
 def generator(seed: int, stream: Stream, counter: int) -> np.random.Generator:
-    """A generator at its place; its first 2^64 blocks belong to this counter."""
+    """Returns a generator; its first 2^64 blocks belong to this counter."""
     return np.random.Generator(np.random.Philox(key=[seed, stream], counter=[0, counter, 0, 0]))
 
 
 def episode_seed(seed: int, episode: int) -> int:
-    """The seed with which a member's training episode is reset."""
+    """Returns the seed with which a member's training episode is reset."""
     return int(generator(seed, Stream.EPISODE_SEED, episode).integers(2**31))

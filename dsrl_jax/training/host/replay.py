@@ -1,7 +1,7 @@
-"""Replay on the host: float32 arrays with a leading axis of members that add in lockstep.
+"""Replay on the host: float32 arrays with a leading axis of members, which add in lockstep.
 
 An observation is stored once: the next observation of a transition is the observation of the
-following row, except where an episode ended; the true last observations are kept apart.
+following row. If an episode ended there, its true last observation is in `finals`.
 """
 
 import numpy as np
@@ -10,11 +10,11 @@ from dsrl_jax.training.host.random import Stream, generator
 
 
 class Replay:
-    """A ring of transitions; uniform sampling over the last `capacity` of them.
+    """A ring of transitions; samples uniformly from the last `capacity` of them.
 
     A row is observation, action, reward, terminated. `finals[m, e % slots]` is the last
-    observation of member m's e-th finished episode; `final_of[m, row]` is that e, or -1 where the
-    episode went on after the row.
+    observation of member m's e-th finished episode; `final_of[m, row]` is that e, or -1 if the
+    episode continued after the row.
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Replay:
         self.observation_size = observation_size
         self.action_size = action_size
         self.added = 0
-        # One row more than transitions: the newest one's next observation has to lie somewhere.
+        # One row more than transitions, for the next observation of the newest one.
         self.rows = np.empty(
             (members, capacity + 1, observation_size + action_size + 2), np.float32
         )
@@ -49,11 +49,11 @@ class Replay:
     ) -> None:
         """Adds one transition of every member; all arrays are [members, …].
 
-        `next_observation` is the true one, also where the episode ends.
+        `next_observation` is the true one, also if the episode ends.
         """
         size = self.observation_size
         here = self.added % (self.capacity + 1)
-        if self.added > self.capacity:  # The row held the oldest transition.
+        if self.added > self.capacity:  # The row had the oldest transition.
             self.oldest_final += self.final_of[:, here] >= 0
         row = self.rows[:, here]
         row[:, :size] = observation
@@ -77,8 +77,8 @@ class Replay:
     ) -> None:
         """Adds many transitions of every member, as `add` of one after the other would.
 
-        All arrays are [steps, members, …]. `next_observation` is used where an episode ended, and
-        of the last step.
+        All arrays are [steps, members, …]. Only the `next_observation` of the last step and of
+        steps that end an episode is used.
         """
         steps = (observation, action, reward, terminated, truncated, next_observation)
         for start in range(0, len(reward), self.capacity + 1):
@@ -86,7 +86,7 @@ class Replay:
             self._extend(*(array[start : start + self.capacity + 1] for array in steps))
 
     def sample(self, batch_size: int, step: int) -> np.ndarray:
-        """A batch for each member, drawn by (seed, step) with replacement.
+        """Samples a batch for each member with replacement; it follows from (seed, step).
 
         Returns:
           float32 [members, batch_size, 2 observations + action + 2]: observation, action, reward,
@@ -98,7 +98,7 @@ class Replay:
         for member, seed in enumerate(self.seeds):
             draw = generator(seed, Stream.REPLAY_SAMPLE, step)
             index = (oldest + draw.integers(len(self), size=batch_size)) % ring
-            # Rows are taken whole, and by `take`: several times as fast as by an index in brackets.
+            # `take` of whole rows is several times as fast as an index in brackets.
             rows, finals = self.rows[member], self.finals[member]
             packed[member, :, :-size] = rows.take(index, axis=0)
             packed[member, :, -size:] = rows.take((index + 1) % ring, axis=0)[:, :size]
@@ -109,7 +109,7 @@ class Replay:
         return packed
 
     def empty_batch(self, batch_size: int) -> np.ndarray:
-        """Zeros in the shape of `sample`'s."""
+        """Returns zeros in the shape of a sample."""
         width = self.rows.shape[-1] + self.observation_size
         return np.zeros((len(self.seeds), batch_size, width), np.float32)
 
@@ -142,7 +142,7 @@ class Replay:
         self.rows[:, self.added % ring, :size] = next_observation[-1]
 
     def _reserve_finals(self, growth: np.ndarray) -> None:
-        """Makes room for what there will be more of them, [members, steps]."""
+        """Makes room for so many more of them, int [members, steps]."""
         most = (self.finished - self.oldest_final)[:, None] + growth
         while most.max() > self.finals.shape[1]:
             self._double_finals()

@@ -1,8 +1,8 @@
-"""The replay on disk: two files to which rows are appended, in the order in which they came.
+"""The replay on disk: two files to which transitions are appended in order.
 
 `transitions.f32` has one record a step, [members, observation + action + 3]: observation, action,
 reward, terminated, ended. `finals.f32` has the last observation of each finished episode, by
-step, then member. Native byte order, float32. What a checkpoint names is on the disk before it.
+step, then member. Native byte order, float32.
 """
 
 import math
@@ -13,12 +13,12 @@ import numpy as np
 
 from dsrl_jax.training.host.replay import Replay
 
-# Steps read at a time when a replay is filled again, so that memory holds it once.
+# Steps read at a time into a replay, so that it is in memory only once.
 _CHUNK = 4096
 
 
 class ReplayFile:
-    """Appends what a replay is given; `flush` before a checkpoint, `restore` after one."""
+    """Appends transitions; `flush` it before a checkpoint, `restore` it from one."""
 
     def __init__(self, directory: Path, replay: Replay):
         directory.mkdir(parents=True, exist_ok=True)
@@ -43,13 +43,13 @@ class ReplayFile:
         self.files[1].write(next_observation[ended].astype(np.float32).tobytes())
 
     def flush(self) -> None:
-        """Brings everything to the disk."""
+        """Syncs everything to the disk."""
         for file in self.files:
             file.flush()
             os.fsync(file.fileno())
 
     def close(self) -> None:
-        """Closes the files; what was added since the last flush may reach the disk or not."""
+        """Closes the files; transitions since the last flush may reach the disk or not."""
         for file in self.files:
             file.close()
 
@@ -65,7 +65,7 @@ class ReplayFile:
         size, used = self.replay.observation_size, 0
         for start in range(0, steps, _CHUNK):
             record, ends = np.array(records[start : start + _CHUNK]), ended[start : start + _CHUNK]
-            # Where an episode goes on, the next record brings the next observation.
+            # If an episode continues, the next record has the next observation.
             following = record[:, :, :size].copy()
             following[ends] = finals[used : used + ends.sum()]
             used += int(ends.sum())
@@ -78,7 +78,7 @@ class ReplayFile:
             file.truncate(kept)
 
     def last_actions(self, steps: int, member: int, count: int) -> np.ndarray:
-        """A member's last `count` actions of the first `steps` steps, the oldest first."""
+        """Returns a member's last `count` actions of the first `steps` steps, the oldest first."""
         actions = slice(self.replay.observation_size, -3)
         return np.array(self._records(steps)[steps - count :, member, actions])
 
@@ -91,9 +91,9 @@ class ReplayFile:
 
 
 def _map(path: Path, shape: tuple[int, ...], counted: str) -> np.ndarray:
-    """The beginning of a file as an array that is read when it is used. Raises ValueError."""
-    held = path.stat().st_size // (4 * math.prod(shape[1:]))
-    if held < shape[0]:
-        raise ValueError(f"{path} holds {held} {counted}, the checkpoint names {shape[0]}")
+    """Maps the beginning of a file as an array. Raises ValueError if the file is too short."""
+    count = path.stat().st_size // (4 * math.prod(shape[1:]))
+    if count < shape[0]:
+        raise ValueError(f"{path} holds {count} {counted}, the checkpoint names {shape[0]}")
     # An empty file cannot be mapped.
     return np.memmap(path, np.float32, "r", shape=shape) if shape[0] else np.empty(shape, "f4")

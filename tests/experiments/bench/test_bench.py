@@ -1,57 +1,21 @@
-"""The benchmark's arithmetic by hand, and its command line; nothing here tells how fast it is."""
+"""Measuring in turn, medians, ratios and reports on made-up numbers, and the command line."""
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
 import pytest
 
-from dsrl_jax.agents.types import Spaces
-from dsrl_jax.config.agents import SACConfig, TD3Config
 from dsrl_jax.config.loop import LoopConfig
 from experiments import bench
-from experiments.bench import flops, measure
+from experiments.bench import measure
 
 ROOT = Path(__file__).parents[3]
-
-# Two observations, one action, one hidden layer of four units, batches of ten.
-SPACES = Spaces(2, (-1.0,), (1.0,))
-ACTOR = {"hidden_0": (2, 4), "output": (4, 1)}
-CRITIC = {"hidden_0": (3, 4), "output": (4, 1)}
-
-
-def test_a_products_flops():
-    assert flops.product_flops(2, 3, 5) == 2 * 2 * 3 * 5
-
-
-def test_each_pass_counted_by_hand():
-    assert flops.forward_flops(CRITIC, 10) == 2 * 10 * (3 * 4 + 4 * 1)
-    assert flops.weight_gradient_flops(CRITIC, 10) == 2 * 10 * (3 * 4 + 4 * 1)
-    assert flops.input_gradient_flops(CRITIC, 10) == 2 * 10 * 4 * 1
-    assert flops.input_gradient_flops(CRITIC, 10, inputs=1) == 2 * 10 * (4 * 1 + 4 * 1)
-
-
-def test_an_update_of_td3_counted_by_hand():
-    target = (2 * 4 + 4) + 2 * (3 * 4 + 4)
-    critic_loss = 2 * (2 * (3 * 4 + 4) + 4)
-    actor_loss = 2 * (2 * 4 + 4) + 4 + (3 * 4 + 4) + (4 + 1 * 4)
-    config = TD3Config(hidden_sizes=(4,), batch_size=10, policy_delay=2)
-    expected = 2 * 10 * (target + critic_loss + actor_loss / 2)
-    assert flops.update_flops(SPACES, config) == expected
-
-
-def test_an_update_of_sac_counted_by_hand():
-    """Two heads, both critics in the actor's loss, an actor that learns at every update."""
-    actor = 2 * 4 + 2 * 4
-    target = actor + 2 * (3 * 4 + 4)
-    critic_loss = 2 * (2 * (3 * 4 + 4) + 4)
-    actor_loss = 2 * actor + 2 * 4 + 2 * ((3 * 4 + 4) + (4 + 1 * 4))
-    config = SACConfig(hidden_sizes=(4,), batch_size=10)
-    expected = 2 * 10 * (target + critic_loss + actor_loss)
-    assert flops.update_flops(SPACES, config) == expected
 
 
 def test_sides_are_measured_in_turn():
@@ -86,9 +50,9 @@ def test_a_table_is_aligned():
     ]
 
 
-def test_the_share_of_evaluations():
-    """Eleven of two seconds in a run of 1,000 steps at 10 a second."""
-    from experiments.bench.evaluation import evaluation_share
+def test_share_of_evaluations():
+    """Eleven evaluations of two seconds in a run of 1,000 steps at 10 per second."""
+    from experiments.bench.loops import evaluation_share
 
     loop = LoopConfig(steps=1000, eval_period=100)
     assert evaluation_share(2.0, 10.0, loop) == pytest.approx(22 / 122)
@@ -109,7 +73,7 @@ def test_the_share_of_evaluations():
         (["scale", "--sparsities=0.5,1"], ["sparsities", "below 1", "1.0"]),
         (["scale", "--sparsities=0.995"], ["--widths=256: sparsity must be at most", "0.995"]),
         (["members", "--adaptation_period=251"], ["multiple of policy_delay", "251"]),
-        (["parts", "--algos=td3,td3"], ["--algos", "td3 twice"]),
+        (["update", "--algos=td3,td3"], ["--algos", "td3 twice"]),
         (["members", "--members=2,1,2"], ["--members", "2 twice"]),
         (["scale", "--algo=td3"], ["--algo", "static_td3", "got td3"]),
         (["selection", "--size=1"], ["--size", "at least 2"]),
@@ -117,14 +81,12 @@ def test_the_share_of_evaluations():
         (["update", "update"], ["'update'"]),
         (["peers", "--device=gpu"], ["--device", "cpu for peers", "got gpu"]),
         (["scale", "--sparsities=half"], ["sparsities", "numbers: 0.5,0.9", "'half'"]),
-        (["document", "--path=README.md"], ["--path", "measured: begin"]),
-        (["document", "--path=none.md"], ["none.md", "cannot be read"]),
         (["peers"], ["--python", "pip install sbx-rl"]),
         (["peers", "--python=/none"], ["--python=/none", "cannot be run"]),
         (["peers", f"--python={sys.executable}"], ["lacks sbx-rl", "pip install sbx-rl"]),
     ],
 )
-def test_refuses_in_one_line(capsys, arguments, named):
+def test_wrong_command_lines_fail_in_one_line(capsys, arguments, named):
     assert bench.main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1
@@ -133,159 +95,100 @@ def test_refuses_in_one_line(capsys, arguments, named):
 
 
 @pytest.mark.parametrize("name", ["", *bench.BENCHMARKS])
-def test_help_tells_of_every_benchmark(capsys, name):
+def test_help_lists_benchmarks_and_flags(capsys, name):
     assert bench.main([*([name] if name else []), "--help"]) == 0
     out = capsys.readouterr().out
     assert "--threads" in out if name else all(known in out for known in bench.BENCHMARKS)
 
 
-PER_SECOND = {
-    "td3": [50.0, 100.0, 200.0],
-    "static_td3": [80.0],
-    "ds_td3": [60.0],
-    "sac": [40.0],
-    "static_sac": [20.0],
-    "ds_sac": [10.0],
-}
+def test_json_is_the_last_line(capsys):
+    assert bench.main("selection --repetitions=3 --calls=1 --size=8 --json".split()) == 0
+    out = capsys.readouterr().out
+    assert "8x8, 32 kept" in out and "lowest" in out and "highest" in out
+    found = json.loads(out.splitlines()[-1])
+    assert found["benchmark"] == "selection" and found["settings"]["size"] == 8
+    machine = found["machine"]
+    assert machine["versions"]["jax"] and machine["cores"] and "commit" in machine
+    assert all(len(values) == 3 for values in found["samples"].values())
+    assert found["search_microseconds"] == measure.median(found["samples"]["search_microseconds"])
+    assert found["sort_over_search"] == pytest.approx(
+        found["sort_microseconds"] / found["search_microseconds"]
+    )
 
 
-def test_what_is_told_of_updates():
-    """Made-up rates: of dense, of the best product, and of the one of the batch's size."""
-    from experiments.bench import document, update
+def test_a_failed_measurement_exits_with_1(monkeypatch, capsys):
+    from experiments.bench import functions
 
-    td3, sac = TD3Config(hidden_sizes=(4,), batch_size=10), SACConfig(hidden_sizes=(4,))
-    configs = {name: td3 if "td3" in name else sac for name in PER_SECOND}
-    gflops = {(10, 23, 4): [0.5], (256, 23, 4): [1.0, 3.0, 2.0], (16, 16, 16): [4.0]}
-    found = update.tell(configs, PER_SECOND, gflops).results
-    assert found["td3_per_second"] == 100
-    assert found["static_td3_over_td3"] == 0.8 and found["ds_td3_over_td3"] == 0.6
-    assert found["static_sac_over_sac"] == 0.5 and found["ds_sac_over_sac"] == 0.25
-    assert found["best_product_gflops"] == 4
-    assert found["product_256x23x4_gflops"] == 2
-    assert all(aim.key in found for aim in document.AIMS if aim.benchmark == "update")
-    reached = 100 * flops.update_flops(update.SPACES, td3) / 1e9
-    assert found["td3_gflops"] == pytest.approx(reached)
-    assert found["td3_over_best_product"] == pytest.approx(reached / 4)
-    assert found["td3_over_own_product"] == pytest.approx(reached / 0.5)
-    assert found["sac_over_own_product"] == pytest.approx(found["sac_gflops"] / 2)
+    def fail(**_):
+        raise measure.MeasurementError("it failed")
+
+    monkeypatch.setattr(functions, "selection", fail)
+    assert bench.main(["selection"]) == 1
+    assert capsys.readouterr().err == "error: it failed\n"
 
 
-PROGRAM = """
-  %dot.1 = f32[2,2] dot(%a, %b), metadata={op_name="jit(scan)/while/body/critic_loss/dot_general"}
-  %fusion.2 = f32[2] fusion(%a), metadata={op_name="jit(scan)/transpose(jvp(critic_loss))/mul"}
-  fusion.3 = f32[2]{0} fusion(%c), metadata={op_name="jit(scan)/gradient_step/while/adapt_net/add"}
-  %fusion.6 = (f32[2]{0}, (f32[3]{0}, f32[])) fusion(%a), metadata={op_name="scan/td_target/tanh"}
-  %while.4 = (f32[2], f32[3]) while(%t), metadata={op_name="jit(scan)/average_target/while"}
-  %copy.5 = f32[2] copy(%a)
-"""
+@pytest.fixture(autouse=True)
+def _same_signal_handler():
+    handler = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, handler)
 
 
-def test_the_product_of_an_updates_largest_layer():
-    from experiments.bench.update import own_product
-
-    assert own_product(TD3Config(hidden_sizes=(64, 512, 256))) == (100, 512, 256)
-    assert own_product(SACConfig(hidden_sizes=(8,))) == (256, 23, 8)  # the critics' first layer
-
-
-def test_time_is_counted_for_the_innermost_part():
-    from experiments.bench import parts
-
-    scopes = parts.read_scopes(PROGRAM)
-    assert scopes == {
-        **{"dot.1": "critic_loss", "fusion.2": "critic_loss"},
-        **{"fusion.3": "adapt_net", "copy.5": "other", "fusion.6": "td_target"},
-    }
-    events = [("dot.1", 2000), ("fusion.2", 500), ("dot.1", 1000), ("while.4", 1e6), ("host", 1e6)]
-    found = parts.sum_parts(events, scopes)
-    assert found["critic_loss"] == 3.5 and sum(found.values()) == 3.5
-
-
-def test_what_is_told_of_members():
-    """Made-up rates and bytes; memory is told for each member."""
-    from experiments.bench import members
+def test_report_of_members():
+    """Made-up rates and bytes; memory is reported per member."""
+    from experiments.bench import updates
     from experiments.bench.workload import Memory
 
     rates = {("td3", 1): [100.0], ("ds_td3", 1): [80.0]}
     rates |= {("td3", 4): [200.0], ("ds_td3", 4): [120.0]}
-    memories = {place: Memory(3000 * place[1], 1000 * place[1]) for place in rates}
-    report = members.tell(rates, memories)
+    memories = {size: Memory(3000 * size[1], 1000 * size[1]) for size in rates}
+    report = updates.members_report(rates, memories)
     assert report.results["ds_td3_over_td3_members_4"] == 0.6
     assert report.results["ds_td3_members_4_state_bytes"] == 3000
     assert report.results["td3_members_4_scratch_bytes"] == 1000
     assert "of 1 member" in report.tables[0] and "1.50" in report.tables[0]
 
 
-def test_what_is_told_of_adaptations():
-    from experiments.bench import members
-
-    seconds = {1000: [0.0021, 0.0021], members.NEVER: [0.002, 0.002]}
-    report = members.tell_periods(seconds, 2)
-    assert report.results["period_1000_over_never"] == pytest.approx(1.05)
-    assert "1.050" in report.tables[0] and "2 members" in report.tables[0]
-
-
 @pytest.fixture
 def timed_members(monkeypatch):
-    """`members.run` of 1,000 updates, which take 2.1 seconds with an adaptation among them, else 2.
+    """Runs `members` on stand-ins: 1,000 updates take 2.1 s with an adaptation, otherwise 2 s.
 
-    It takes how many members fit into the memory.
+    Takes the number of members that fit into memory.
     """
-    from experiments.bench import members
+    from experiments.bench import updates
     from experiments.bench.workload import Memory, Scan
 
-    taken = {1000: 2.1, members.NEVER: 2.0}
+    taken = {1000: 2.1, updates.NEVER: 2.0}
 
     def run(fitting):
-        def compile_scan(config, updates, size):
+        def compile_scan(config, number, size):
             if size > fitting:
                 raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
-            return Scan(None, None, config.sparse.adaptation_period, updates, Memory(1, 1), "")
+            return Scan(None, None, config.sparse.adaptation_period, number, Memory(1, 1))
 
-        monkeypatch.setattr(members, "compile_scan", compile_scan)
-        return members.run(1, 100, 1000, (1, 2), (8,))
+        monkeypatch.setattr(updates, "compile_scan", compile_scan)
+        return updates.members(1, 100, 1000, (1, 2), (8,))
 
-    monkeypatch.setattr(members, "scan_side", lambda scan: lambda: taken[scan.first])
+    monkeypatch.setattr(updates, "scan_side", lambda scan: lambda: taken[scan.first])
     return run
 
 
-def test_an_adaptation_costs_what_was_timed(timed_members):
+def test_cost_of_an_adaptation(timed_members):
     report = timed_members(2)
     assert report.results["period_1000_over_never"] == pytest.approx(1.05)
     assert report.samples["period_1000_seconds"] == pytest.approx([0.0021])
+    assert "1.050" in report.tables[1] and "2 members" in report.tables[1]
 
 
 def test_members_that_do_not_fit_are_left_out(timed_members):
     found = timed_members(1).results
     assert found["period_1000_over_never"] == pytest.approx(1.05)
     assert "ds_td3_over_td3_members_1" in found and "ds_td3_over_td3_members_2" not in found
-    told = "^--members=1 does not fit .* smaller --hidden_sizes"
-    with pytest.raises(measure.MeasurementError, match=told):
+    with pytest.raises(measure.MeasurementError, match="--members=1 does not fit .* fewer members"):
         timed_members(0)
 
 
-def test_what_was_reached_stands_beside_its_aim():
-    from experiments.bench import document
-
-    update = {"ds_td3_over_td3": 0.9, "ds_sac_over_sac": 0.5}
-    update |= {"td3_over_own_product": 0.8, "sac_over_own_product": 0.8}
-    table = document.aims_table({"update": update, "startup": {"second_start_seconds": 10}})
-    assert "| at least 0.9 | 0.9 | yes |" in table and "| 0.5 | **no** |" in table
-    assert "| below 10 | 10 | **no** |" in table and table.count("not measured") == 6
-
-
-def test_a_scan_counts_its_memory():
-    from experiments.bench import workload
-
-    scan = workload.compile_scan(TD3Config(hidden_sizes=(4,), batch_size=2), 3)
-    dense = 4 * ((17 * 4 + 4 + 4 * 6 + 6) + 2 * (23 * 4 + 4 + 4 + 1))
-    # Networks, targets, two moments; masks of bytes.
-    assert 4 * dense < scan.memory.state < 5 * dense
-    two = workload.compile_scan(TD3Config(hidden_sizes=(4,), batch_size=2), 3, members=2)
-    assert two.memory.state == 2 * scan.memory.state
-    workload.scan_side(two)
-
-
-def test_a_scan_goes_on_from_its_last_update():
+def test_a_scan_side_continues_from_the_last_update():
     from experiments.bench import workload
 
     started = []
@@ -294,50 +197,80 @@ def test_a_scan_goes_on_from_its_last_update():
         started.append((state, int(first)))
         return state + 1
 
-    scan = workload.Scan(run, 0, 1000, 50, workload.Memory(1, 1), "")
-    side = workload.scan_side(scan)
+    side = workload.scan_side(workload.Scan(run, 0, 1000, 50, workload.Memory(1, 1)))
     assert side() > 0 and side() > 0
     assert started == [(0, 1000), (1, 1050), (2, 1100)]
 
 
-def test_the_command_ends_with_one_object():
-    """Compiled in a hurry, as nothing here asks for speed; SAC is left out for the same reason."""
-    tiny = ["--updates=2", "--repetitions=1", "--hidden_sizes=8", "--products=16"]
-    hurry = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-    answer = subprocess.run(
-        [sys.executable, "-m", "experiments.bench", "update", *tiny, "--algos=ds_td3", "--json"],
-        cwd=ROOT,
-        env=os.environ | {"XLA_FLAGS": hurry},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for part in ("ds_td3", "lowest", "highest", "16x16 @ 16x16", "100x23 @ 23x8"):
-        assert part in answer.stdout
-    found = json.loads(answer.stdout.splitlines()[-1])
-    assert found["td3_over_best_product"] > 0
-    assert found["ds_td3_over_td3"] == pytest.approx(
-        found["ds_td3_per_second"] / found["td3_per_second"]
-    )
-    assert found["benchmark"] == "update" and found["machine"]["versions"]["jax"]
-    assert all(len(values) == 1 for values in found["samples"].values())
+def test_a_run_is_timed_between_rows_after_its_warm_up(monkeypatch):
+    from experiments.bench import workload
+
+    training = [{"kind": "training", "updates": number} for number in (10, 20, 30, 40)]
+    rows = [row for each in training for row in (each, {"kind": "evaluation"}, {"kind": "timing"})]
+    monkeypatch.setattr(workload.train, "run", lambda experiment: iter(rows))
+    left = workload.start_run(None, 11)
+    assert workload.row_side(left, "timing")() > 0
+    assert workload.row_side(left, "training")() > 0
+    assert list(left) == rows[rows.index(training[2]) + 1 :]
 
 
-def test_a_checkpoints_bytes_are_its_own_and_the_replays_since_the_last():
-    from dsrl_jax.config.presets import resolve
-    from experiments.bench import checkpoint
+PEER = """#!{python}
+import sys
+if "-c" in sys.argv:
+    print("sbx-rl 0.0")
+else:
+    ours = "experiments.bench.peers" in sys.argv
+    assert sys.argv[-2:] == ["4000", "5000"]
+    print('{{"seconds": %d}}' % (10 if ours else 25))
+"""
 
-    toy = resolve("tests.toy_environments:PointMass-v0", "td3", settings={"hidden_sizes": (8,)})
-    with jax.numpy_rank_promotion("allow"):
-        costs = checkpoint.measure(toy, repetitions=2, stored=30, period=10)
-    row = 4 * (2 + 1 + 3)
-    assert costs.held == (30 + 10) * row  # the first of the two is at 30
-    assert len(costs.seconds) == 2 and costs.written > 10 * row + 1000
+
+def test_peers(monkeypatch, tmp_path):
+    """Both sides are stand-ins that report their seconds: ours take 10, and theirs 25."""
+    from experiments.bench import peers
+
+    interpreter = tmp_path / "python"
+    interpreter.write_text(PEER.format(python=sys.executable))
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(peers.sys, "executable", str(interpreter))
+    report = peers.peers(1, str(interpreter), 2000, 5000)
+    assert report.results["ds_td3_steps_per_second"] == 500
+    assert report.results["ds_td3_over_sbx_td3"] == report.results["ds_sac_over_sbx_sac"] == 2.5
+    assert report.results["peer_versions"] == "sbx-rl 0.0" and "2.50" in report.tables[0]
 
 
-def test_a_checkpoints_share_of_a_run_is_exact_at_the_bound():
-    from experiments.bench.checkpoint import checkpoint_share
+def test_both_loops_are_measured_from_the_same_step():
+    from experiments.bench.peers import round_up
 
-    # 5,000 steps at 500 a second take 10 seconds.
-    assert checkpoint_share(10, 5000, 500) == pytest.approx(0.5)
-    assert checkpoint_share(10 / 19, 5000, 500) == pytest.approx(0.05)
+    # Ours logs every 5,000 steps, and makes 1,000 steps before the first update.
+    assert round_up(2000, 5000) + 1000 == 5000
+    assert round_up(4000, 5000) + 1000 == 5000
+    assert round_up(4001, 5000) + 1000 == 10_000
+
+
+ASKS = """
+import pathlib, signal, sys
+from experiments.bench.command import exit_on_signal
+from experiments.bench.measure import ask
+
+signal.signal(signal.SIGTERM, exit_on_signal)
+child = f"import os, time; print(os.getpid(), file=open({sys.argv[1]!r}, 'w'), flush=True)"
+ask([sys.executable, "-c", f"{child}; time.sleep(60)"], pathlib.Path())
+"""
+
+
+def test_a_measured_process_ends_with_the_one_that_started_it(tmp_path):
+    started = tmp_path / "started"
+    process = subprocess.Popen([sys.executable, "-c", ASKS, str(started)], cwd=ROOT)
+    while not (started.exists() and started.read_text().endswith("\n")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.terminate()
+    assert process.wait() == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(started.read_text()), 0)
+
+
+def test_a_failed_process_is_quoted():
+    with pytest.raises(measure.MeasurementError, match="failed: no room$"):
+        measure.ask([sys.executable, "-c", "raise SystemExit('error: no room')"], ROOT)

@@ -1,4 +1,4 @@
-"""The command line: what is wrong is said in one line, with what is allowed; nothing is written."""
+"""The command line: a mistake is one line with what is allowed, and nothing is written."""
 
 import re
 import subprocess
@@ -10,14 +10,16 @@ from dsrl_jax.config.agents import SACConfig, TD3Config
 from dsrl_jax.config.loop import BraxConfig, LoopConfig
 from dsrl_jax.config.settings import flatten, settings_of
 from dsrl_jax.config.sparsity import Topology
-from experiments import run
+from experiments import costs, plot, run
 from experiments.cli import command, flags
-from experiments.cli.values import format_value, parse_value
+from experiments.cli.values import UsageError, format_value, parse_list, parse_seeds, parse_value
+from experiments.paper import command as paper
+from experiments.report import command as report
 
 TOYS = "tests.toy_environments:"
 CONFIGS = (LoopConfig, BraxConfig, TD3Config, SACConfig)
 
-# Arguments, and what the one line has to name: what was given, and what is allowed.
+# Arguments, and what the line names: what was given, and what is allowed.
 WRONG = [
     (["--env=halfcheeta"], ["'halfcheeta'", "halfcheetah"]),
     (["--env=HalfCheetah-v99"], ["'HalfCheetah-v99'", "HalfCheetah-v5"]),
@@ -55,6 +57,7 @@ WRONG = [
     (["--seed=-1"], ["seeds", "-1"]),
     (["--seed=1", "--seeds=0:2"], ["--seed", "--seeds"]),
     (["--threads=0"], ["--threads", "at least 1", "0"]),
+    (["--devices=two"], ["--devices", "whole number", "'two'"]),
     (["--device=abacus"], ["--device", "cpu", "'abacus'"]),
     (["--dry_run=perhaps"], ["dry_run", "perhaps"]),
     (["--algo=ds_sac", "--policy_delay=3"], ["setting of ds_sac", "'policy_delay'"]),
@@ -88,7 +91,7 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     arguments, named, capsys, tmp_path, monkeypatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(run, "carry_out", lambda *_: pytest.fail("was taken as right"))
+    monkeypatch.setattr(run, "carry_out", lambda *_: pytest.fail("was accepted"))
     assert run.main(arguments) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
@@ -99,14 +102,15 @@ def test_a_wrong_command_line_is_one_line_and_status_2(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_mistake_is_told_before_jax_is_imported():
+def test_a_mistake_is_reported_before_jax_is_imported():
     check = (
-        "import sys; from experiments import run; "
-        "status = run.main(['--algo=ds_td4']); "
-        "sys.exit(10 * status + ('jax' in sys.modules))"
+        "import sys; from experiments import run; from experiments.sweep import command as sweep\n"
+        "assert run.main(['--algo=ds_td4']) == run.main(['--tau=x']) == 2\n"
+        "assert sweep.main(['--tau=0.1,0.2,x', '--algo=ds_td3']) == 2\n"
+        "assert 'jax' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
-    assert done.returncode == 20, done.stderr
+    assert done.returncode == 0, done.stderr
 
 
 def test_every_setting_is_a_flag_with_default_unit_and_source():
@@ -124,7 +128,7 @@ def test_every_setting_is_a_flag_with_default_unit_and_source():
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "expected"),
     [
         ("discount", "default 0.99 (TD3, Fujimoto et al. 2018)"),
         ("batch_size", "default TD3 100 (paper, Section 4.4), SAC 256 (paper, Appendix A)"),
@@ -135,8 +139,8 @@ def test_every_setting_is_a_flag_with_default_unit_and_source():
         ("learn_temperature", "default false (SAC, Haarnoja et al. 2018)"),
     ],
 )
-def test_a_default_is_told_with_its_source_and_by_agent_where_they_differ(name, told):
-    assert told in flags.make_flags()[name].help
+def test_help_shows_a_default_with_its_source_and_by_agent_if_they_differ(name, expected):
+    assert expected in flags.make_flags()[name].help
 
 
 @pytest.mark.parametrize("config", CONFIGS)
@@ -147,7 +151,7 @@ def test_every_default_reads_back_as_itself(config):
         assert parse_value(field.name, field.type, written) == defaults[field.name]
 
 
-def test_values_read_as_people_write_them():
+def test_values_can_be_written_in_several_ways():
     assert parse_value("steps", int, "1e6") == 1_000_000
     assert parse_value("steps", int, "1_000") == 1_000
     assert parse_value("last_adaptation", int | None, "None") is None
@@ -168,16 +172,37 @@ def test_values_read_as_people_write_them():
 def test_seeds(arguments, seeds):
     values = flags.make_flags()
     flags.parse(values, arguments)
-    assert flags.parse_seeds(values) == seeds
+    assert parse_seeds(values) == seeds
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "text", "expected"),
+    [
+        ("tau", float, "0.1,0.2", (0.1, 0.2)),
+        ("hidden_sizes", tuple[int, ...], "64,64;32", ((64, 64), (32,))),
+        ("sparsity", float | None, "none,0.5", (None, 0.5)),
+        ("learn_temperature", bool, "true,false", (True, False)),
+        ("steps", int, "1e6", (1_000_000,)),
+    ],
+)
+def test_a_list_of_values(name, kind, text, expected):
+    assert parse_list(name, kind, text) == expected
+    values = flags.make_flags(lists=True)
+    flags.parse(values, [f"--{name}={text}"])
+    assert flags.given_settings(values) == {name: expected}
+
+
+def test_a_list_with_a_value_twice_is_an_error():
+    with pytest.raises(UsageError, match="--tau names 0.1 twice"):
+        flags.parse(flags.make_flags(lists=True), ["--tau=0.1,0.2,0.10"])
 
 
 @pytest.mark.parametrize("buffering", [[], ["-u"]])
-@pytest.mark.parametrize("name", ["costs", "report", "paper", "plot"])
-def test_a_reader_that_goes_away_gets_no_traceback(name, buffering, monkeypatch):
-    """As `--help | head` does: the pipe is closed before anything is written."""
+def test_a_closed_pipe_causes_no_traceback(buffering, monkeypatch):
+    """As in `--help | head`: the pipe is closed before anything is written."""
     monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     with subprocess.Popen(
-        [sys.executable, *buffering, "-m", f"experiments.{name}", "--help"],
+        [sys.executable, *buffering, "-m", "experiments.costs", "--help"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -185,6 +210,18 @@ def test_a_reader_that_goes_away_gets_no_traceback(name, buffering, monkeypatch)
         process.stdout.close()
         assert process.stderr.read() == ""
     assert process.returncode == 141
+
+
+@pytest.mark.parametrize("main", [costs.main, plot.main, paper.main, report.main])
+def test_a_command_leaves_a_closed_pipe_to_start(main, monkeypatch):
+    """`start` turns it into status 141; a command must not return a status of its own for it."""
+
+    def close(*_):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("builtins.print", close)
+    with pytest.raises(BrokenPipeError):
+        main(["--help"])
 
 
 def test_ctrl_c_ends_a_command_in_one_line(capsys):

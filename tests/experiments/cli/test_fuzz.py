@@ -1,4 +1,4 @@
-"""Command lines at random: what cannot be run is one line and status 2, and leaves no file."""
+"""Random command lines: one that cannot run is one line and status 2, and leaves no file."""
 
 import io
 import os
@@ -11,21 +11,21 @@ from hypothesis import HealthCheck, given, settings
 from experiments import run
 from tests.faults.commands import command_lines
 
-# Of command lines; some of them turn out to be good ones.
+# Numbers of command lines; some of them are valid.
 TRIED, REFUSED = 700, 500
 
 
 @pytest.fixture(scope="module")
 def statuses(tmp_path_factory):
-    """How often each status came; held to be enough in the end."""
+    """Collects the statuses; checks in the end that enough command lines were invalid."""
     found = []
     yield found
-    assert found.count(2) >= REFUSED, f"only {found.count(2)} of {len(found)} were refused"
+    assert found.count(2) >= REFUSED, f"only {found.count(2)} of {len(found)} were invalid"
 
 
 @pytest.fixture(autouse=True)
 def no_run(monkeypatch):
-    """What is good is not trained; what is set for JAX is set back."""
+    """Valid command lines are not trained; the environment variables for JAX are reset."""
     monkeypatch.setattr(run, "carry_out", lambda plan, values, arguments: 0)
     for name in ("JAX_PLATFORMS", "PJRT_NPROC", "XLA_FLAGS"):
         monkeypatch.setenv(name, os.environ.get(name, ""))
@@ -39,15 +39,15 @@ def no_run(monkeypatch):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(arguments=command_lines)
-def test_a_command_line_runs_or_is_refused_in_one_line(arguments, statuses, tmp_path):
+def test_a_command_line_runs_or_is_one_line_of_error(arguments, statuses, tmp_path):
     output, errors = io.StringIO(), io.StringIO()
     with chdir(tmp_path), redirect_stdout(output), redirect_stderr(errors):
         status = run.main(arguments)
-    said = errors.getvalue()
+    error = errors.getvalue()
     statuses.append(status)
     if status == 2:
-        assert said.startswith("error: ") and said.count("\n") == 1, said
+        assert error.startswith("error: ") and error.count("\n") == 1, error
         assert not list(tmp_path.iterdir())
     else:
-        assert (status, said) == (0, "")
+        assert (status, error) == (0, "")
         shutil.rmtree(tmp_path / "runs", ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The lines of a run that no terminal shows."""
+"""The progress lines of a run outside a terminal."""
 
 import pytest
 
@@ -9,8 +9,8 @@ EVALUATION = {"kind": "evaluation", "env_step": 5, "return_mean": 1.5}
 TRAINING = {"kind": "training", "env_step": 5, "actor_connections": 3, "critics_connections": 2}
 
 
-def test_the_rate_is_that_since_the_line_before(monkeypatch, capsys):
-    """A hundred random steps in a second, then ten in two: 90 more take 18 seconds."""
+def test_the_rate_counts_from_the_line_before(monkeypatch, capsys):
+    """100 random steps take a second, then 10 take two: 90 more will take 18 seconds."""
     clock = iter([0.0, 1.0, 3.0])
     monkeypatch.setattr("experiments.cli.progress.time.perf_counter", lambda: next(clock))
     progress = Progress(LoopConfig(steps=200, start_steps=100), members=1, dense_weights=10)
@@ -21,18 +21,18 @@ def test_the_rate_is_that_since_the_line_before(monkeypatch, capsys):
     assert "110 of 200, 5 steps/s, 0.3 minutes left" in line
 
 
-def test_no_time_is_told_by_the_speed_of_steps_without_updates(capsys):
-    """Not by those of which the first had none, either."""
+def test_steps_without_updates_predict_no_remaining_time(capsys):
+    """Nor does an interval that begins without updates."""
     progress = Progress(LoopConfig(steps=200, start_steps=100), members=1, dense_weights=10)
     progress.show({"kind": "start", "env_step": 0})
     for step in (0, 60, 120, 180):
         progress.show(EVALUATION | {"env_step": step})
-    told = ["minutes left" in line for line in capsys.readouterr().err.splitlines()]
-    assert told == [False, False, False, True]
+    shown = ["minutes left" in line for line in capsys.readouterr().err.splitlines()]
+    assert shown == [False, False, False, True]
 
 
 @pytest.mark.parametrize("begins", [0, 4])
-def test_a_line_is_in_one_order_whether_a_run_begins_or_continues(begins, capsys):
+def test_a_line_has_one_order_whether_a_run_begins_or_continues(begins, capsys):
     progress = Progress(LoopConfig(steps=10, start_steps=0), members=1, dense_weights=10)
     progress.show({"kind": "start", "env_step": begins})
     if begins == 0:

@@ -1,4 +1,4 @@
-"""Collected runs: small, complete, of no machine, and never written over."""
+"""Collected runs are small, complete and without paths, and never overwritten."""
 
 import contextlib
 import csv
@@ -9,10 +9,10 @@ import pytest
 
 from dsrl_jax.config.presets import resolve
 from dsrl_jax.training.checkpoints.checksums import write_atomic
-from experiments.paper.collect import collect, folder_of, shorten, without_places
+from experiments.paper.collect import collect, folder_of, shorten, without_paths
+from experiments.paper.existing_runs import collected_runs, matches
 from experiments.paper.figures import FIGURES
-from experiments.paper.found import find_collected, is_of
-from experiments.paper.wanted import Choice, choose_runs
+from experiments.paper.required_runs import Selection, required_runs
 from tests.experiments.paper.paper_runs import make_experiment, make_run
 
 
@@ -51,13 +51,13 @@ def test_a_run_of_a_million_steps_is_below_40_kB(tmp_path, results):
     }
     run = make_run(tmp_path / "run", experiment, **config)
     assert (run / "evaluations.csv").stat().st_size > 50_000
-    (told,) = collect([run], results)
+    (line,) = collect([run], results)
     found = files(results)
     assert set(found) == {
         f"halfcheetah/ds_td3-s0-1000000/{name}" for name in ("config.json", "evaluations.csv")
     }
     size = sum(map(len, found.values()))
-    assert size < 40_000 and f"{size:,} bytes" in told
+    assert size < 40_000 and f"{size:,} bytes" in line
     held = json.loads(found["halfcheetah/ds_td3-s0-1000000/config.json"])
     assert held == json.loads((run / "config.json").read_text())
 
@@ -78,38 +78,38 @@ def test_every_evaluation_is_kept_to_seven_digits(tmp_path):
     assert shorten(tmp_path / "short.csv") + "\n" == (tmp_path / "short.csv").read_text()
 
 
-def test_a_collected_run_is_found_as_what_it_is(tmp_path, results):
+def test_a_collected_run_matches_only_its_own_settings(tmp_path, results):
     experiment = make_experiment(adaptation_period=500)
     collect([make_run(tmp_path / "run", experiment)], results)
-    (found,) = find_collected(results)
-    assert is_of(found, experiment) and found.reached == 300_000
-    assert not is_of(found, make_experiment())
+    (found,) = collected_runs(results)
+    assert matches(found, experiment) and found.reached == 300_000
+    assert not matches(found, make_experiment())
 
 
 def test_the_same_run_again_changes_nothing(tmp_path, results):
     run = make_run(tmp_path / "run", make_experiment())
     collect([run], results)
     before = files(results)
-    (told,) = collect([run], results)
-    assert "is there already" in told and files(results) == before
+    (line,) = collect([run], results)
+    assert "is there already" in line and files(results) == before
 
 
-def test_a_run_that_was_collected_whole_under_another_name_is_there(tmp_path, results):
+def test_a_copy_under_another_name_counts_as_collected(tmp_path, results):
     run = make_run(tmp_path / "run", make_experiment())
     place = results / "halfcheetah" / "ds_td3-s0"
     place.mkdir(parents=True)
     for name in ("config.json", "evaluations.csv"):
         shutil.copy(run / name, place)
-    (told,) = collect([run], results)
-    assert f"is there already, {place}" in told and len(files(results)) == 2
+    (line,) = collect([run], results)
+    assert f"is there already, {place}" in line and len(files(results)) == 2
 
 
-def test_a_longer_run_stands_beside_the_shorter_one(tmp_path, results):
+def test_a_longer_run_is_collected_in_addition_to_the_shorter_one(tmp_path, results):
     runs = [
         make_run(tmp_path / str(steps), make_experiment(steps=steps)) for steps in (10_000, 20_000)
     ]
     collect(runs, results)
-    assert {found.reached for found in find_collected(results)} == {10_000, 20_000}
+    assert {found.reached for found in collected_runs(results)} == {10_000, 20_000}
 
 
 def change_return(run):
@@ -126,7 +126,7 @@ def test_nothing_is_overwritten_and_all_or_nothing_is_written(tmp_path, results)
     change_return(other)
     new = make_run(tmp_path / "new", make_experiment(seeds=(1,)))
     before = files(results)
-    with pytest.raises(ValueError, match="with other returns; nothing is overwritten"):
+    with pytest.raises(ValueError, match="and other returns; nothing is overwritten"):
         collect([new, other], results)
     assert files(results) == before
 
@@ -141,7 +141,7 @@ def test_a_folder_of_something_else_is_taken(tmp_path, results):
 
 
 @pytest.mark.parametrize("written", range(5))
-def test_what_was_killed_while_it_collected_is_collected(tmp_path, results, monkeypatch, written):
+def test_a_killed_collect_can_be_repeated(tmp_path, results, monkeypatch, written):
     """After none, one or two of its files, or with half of the next."""
     run = make_run(tmp_path / "run", make_experiment())
     left = written
@@ -166,7 +166,7 @@ def test_what_was_killed_while_it_collected_is_collected(tmp_path, results, monk
 
 
 @pytest.mark.parametrize("damage", ["0,300000,5", "0,300000,5,a" + ",1" * 21, '0,"300000'])
-def test_what_is_damaged_is_refused_by_its_name(tmp_path, results, damage):
+def test_a_damaged_table_raises_an_error_with_its_name(tmp_path, results, damage):
     run = make_run(tmp_path / "run", make_experiment())
     with (run / "evaluations.csv").open("a") as file:
         file.write(damage + "\n")
@@ -183,7 +183,7 @@ def test_what_is_damaged_is_refused_by_its_name(tmp_path, results, damage):
         (lambda lines: [lines[0].replace("return_mean", "mean"), *lines[1:]], "'return_mean'"),
     ],
 )
-def test_what_a_report_would_not_count_is_refused(tmp_path, results, lines, said):
+def test_a_table_that_a_report_would_not_count_raises_an_error(tmp_path, results, lines, said):
     run = make_run(tmp_path / "run", make_experiment())
     table = run / "evaluations.csv"
     table.write_text("\n".join(lines(table.read_text().splitlines())) + "\n")
@@ -192,7 +192,7 @@ def test_what_a_report_would_not_count_is_refused(tmp_path, results, lines, said
     assert not files(results)
 
 
-def test_returns_that_are_not_finite_are_refused(tmp_path, results):
+def test_nonfinite_returns_raise_an_error(tmp_path, results):
     run = make_run(tmp_path / "run", make_experiment())
     table = run / "evaluations.csv"
     *_, last = rows(table)
@@ -201,13 +201,13 @@ def test_returns_that_are_not_finite_are_refused(tmp_path, results):
         collect([run], results)
 
 
-def test_a_folder_of_runs_is_told_as_such(tmp_path, results):
+def test_a_folder_of_runs_raises_an_error_that_says_so(tmp_path, results):
     make_run(tmp_path / "runs" / "a", make_experiment())
     with pytest.raises(ValueError, match=r"runs is a folder of run directories: name them, .*/\*"):
         collect([tmp_path / "runs"], results)
 
 
-def test_a_batch_of_a_sweep_is_refused(tmp_path, results):
+def test_a_batch_of_a_sweep_raises_an_error(tmp_path, results):
     varied = {"varied": {"drop_fraction": [0.1, 0.2]}, "freezes": True}
     run = make_run(tmp_path / "run", make_experiment(seeds=(0, 1)), **varied)
     with pytest.raises(ValueError, match="is a batch of a sweep"):
@@ -215,7 +215,7 @@ def test_a_batch_of_a_sweep_is_refused(tmp_path, results):
 
 
 @pytest.mark.parametrize("reached", [0, 295_000])
-def test_what_is_not_finished_is_refused(tmp_path, results, reached):
+def test_an_unfinished_run_raises_an_error(tmp_path, results, reached):
     run = make_run(tmp_path / "run", make_experiment(), reached=reached)
     message = f"not finished: it has evaluations up to step {reached:,} of 300,000"
     with pytest.raises(ValueError, match=message):
@@ -223,7 +223,7 @@ def test_what_is_not_finished_is_refused(tmp_path, results, reached):
     assert not files(results)
 
 
-def test_what_is_no_run_is_refused(tmp_path, results):
+def test_a_missing_run_raises_an_error(tmp_path, results):
     with pytest.raises(ValueError, match="is no run directory"):
         collect([tmp_path / "nowhere"], results)
 
@@ -239,9 +239,9 @@ def test_what_is_no_run_is_refused(tmp_path, results):
         ("--env=package.module:Id-v0 /stray", "--env=package.module:Id-v0 stray"),
     ],
 )
-def test_a_command_line_names_no_place_of_a_machine(command, kept):
-    assert without_places({"command": command}) == {"command": kept}
-    assert without_places({"steps": 1}) == {"steps": 1}
+def test_the_command_line_has_no_path_of_the_machine(command, kept):
+    assert without_paths({"command": command}) == {"command": kept}
+    assert without_paths({"steps": 1}) == {"steps": 1}
 
 
 def test_runs_that_differ_have_folders_that_differ():
@@ -249,7 +249,7 @@ def test_runs_that_differ_have_folders_that_differ():
         run.experiment
         for figure in FIGURES
         for preset in ("v5", "v3")
-        for run in choose_runs([figure], Choice(env_preset=preset))
+        for run in required_runs([figure], Selection(seeds=(0, 1), env_preset=preset))
     ]
     different = {repr(experiment): experiment for experiment in runs}
     others = [

@@ -1,4 +1,4 @@
-"""The command line of experiments.paper: what is refused, listed, printed and skipped."""
+"""The command line of experiments.paper: errors, list, costs and skipped runs."""
 
 import os
 import subprocess
@@ -13,26 +13,26 @@ from tests.experiments.paper.paper_runs import make_experiment, make_run
 ROOT = Path(__file__).parents[3]
 
 BAD = [
-    ([], "name what to run, of fig1, costs, "),
+    ([], "name what to run, one of fig1, costs, "),
     (["fig7"], "a figure must be one of"),
     (["fig1", "--step=5"], "unknown flag --step; did you mean --steps"),
     (["fig1", "--steps=many"], "--steps must be a whole number, got 'many'"),
     (["fig1", "--steps=0"], "steps must be at least 1, got 0"),
     (["fig1", "--envs=ant,reacher"], "--envs must be one of"),
     (["fig1", "--algos=td4"], "--algos must be one of"),
-    (["fig2a", "--envs=ant"], "nothing is left by --envs and --algos: fig2a is of ds_td3, td3"),
+    (["fig2a", "--envs=ant"], "--envs and --algos leave no run: fig2a has ds_td3, td3"),
     (["costs", "--envs=ant"], "costs prints the paper's analysis and takes no --envs"),
-    (["--list", "--results=nowhere"], "--results must be a folder that is there, got nowhere"),
+    (["--list", "--results=nowhere"], "--results must be an existing folder, got nowhere"),
     (["fig1", "--seeds=3:3"], "--seeds must name at least one seed"),
     (["fig1", "--seeds=1,1"], "seeds must be different"),
     (["fig1", "--seeds=-1"], "seeds must be different"),
     (["fig1", "--env_preset=v9"], "env_preset"),
     (["fig1", "--backend=brax"], "--backend must be one of gymnasium, envpool, got 'brax'"),
     (["fig1", "--device=abacus"], "--device must be one of"),
-    (["fig1", "--jobs=0"], "--jobs must be at least 1, got 0"),
-    (["fig1", "--threads=0"], "--threads must be at least 1, got 0"),
+    (["fig1", "--jobs=0"], "--jobs must be positive, got 0"),
+    (["fig1", "--threads=0"], "--threads must be positive, got 0"),
     (["fig1", "--time_limit=soon"], "--time_limit must be a number, got 'soon'"),
-    (["fig1", "--time_limit=-1"], "--time_limit must be positive, in seconds, got -1"),
+    (["fig1", "--time_limit=-1"], "--time_limit must be positive, got -1"),
     (["collect"], "collect what?"),
     (["collect", "nowhere"], "nowhere is no run directory"),
     (["--list", "fig7"], "a figure must be one of"),
@@ -51,7 +51,7 @@ def test_a_mistake_is_one_line_and_leaves_no_file(
     assert not said.out and not list(tmp_path.iterdir())
 
 
-def test_a_mistake_and_the_list_are_told_before_jax_is_imported(tmp_path):
+def test_errors_and_the_list_need_no_jax(tmp_path):
     lines = [*(arguments for arguments, _ in BAD), ["--list"], ["--help"]]
     program = (
         "import sys\nfrom experiments.paper import command\ncommand.compute = None\n"
@@ -67,7 +67,7 @@ def test_a_mistake_and_the_list_are_told_before_jax_is_imported(tmp_path):
 
 def test_the_list_has_every_figure(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert command.main(["--list"]) == 0
+    assert command.main(["--list", "--seeds=0:1"]) == 0
     text = capsys.readouterr().out
     for figure in ("fig1", "costs", "fig2a", "fig2b", "fig3a", "fig3b", "fig4"):
         assert f"\n{figure} " in text
@@ -78,9 +78,7 @@ def test_the_list_has_every_figure(tmp_path, capsys, monkeypatch):
     assert "fig4" in text and "fig1" not in text and "seeds 0,1" in text
 
 
-def test_the_list_of_all_leaves_out_figures_of_which_nothing_is_chosen(
-    tmp_path, capsys, monkeypatch
-):
+def test_the_list_names_figures_without_selected_runs(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert command.main(["--list", "--envs=ant"]) == 0
     lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
@@ -100,7 +98,7 @@ def test_the_costs_run_nothing(tmp_path, capsys, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_done_is_not_done_again(tmp_path, capsys, monkeypatch):
+def test_finished_runs_are_skipped(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_run(Path("runs/a"), make_experiment())
     make_run(Path("results/b/c"), make_experiment(seeds=(1,)), saved=False)
@@ -131,7 +129,7 @@ def test_runs_are_collected_by_name(tmp_path, capsys, monkeypatch):
         (["--device=tpu", "--deterministic"], ["--device=tpu", "--deterministic=true"], True),
     ],
 )
-def test_what_a_machine_is_told_reaches_its_runs(arguments, flags, together):
+def test_the_flags_of_the_machine_reach_its_runs(arguments, flags, together):
     values = command.make_flags()
     names = command.parse(values, ["fig1", *arguments], stray=True)
     machine = command.prepare(values, names).machine

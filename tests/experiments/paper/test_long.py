@@ -1,4 +1,4 @@
-"""The paper's command end to end at a tiny scale: killed, stopped, gone on (make test-long)."""
+"""The paper's command end to end at a tiny scale: killed, stopped, continued (make test-long)."""
 
 import os
 import signal
@@ -67,12 +67,12 @@ def running(place):
 def whole(tmp_path_factory):
     """Where the command ran from its start to its end."""
     place = tmp_path_factory.mktemp("whole")
-    assert f"{RUNS} of {RUNS} done, time left: none" in finish(place, *COMMAND)
+    assert f"{RUNS} of {RUNS} done, 0 running" in finish(place, *COMMAND)
     return place
 
 
 @pytest.mark.long
-def test_a_command_that_was_killed_and_stopped_ends_as_one_that_was_not(whole, tmp_path):
+def test_a_killed_and_stopped_command_ends_as_an_uninterrupted_one(whole, tmp_path):
     process = start(tmp_path, *COMMAND)
     wait_for_checkpoints(process, tmp_path, 3)
     process.kill()
@@ -99,7 +99,7 @@ def test_a_command_that_was_killed_and_stopped_ends_as_one_that_was_not(whole, t
 
 
 @pytest.mark.long
-def test_what_is_done_and_collected_is_told_and_not_done_again(whole):
+def test_finished_and_collected_runs_are_skipped(whole):
     assert "6 of 6 runs are done; to compute: 0" in finish(whole, *COMMAND)
     listed = finish(whole, *COMMAND, "--list")
     assert listed.count("time for the rest      none") == 2

@@ -1,4 +1,4 @@
-"""Run directories as small as a report can be of, written by hand."""
+"""Writes the smallest run directories that a report can read."""
 
 import csv
 import json
@@ -11,9 +11,9 @@ SIZES = {"HalfCheetah-v5": (17, 6), "Hopper-v5": (11, 3), "Ant-v5": (105, 8)}
 
 
 def write_run(directory, returns, *, env="HalfCheetah-v5", algo="ds_td3", seeds=(0,), **given):
-    """A run with an evaluation every `eval_period` steps; `returns` are of each seed, in turn.
+    """Writes a run with an evaluation every `eval_period` steps; `returns` has a list per seed.
 
-    It has come to its end unless `steps` are given.
+    The run is finished unless `steps` is given.
     """
     preset, backend = given.pop("preset", "paper"), given.pop("backend", "gymnasium")
     settings = {"eval_period": 5_000, "steps": 5_000 * (len(returns[0]) - 1)} | given
@@ -47,7 +47,7 @@ def write_rows(path, rows):
 
 
 def write_tables(directory, steps=(0, 5_000), seed=0):
-    """topology.csv and timings.csv of one seed, of a process that was continued once."""
+    """Writes topology.csv and timings.csv of one seed."""
     layer = {"units": 4, "units_without_input": 0, "units_inactive": 1, "dormant_units": 1}
     write_rows(
         directory / "topology.csv",

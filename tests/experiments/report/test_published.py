@@ -1,4 +1,4 @@
-"""The paper's tables and its digitised curves say the same."""
+"""The paper's tables agree with its digitised curves."""
 
 import pytest
 
@@ -24,12 +24,12 @@ RETURNS = [
 ]
 
 
-def test_all_cells_are_there():
+def test_the_tables_are_complete():
     assert len(AREAS) == len(RETURNS) == 30
 
 
 @pytest.mark.parametrize("table, task, algo", AREAS)
-def test_areas_of_the_curves_are_the_tables(table, task, algo):
+def test_areas_of_the_curves_equal_the_tables(table, task, algo):
     curve = read_curves()[FIGURES[table], task, algo]
     printed = published.AREAS[table][task][algo]
     area = score(curve.steps.astype(int), curve.mean.tolist(), PERIOD).learning_curve_area
@@ -38,7 +38,7 @@ def test_areas_of_the_curves_are_the_tables(table, task, algo):
 
 
 @pytest.mark.parametrize("table, task, algo", RETURNS)
-def test_last_evaluations_of_the_curves_are_the_tables_returns(table, task, algo):
+def test_last_evaluations_of_the_curves_equal_the_tables(table, task, algo):
     curve = read_curves()[FIGURES[table], task, algo]
     mean, deviation = published.RETURNS[table][task][algo]
     final = score(curve.steps.astype(int), curve.mean.tolist(), PERIOD).final
@@ -48,7 +48,7 @@ def test_last_evaluations_of_the_curves_are_the_tables_returns(table, task, algo
         assert curve.at(STEPS)[1] == pytest.approx(deviation, abs=0.03)
 
 
-def test_the_figures_of_figure_2_are_the_tables_where_both_show_a_method():
+def test_figure_2_agrees_with_the_tables():
     for (_, final, area), algo in [
         (FIGURE_2A["e = 1000"], "ds_td3"),
         (FIGURE_2A["dense"], "td3"),
@@ -70,7 +70,7 @@ def test_steps_to_dense_of_the_papers_curves():
 
 def test_steps_to_reach_by_hand():
     assert steps_to_reach([0, 10, 20], [1.0, 5.0, 3.0], 4.0) == 10
-    assert steps_to_reach([0, 10], [1.0, 4.0], 4.0) is None  # to reach is not to pass
+    assert steps_to_reach([0, 10], [1.0, 4.0], 4.0) is None  # equal is not above
 
 
 def method(**changes):

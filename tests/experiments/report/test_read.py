@@ -1,4 +1,4 @@
-"""What a report reads of run directories, whatever state they are in."""
+"""What a report reads from run directories, in any state."""
 
 import json
 import math
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from experiments.cli.values import UsageError
-from experiments.report.methods import group
+from experiments.report.groups import group
 from experiments.report.read import read_runs, read_table
 from experiments.report.run_files import read_duration, read_topology
 from tests.experiments.report.report_runs import write_rows, write_run, write_tables
@@ -25,7 +25,7 @@ def change(directory, **settings):
     path.write_text(json.dumps(json.loads(path.read_text()) | settings))
 
 
-def test_runs_are_found_at_any_depth_and_told_by_their_config(tmp_path):
+def test_runs_are_found_at_any_depth_by_their_config(tmp_path):
     write_run(tmp_path / "a" / "whatever", [[1.0, 2]], seeds=(3,))
     write_run(tmp_path / "td3-s0", [[5.0, 6]], seeds=(1,))
     write_run(tmp_path / "b" / "c" / "x", [[1.0, 4]], algo="td3")
@@ -47,7 +47,7 @@ def test_members_of_one_directory_are_seeds(tmp_path):
     assert returns.tolist() == [[0, 1], [0, 3]]
 
 
-def test_methods_differ_by_what_differs_from_their_preset(tmp_path):
+def test_methods_differ_by_settings_that_differ_from_their_preset(tmp_path):
     write_run(tmp_path / "plain", [[0.0, 1]])
     write_run(tmp_path / "often", [[0.0, 1]], adaptation_period=200)
     write_run(tmp_path / "official", [[0.0, 1]], preset="official")
@@ -94,14 +94,14 @@ def test_members_of_a_sweep_are_methods_by_their_settings(tmp_path):
     assert groups[1].runs[0].experiment.agent.sparse.drop_fraction == 0.3
 
 
-def test_a_member_that_was_frozen_has_not_come_to_its_end(tmp_path):
+def test_a_frozen_member_is_unfinished(tmp_path):
     groups, notes = read(write_sweep(tmp_path / "run", [[0.0, 1], [0.0, math.nan], [0.0, 3]]))
     assert [note.split(", ")[1][:8] for note in notes] == ["member 1"]
     assert groups[1].reached == 0
     assert not groups[1].is_whole
 
 
-def test_a_config_of_before_there_was_a_choice_has_the_first_one(tmp_path):
+def test_an_older_config_has_the_defaults_of_newer_settings(tmp_path):
     run = write_run(tmp_path / "run", [[0.0, 1]])
     held = json.loads((run / "config.json").read_text())
     for name in ("env_preset", "backend", "format", "drop_rule"):
@@ -111,16 +111,16 @@ def test_a_config_of_before_there_was_a_choice_has_the_first_one(tmp_path):
     assert (only.method.where, only.method.changes) == ("HalfCheetah-v5", ())
 
 
-def test_figures_are_of_runs_that_have_come_to_their_end(tmp_path):
+def test_figures_count_finished_runs(tmp_path):
     write_run(tmp_path / "a", [[0.0, 1, 2]])
     write_run(tmp_path / "b", [[0.0, 9]], seeds=(1,), steps=10_000)
     (only,), _ = read(tmp_path)
     assert only.is_whole
     assert only.values("final").tolist() == [2]
-    assert len(only.runs) == 2  # and it is told that there is another one
+    assert len(only.runs) == 2  # the other run is kept, too
 
 
-def test_figures_of_unfinished_runs_are_of_the_step_that_all_have_reached(tmp_path):
+def test_figures_of_unfinished_runs_stop_where_all_have_evaluations(tmp_path):
     write_run(tmp_path / "a", [[0.0, 1, 2]], steps=20_000)
     write_run(tmp_path / "b", [[0.0, 9]], seeds=(1,), steps=20_000)
     (only,), _ = read(tmp_path)
@@ -137,7 +137,7 @@ def test_a_copy_of_a_run_counts_once(tmp_path):
     assert groups[0].values("final").tolist() == [3]
 
 
-def test_another_run_of_the_same_seed_is_told(tmp_path):
+def test_a_different_run_of_the_same_seed_is_noted(tmp_path):
     write_run(tmp_path / "a", [[0.0, 1]])
     write_run(tmp_path / "b", [[0.0, 2]])
     groups, (note,) = read(tmp_path)
@@ -160,8 +160,8 @@ def test_a_damaged_run_hides_no_other(tmp_path, damage):
 @pytest.mark.parametrize(
     "table, said",
     [
-        ("seed,env_step,return_mean\n0,0\n", "row 2 has not the header's cells"),
-        ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 has not the header's cells"),
+        ("seed,env_step,return_mean\n0,0\n", "row 2 does not match the header"),
+        ("seed,env_step,return_mean\n0,0,1,2\n", "row 2 does not match the header"),
         ("env_step,return_mean\n0,1\n", "it has no column 'seed'"),
         ("seed,env_step,return_mean\n0,0,x\n", "row 2: could not convert string to float: 'x'"),
         ("seed,env_step,return_mean\n0,0,1\n0,10000,1\n", "no evaluation at step 5,000"),
@@ -179,7 +179,7 @@ def test_damaged_evaluations_hide_no_other(tmp_path, table, said):
     assert re.search(f"{bad} is not counted: .*{said}", note)
 
 
-def test_a_config_without_sizes_is_told(tmp_path):
+def test_a_config_without_sizes_raises_an_error(tmp_path):
     run = write_run(tmp_path / "run", [[0.0, 1]])
     held = json.loads((run / "config.json").read_text())
     del held["observation_size"]
@@ -188,7 +188,7 @@ def test_a_config_without_sizes_is_told(tmp_path):
         read_runs([run])
 
 
-def test_a_seed_that_broke_down_is_in_no_figure(tmp_path):
+def test_figures_leave_out_a_seed_that_broke_down(tmp_path):
     run = write_run(
         tmp_path / "run", [[0.0, 1, 2], [0.0, math.nan, math.nan]], seeds=(0, 1), steps=20_000
     )
@@ -198,7 +198,7 @@ def test_a_seed_that_broke_down_is_in_no_figure(tmp_path):
     assert only.values("final").tolist() == [2]
 
 
-def test_no_run_is_an_error(tmp_path):
+def test_no_run_raises_an_error(tmp_path):
     with pytest.raises(UsageError, match="holds no run"):
         read_runs([tmp_path])
     with pytest.raises(UsageError, match="is no directory"):
@@ -211,7 +211,7 @@ def test_a_run_without_an_evaluation_is_named(tmp_path):
         read_runs([tmp_path])
 
 
-def test_a_row_that_is_being_written_is_left_out(tmp_path):
+def test_a_half_written_row_is_left_out(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("x,y\n1,2\n3,4")
     assert read_table(path) == [{"x": "1", "y": "2"}]
@@ -233,7 +233,7 @@ def test_topology_by_layer(tmp_path):
     assert np.array_equal(actor.dormant_units, [1, 1])
 
 
-def test_of_two_copies_that_with_a_topology_is_kept(tmp_path):
+def test_of_copies_the_one_with_a_topology_counts(tmp_path):
     for name in ("a", "b", "c"):
         write_run(tmp_path / name, [[0.0, 1]])
     write_tables(tmp_path / "b")
@@ -241,7 +241,7 @@ def test_of_two_copies_that_with_a_topology_is_kept(tmp_path):
     assert [run.directory.name for run in runs] == ["b"] and not notes
 
 
-def test_members_of_a_wider_methods_program_are_what_they_were_named(tmp_path):
+def test_members_of_a_program_of_several_methods_keep_their_methods(tmp_path):
     settings = {"drop_fraction": [0.1, 0.0, 0.0], "lambda1": [7.0, 7.0, 1e9]}
     settings |= {"lambda2": [64.0, 64.0, 1e9]}
     batch = write_run(tmp_path / "batch_1", [[0.0, 1]] * 3, seeds=(0, 1, 2), adaptation_period=200)
@@ -250,23 +250,23 @@ def test_members_of_a_wider_methods_program_are_what_they_were_named(tmp_path):
     assert labels == ["TD3", "Static-TD3", "DS-TD3 (e = 200, η = 0.1)"]
 
 
-def test_time_is_that_of_all_processes(tmp_path):
+def test_time_is_summed_over_processes(tmp_path):
     directory = write_run(tmp_path / "run", [[0.0, 1]])
     ((run,), _) = read_runs([directory])
     assert read_duration(run) is None
     write_tables(directory, steps=(0, 5_000, 10_000, 15_000))
     assert read_duration(run) == (15_000, 40, 1, 0.5)
-    # The third row is of a process that went on from step 5,000: 20 of the first, 40 of the second.
+    # A second process continued from step 5,000: 20 seconds of the first, 40 of the second.
     starts = [json.dumps({"env_step": step}) for step in (0, 5_000)]
     (directory / "starts.jsonl").write_text("\n".join(starts) + "\n")
     assert read_duration(run) == (15_000, 60, 2, 1)
 
 
-def test_what_lies_in_checkpoints_is_no_run(tmp_path, monkeypatch):
+def test_folders_of_a_run_contain_no_runs(tmp_path, monkeypatch):
     run = write_run(tmp_path / "run", [[0.0, 1]])
     write_run(run / "checkpoints" / "5000", [[0.0, 1]], seeds=(1,))
     assert [found.seed for found in read_runs([tmp_path])[0]] == [0]
-    # What is named is read, and so is a folder of runs that is called like a part of one.
+    # Named places are always read, also if they are called like a part of a run.
     assert [found.seed for found in read_runs([run / "checkpoints"])[0]] == [1]
     monkeypatch.chdir(run)
     assert [found.seed for found in read_runs([Path("checkpoints")])[0]] == [1]

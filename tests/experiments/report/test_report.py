@@ -1,4 +1,4 @@
-"""The report as a command: its page, its Markdown, and what it says of bad input."""
+"""The report as a command: its page, its Markdown, and its errors."""
 
 import html.parser
 import math
@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from experiments.report import command
+from experiments.report import build as building
+from experiments.report import command, figures
 from experiments.report.build import build, build_of_run
 from experiments.report.document import (
     Cell,
@@ -26,7 +27,7 @@ VOID = {"meta", "link", "br", "img"}
 
 
 class Page(html.parser.HTMLParser):
-    """What a browser would ask for, and whether every element is closed in its order."""
+    """Collects what a browser would load; checks that elements close in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -55,7 +56,7 @@ class Page(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Runs of two methods on one task, one of them with all its tables, and one on another."""
+    """Three seeds of two methods on one task, one with all its tables; a run on another task."""
     place = tmp_path_factory.mktemp("runs")
     long = {"eval_period": 5_000, "steps": 50_000}
     for seed in (0, 1, 2):
@@ -68,20 +69,41 @@ def runs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def document(runs):
-    return build([runs])
+def written(runs, tmp_path_factory):
+    """Runs the command once; returns its folder and the document that it wrote."""
+    output = tmp_path_factory.mktemp("written") / "new"
+    documents = []
+
+    def record(places):
+        documents.append(build(places))
+        return documents[-1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "build", record)
+        assert command.main([str(runs), f"--output={output}"]) == 0
+    return output, documents[0]
 
 
 @pytest.fixture(scope="module")
-def written(runs, tmp_path_factory):
-    output = tmp_path_factory.mktemp("written") / "new"
-    assert command.main([str(runs), f"--output={output}"]) == 0
-    return output
+def place(written):
+    return written[0]
 
 
-def test_the_page_is_one_file_that_needs_no_network(written):
-    assert {path.name for path in written.iterdir()} == {"report.html", "report.md"}
-    text = (written / "report.html").read_text()
+@pytest.fixture(scope="module")
+def document(written):
+    return written[1]
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """Leaves out what takes most of the time, for tests of tables and notes."""
+    for name in ("draw_curves", "draw_topology", "draw_profiles"):
+        monkeypatch.setattr(figures, name, lambda *arguments: ["<svg/>"])
+
+
+def test_the_page_is_one_file_that_needs_no_network(place):
+    assert {path.name for path in place.iterdir()} == {"report.html", "report.md"}
+    text = (place / "report.html").read_text()
     page = Page(text)
     assert page.open == []
     assert len(set(page.ids)) == len(page.ids)
@@ -95,15 +117,15 @@ def test_the_page_is_one_file_that_needs_no_network(written):
     assert "http-equiv" not in text
 
 
-def test_pictures_have_the_pages_colour_and_the_methods(written):
-    text = (written / "report.html").read_text()
+def test_pictures_have_the_colours_of_the_page_and_the_methods(place):
+    text = (place / "report.html").read_text()
     assert "currentColor" in text and "#010203" not in text
     assert "#000000" not in text
     assert all(color in text.lower() for color in ("#d55e00", "#0072b2"))
 
 
-def test_markdown_has_the_same_tables(written, document):
-    text = (written / "report.md").read_text()
+def test_markdown_has_the_same_tables(place, document):
+    text = (place / "report.md").read_text()
     for section in document.sections:
         assert f"## {section.title}" in text
         for block in section.blocks:
@@ -144,7 +166,7 @@ def test_cells_without_runs_are_not_yet_run(document):
     assert len(first.rows) == 10
 
 
-def test_runs_of_the_papers_length_fill_its_cells(tmp_path):
+def test_runs_of_the_papers_length_fill_its_cells(tmp_path, no_pictures):
     for seed in (0, 1):
         returns = [[float(seed)] * 200 + [10.0 + seed]]
         write_run(tmp_path / str(seed), returns, seeds=(seed,))
@@ -160,8 +182,8 @@ def test_runs_of_the_papers_length_fill_its_cells(tmp_path):
     assert [row[2] for row in figure] == ["", "", "HalfCheetah-v5", "", ""]
 
 
-def test_a_run_that_is_made_longer_counts_no_seed_twice(tmp_path):
-    """The collected run of 1,000,000 steps, and itself on its way to 2,000,000."""
+def test_an_extended_run_counts_no_seed_twice(tmp_path, no_pictures):
+    """A collected run of 1,000,000 steps, and its continuation to 2,000,000."""
     returns = [[1.0] * 201]
     for seed in (0, 1):
         write_run(tmp_path / "results" / str(seed), returns, seeds=(seed,))
@@ -175,7 +197,7 @@ def test_a_run_that_is_made_longer_counts_no_seed_twice(tmp_path):
     ]
 
 
-def test_steps_to_dense_are_by_dense_training_of_the_same_preset(tmp_path):
+def test_steps_to_dense_are_by_dense_training_of_the_same_preset(tmp_path, no_pictures):
     for preset, algo, final in (
         ("paper", "td3", 5),
         ("official", "td3", 20),
@@ -190,7 +212,7 @@ def test_steps_to_dense_are_by_dense_training_of_the_same_preset(tmp_path):
     }
 
 
-def test_claims_are_counted_and_told(document):
+def test_claims_have_a_line_each(document):
     rows = table(document, "The paper's claims", "One").rows
     assert rows[0][0] == "HalfCheetah: DS-TD3 ends higher than TD3"
     assert rows[0][1] == Cell("not yet run", "missing")
@@ -224,7 +246,7 @@ def test_topology_and_time_of_a_run_directory(runs):
     assert "The paper's claims" not in [section.title for section in document.sections]
 
 
-def test_of_an_evaluation_that_a_kill_cut_short_nothing_is_drawn(tmp_path):
+def test_an_evaluation_that_a_kill_cut_short_is_not_drawn(tmp_path):
     directory = write_run(tmp_path / "run", [[0.0, 1]])
     write_tables(directory)
     path = directory / "topology.csv"
@@ -248,7 +270,7 @@ def test_of_an_evaluation_that_a_kill_cut_short_nothing_is_drawn(tmp_path):
         ("starts.jsonl", "{}\n", "timings.csv or starts.jsonl is damaged: 'env_step' is missing"),
     ],
 )
-def test_a_damaged_table_beside_the_returns_is_noted(tmp_path, name, text, said):
+def test_other_damaged_tables_are_noted(tmp_path, no_pictures, name, text, said):
     directory = write_run(tmp_path / "run", [[0.0, 1]])
     write_tables(directory)
     (directory / name).write_bytes(text.encode("latin1"))
@@ -285,10 +307,10 @@ def test_numbers_for_people():
         (["."], "runs/a is not counted"),
         (["--watch=nowhere"], "nowhere is no directory"),
         (["--watch=runs"], "runs is a folder of run directories: name one of them, as runs/a"),
-        (["--watch=.", "x"], "--watch is of one run directory, got x too"),
+        (["--watch=.", "x"], "--watch takes one run directory, got x too"),
         (["--interval=0"], "interval must be at least 1"),
         (["--intervall=3"], "unknown flag --intervall"),
-        (["--output=file"], "--output is a directory, got the file file"),
+        (["--output=file"], "--output must be a directory, got the file file"),
     ],
 )
 def test_bad_input_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
@@ -303,13 +325,13 @@ def test_bad_input_is_one_line(arguments, said, tmp_path, monkeypatch, capsys):
     assert {path.name for path in tmp_path.iterdir()} == {"file", "runs"}
 
 
-def test_help_says_what_it_does(capsys):
+def test_help(capsys):
     assert command.main(["--help"]) == 0
     said = capsys.readouterr().out
     assert "--watch" in said and "report.html" in said
 
 
-def test_watching_writes_what_has_come_until_the_end(tmp_path, monkeypatch, capsys):
+def test_watch_updates_the_report_until_the_end(tmp_path, no_pictures, monkeypatch, capsys):
     whole = [[0.0, 5, 7]]
     run = write_run(tmp_path / "run", [whole[0][:1]], steps=10_000)
     grown = write_run(tmp_path / "grown", whole)
@@ -337,7 +359,7 @@ def test_watching_writes_what_has_come_until_the_end(tmp_path, monkeypatch, caps
         True,
         False,
     ]
-    assert "waits for the first evaluation" in capsys.readouterr().out
+    assert "waiting for the first evaluation" in capsys.readouterr().out
     assert sorted(path.name for path in run.iterdir() if "report" in path.name) == [
         "report.html",
         "report.md",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments.report import published, tables
-from experiments.report.claim_table import section, tell
+from experiments.report.claim_table import format_claim, section
 from experiments.report.claims import (
     AREA,
     CLAIMS,
@@ -18,10 +18,18 @@ from experiments.report.claims import (
     TD3,
     Claim,
 )
-from experiments.report.methods import group
+from experiments.report.groups import group
 from experiments.report.read import read_runs
 from experiments.report.statistics import power, power_of_closeness
-from experiments.report.verdicts import FAILS, HOLDS, OPEN, UNJUDGED, judge, papers_own, tell_needed
+from experiments.report.verdicts import (
+    FAILS,
+    HOLDS,
+    OPEN,
+    UNJUDGED,
+    format_needed,
+    judge,
+    papers_own,
+)
 from tests.experiments.report.report_runs import write_run
 
 HIGHER = Claim("higher", "HalfCheetah", DYNAMIC, TD3, FINAL, "Table 1")
@@ -32,12 +40,12 @@ def closes(first, second):
 
 
 def differs(first, second):
-    """From the margin's end."""
+    """The power to find a difference from the margin's end."""
     return power(first._replace(mean=first.mean - second.mean - 10.1), second._replace(mean=0.0))
 
 
 def groups_of(tmp_path, sparse, dense, **given):
-    """One run of each method with these final returns, a seed each."""
+    """One run per method with these final returns, one per seed."""
     for algo, finals in (("ds_td3", sparse), ("td3", dense)):
         returns = [[0.0, final] for final in finals]
         write_run(tmp_path / algo, returns, algo=algo, seeds=tuple(range(len(finals))), **given)
@@ -61,28 +69,28 @@ def test_higher(tmp_path, sparse, dense, verdict):
     assert not finding.is_of_the_papers_length
 
 
-def test_seeds_needed_are_those_beyond_what_there_is(tmp_path):
+def test_seeds_needed_are_further_ones(tmp_path):
     # Means one deviation apart take 17 of each: 14 more than three.
     (finding,) = judge(HIGHER, groups_of(tmp_path, [1.0, 2, 3], [0.0, 1, 2]))
     assert finding.needed == (14, 14)
-    assert tell_needed(HIGHER, finding) == "14 of each"
+    assert format_needed(HIGHER, finding) == "14 of each"
 
 
-def test_seeds_needed_are_told_of_each_where_there_are_more_of_one(tmp_path):
+def test_seeds_needed_differ_if_one_method_has_more_seeds(tmp_path):
     (finding,) = judge(HIGHER, groups_of(tmp_path, [1.0, 2, 3, 1, 2, 3], [0.0, 1, 2]))
     first, second = finding.needed
     assert second == first + 3
-    assert tell_needed(HIGHER, finding) == f"{first} of the first, {second} of the second"
+    assert format_needed(HIGHER, finding) == f"{first} of the first, {second} of the second"
 
 
 @pytest.mark.parametrize("sparse", [[10.0, 11, 12, math.nan], [10.0, 11, math.nan, math.nan]])
-def test_no_claim_is_judged_by_the_seeds_that_were_left_over(tmp_path, sparse):
+def test_no_claim_is_judged_if_seeds_broke_down(tmp_path, sparse):
     (finding,) = judge(HIGHER, groups_of(tmp_path, sparse, [1.0, 2, 3]))
     assert finding.verdict == UNJUDGED
-    assert tell_needed(HIGHER, finding) == "–"
+    assert format_needed(HIGHER, finding) == "–"
 
 
-def test_seeds_of_a_sooner_claim_that_have_not_come_to_their_end_are_told(tmp_path):
+def test_a_sooner_claim_counts_unfinished_seeds(tmp_path):
     returns = [[float(step) for step in range(201)]] * 2
     for algo in ("ds_td3", "td3"):
         write_run(tmp_path / algo, returns, algo=algo, seeds=(0, 1))
@@ -93,7 +101,7 @@ def test_seeds_of_a_sooner_claim_that_have_not_come_to_their_end_are_told(tmp_pa
     assert finding.begun == (3, 2) and finding.first.seeds == 2
 
 
-def test_seeds_that_have_not_come_to_their_end_are_told(tmp_path):
+def test_unfinished_seeds_are_counted_in_tables_and_claims(tmp_path):
     for algo in ("ds_td3", "td3"):
         write_run(tmp_path / algo, [[0.0, 1, 2], [0.0, 1, 3]], algo=algo, seeds=(0, 1))
     write_run(tmp_path / "ended", [[0.0, 9]], seeds=(2,), steps=10_000)
@@ -105,10 +113,10 @@ def test_seeds_that_have_not_come_to_their_end_are_told(tmp_path):
     assert [cell.split("(")[1] for cell in row[4:6]] == ["2 of 3)", "2)"]
 
 
-def test_what_a_single_seed_leaves_open_is_said(tmp_path):
+def test_a_single_seed_leaves_a_claim_open(tmp_path):
     (finding,) = judge(HIGHER, groups_of(tmp_path, [5.0], [1.0]))
     assert math.isnan(finding.p_value)
-    assert tell_needed(HIGHER, finding) == "two of each to tell"
+    assert format_needed(HIGHER, finding) == "unknown from one seed"
 
 
 @pytest.mark.parametrize(
@@ -122,7 +130,7 @@ def test_close(tmp_path, sparse, verdict):
 
 
 @pytest.mark.parametrize("sparse, test", [([92.0, 102, 112], closes), ([104.0, 114, 124], differs)])
-def test_seeds_for_close_are_those_of_the_test_that_may_decide(tmp_path, sparse, test):
+def test_seeds_for_close_give_power_to_the_test_that_may_decide(tmp_path, sparse, test):
     """Both one-sided tests within the margin, 10.1 here; past it, that of the margin's end."""
     claim = HIGHER._replace(kind="close")
     (finding,) = judge(claim, groups_of(tmp_path, sparse, [91.0, 101, 111]))
@@ -149,7 +157,7 @@ def test_sooner(tmp_path, curves, verdict, passes):
     write_run(tmp_path / "sparse", curves, **every)
     write_run(tmp_path / "dense", [[0.0, 1, 2], [0.0, 1, 2]], algo="td3", **every)
     groups = group(read_runs([tmp_path])[0])
-    # An own period of evaluations is a setting like others.
+    # Another evaluation period makes another method.
     assert not judge(HIGHER._replace(kind="sooner"), groups)
     plain = [each._replace(method=each.method._replace(changes=())) for each in groups]
     (finding,) = judge(HIGHER._replace(kind="sooner"), plain)
@@ -173,13 +181,13 @@ def test_runs_of_other_lengths_settings_and_tasks_are_not_compared(tmp_path):
     assert not judge(HIGHER, group(read_runs([tmp_path])[0]))
 
 
-def test_an_area_is_compared_by_areas(tmp_path):
+def test_areas_are_compared(tmp_path):
     groups = groups_of(tmp_path, [10.0, 11, 12], [1.0, 2, 3])
     (finding,) = judge(HIGHER._replace(measure=AREA), groups)
     assert finding.first.mean == pytest.approx(11 / 5_000)
 
 
-def test_sparsities_are_told_by_their_lambdas(tmp_path):
+def test_sparsities_are_identified_by_their_lambdas(tmp_path):
     write_run(tmp_path / "a", [[0.0, 1], [0.0, 2]], seeds=(0, 1), lambda1=12.0, lambda2=20.0)
     write_run(tmp_path / "b", [[0.0, 5], [0.0, 6]], seeds=(0, 1), algo="td3")
     groups = group(read_runs([tmp_path])[0])
@@ -196,11 +204,11 @@ def test_the_papers_own_test():
     assert 0.05 < papers_own(sac) < 0.2
 
 
-def test_every_claim_is_one_of_its_own_in_plain_words():
-    told = [tell(claim) for claim in CLAIMS]
-    assert len(set(told)) == len(told)
-    assert "HalfCheetah: DS-TD3 learns faster (LCA) than DS-TD3 (e = 200)" in told
-    assert "Humanoid: Static-TD3 ends higher than TD3" in told
+def test_claims_differ_in_their_words():
+    texts = [format_claim(claim) for claim in CLAIMS]
+    assert len(set(texts)) == len(texts)
+    assert "HalfCheetah: DS-TD3 learns faster (LCA) than DS-TD3 (e = 200)" in texts
+    assert "Humanoid: Static-TD3 ends higher than TD3" in texts
 
 
 def test_the_papers_means_are_on_the_claims_side():
@@ -212,4 +220,4 @@ def test_the_papers_means_are_on_the_claims_side():
         held = (published.AREAS if claim.measure == AREA else published.RETURNS)[table]
         if claim.kind == "higher" and not any(arm.changes for arm in arms):
             first, second = (held[claim.task][arm.algo] for arm in arms)
-            assert first > second, tell(claim)
+            assert first > second, format_claim(claim)

@@ -1,4 +1,4 @@
-"""The lock of a run directory ends with the process that took it."""
+"""The lock of a run directory ends with its process."""
 
 import os
 import signal
@@ -13,8 +13,8 @@ from experiments.run_dir.lock import locked
 
 ROOT = Path(__file__).parents[3]
 
-# Holds a directory, and forks a child; both then wait to be killed. The child tells its own number:
-# it has begun, and let go, by then, while a parent can be killed before its child first runs.
+# Locks a directory and forks a child; both then wait to be killed. The child prints its number:
+# by then it runs and has closed its copy, while a parent may be killed before its child runs.
 HOLDER = """
 import os, signal, sys
 from pathlib import Path
@@ -28,7 +28,7 @@ with locked(Path(sys.argv[1])):
 
 @pytest.fixture
 def holder(tmp_path):
-    """A process that holds the directory, and its child, which may outlive it."""
+    """A process that has locked the directory, and its child, which may outlive it."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
     )
@@ -39,7 +39,7 @@ def holder(tmp_path):
     process.communicate()  # The child has the pipe too: it would wait for it.
 
 
-def test_a_child_does_not_hold_the_directory_of_a_process_that_was_killed(holder, tmp_path):
+def test_a_child_does_not_keep_the_lock_of_a_killed_process(holder, tmp_path):
     with pytest.raises(DirectoryError, match=f"in use by process {holder.pid}"), locked(tmp_path):
         pass
     holder.kill()

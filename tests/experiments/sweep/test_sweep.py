@@ -1,29 +1,25 @@
-"""Whole sweeps from the command line; the compiled program is a stand-in in NumPy."""
+"""Whole sweeps from the command line, with a stand-in in NumPy for the compiled program."""
 
 import csv
 import io
 import math
-import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 
 import pytest
 
 from dsrl_jax.config.loop import LoopConfig
-from dsrl_jax.training import train as training
 from dsrl_jax.training.policy import load_policy
 from experiments import run
 from experiments.report.read import read_runs
 from experiments.sweep import command as sweep
 from experiments.sweep import memory
-from experiments.sweep.progress import SweepProgress
-from tests.training.numpy_program import numpy_program
+from experiments.sweep.train import SweepProgress
 
 COMMAND = [
-    "--env=tests.toy_environments:NanEpisode-v0",  # The third episode of seed 6 is one.
+    "--env=tests.toy_environments:NanEpisode-v0",  # NaN in the third episode of seed 6.
     "--batch_size=8",
     "--start_steps=20",
     "--eval_period=25",
@@ -33,28 +29,17 @@ COMMAND = [
     "--steps=75",
 ]
 LISTS = ["--seeds=5,6,7", "--tau=0.1,0.2", "--hidden_sizes=8,8;4", "--members_per_batch=4"]
-# What an uninterrupted sweep's equal to the byte.
+# The files that equal an uninterrupted sweep's to the byte.
 TABLES = ("evaluations.csv", "training.csv", "topology.csv")
 REPORTS = ("members.csv", "curves.csv", "ranking.csv")
 BATCHES = ("batch_1", "batch_2", "batch_3", "batch_4")
 
 
-@pytest.fixture(scope="module", autouse=True)
-def stand_in():
-    def compile_program(agent, config, spaces, seeds, *, placement, freeze_nonfinite):
-        assert freeze_nonfinite
-        del agent, config
-        return numpy_program(spaces, seeds)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "compile_program", compile_program)
-        for name in ("JAX_PLATFORMS", "PJRT_NPROC", "XLA_FLAGS"):
-            patch.setenv(name, os.environ.get(name, ""))
-        yield
+pytestmark = pytest.mark.usefixtures("stand_in")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
+def finished(tmp_path_factory, stand_in):
     directory = tmp_path_factory.mktemp("sweeps") / "first"
     assert sweep.main([*COMMAND, *LISTS, f"--run_dir={directory}"]) == 0
     return directory
@@ -103,7 +88,7 @@ def test_the_ranking_is_of_settings_over_seeds(finished):
         assert float(row["lca_low"]) == min(own) and float(row["lca_high"]) == max(own)
 
 
-def test_a_finished_sweep_tells_again_what_it_told(finished, capsys):
+def test_a_finished_sweep_reports_again(finished, capsys):
     before = {name: (finished / name).read_bytes() for name in REPORTS}
     shutil.copytree(finished / "batch_1", finished.parent / "batch_1_before")
     assert sweep.main([*COMMAND, *LISTS, f"--run_dir={finished}"]) == 0
@@ -113,34 +98,32 @@ def test_a_finished_sweep_tells_again_what_it_told(finished, capsys):
     assert (finished / "batch_1/starts.jsonl").read_text() == starts  # Nothing was trained.
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_sweep_ends_as_one_that_was_not(number, finished, tmp_path, monkeypatch, capsys):
-    """By the same command, without the option that split it."""
-    show, shown = SweepProgress.show, []
-
-    def show_and_stop(self, row):
-        show(self, row)
-        shown.append((self.number, row["kind"], row["env_step"]))
-        if shown[-1] == (2, "checkpoint", 40):
-            os.kill(os.getpid(), number)
-
+def test_a_sweep_that_was_stopped_twice_ends_as_one_that_was_not(
+    finished, tmp_path, monkeypatch, capsys
+):
+    """Continued without the option that split it; SIGTERM in batch 2, Ctrl-C in batch 3."""
+    show = SweepProgress.show
     directory = tmp_path / "cut"
-    before = signal.signal(number, signal.default_int_handler)  # whoever started the tests
-    with monkeypatch.context() as patch:
-        patch.setattr(SweepProgress, "show", show_and_stop)
-        status = sweep.main([*COMMAND, *LISTS, f"--run_dir={directory}"])
-    assert signal.signal(number, before) is signal.default_int_handler
-    assert status == 128 + number
-    assert "stopped in batch 2 of 4, step 41, and saved" in capsys.readouterr().err
-    assert not (directory / "ranking.csv").exists()
-    monkeypatch.setattr(memory, "most_members", lambda each, there: 1)
-    assert sweep.main([*COMMAND, *LISTS[:3], f"--run_dir={directory}"]) == 0
-    for batch in BATCHES:
-        for name in TABLES:
-            ours, theirs = directory / batch / name, finished / batch / name
-            assert ours.read_bytes() == theirs.read_bytes(), (batch, name)
-    for name in REPORTS:
-        assert (directory / name).read_bytes() == (finished / name).read_bytes()
+    arguments = [*COMMAND, *LISTS, f"--run_dir={directory}"]
+    for number, batch in ((signal.SIGTERM, 2), (signal.SIGINT, 3)):
+
+        def show_and_stop(self, row, number=number, batch=batch):
+            show(self, row)
+            if (self.number, row["kind"], row["env_step"]) == (batch, "checkpoint", 40):
+                signal.raise_signal(number)
+
+        before = signal.signal(number, signal.default_int_handler)  # the test runner's handler
+        with monkeypatch.context() as patch:
+            patch.setattr(SweepProgress, "show", show_and_stop)
+            assert sweep.main(arguments) == 128 + number
+        assert signal.signal(number, before) is signal.default_int_handler
+        assert f"stopped in batch {batch} of 4, step 41, and saved" in capsys.readouterr().err
+        assert not (directory / "ranking.csv").exists()
+        arguments = [*COMMAND, *LISTS[:3], f"--run_dir={directory}"]
+        monkeypatch.setattr(memory, "most_members", lambda each, there: 1)
+    assert sweep.main(arguments) == 0
+    for name in [f"{batch}/{name}" for batch in BATCHES for name in TABLES] + [*REPORTS]:
+        assert (directory / name).read_bytes() == (finished / name).read_bytes(), name
 
 
 @pytest.mark.parametrize(
@@ -154,7 +137,7 @@ def test_a_stopped_sweep_ends_as_one_that_was_not(number, finished, tmp_path, mo
         (["--steps=75,100"], "in groups of 6,6 members, here they are of 6,6,6,6: choose"),
     ],
 )
-def test_another_sweep_is_refused(arguments, message, finished, capsys):
+def test_another_sweep_in_the_directory_is_an_error(arguments, message, finished, capsys):
     before = sorted(path for path in finished.rglob("*"))
     assert sweep.main([*COMMAND, *LISTS, f"--run_dir={finished}", *arguments]) == 2
     said = capsys.readouterr().err
@@ -180,14 +163,14 @@ def test_another_sweep_is_refused(arguments, message, finished, capsys):
         (["--num_envs=1,2"], "num_envs is a setting of backend brax"),
         (["--tua=0.1"], "unknown flag --tua; did you mean --tau"),
         (["--device=fpga"], "--device must be one of"),
-        (["--devices=2"], "--devices is of a single run"),
-        (["--distributed=auto"], "--distributed is of a single run"),
-        (["--initial_policy=runs/policy"], "--initial_policy is of a single run"),
+        (["--devices=2"], "--devices is a flag of experiments.run"),
+        (["--distributed=auto"], "--distributed is a flag of experiments.run"),
+        (["--initial_policy=runs/policy"], "--initial_policy is a flag of experiments.run"),
         (["--sparsity=0.5,0.9999"], "sparsity must be at most"),
         (["--env=Nowhere-v0"], "Nowhere"),
     ],
 )
-def test_what_cannot_be_swept_is_one_line_and_leaves_nothing(
+def test_a_wrong_command_line_is_one_line_and_leaves_nothing(
     arguments, message, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -197,29 +180,20 @@ def test_what_cannot_be_swept_is_one_line_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_mistake_is_told_without_jax():
-    program = (
-        "import sys; from experiments.sweep import command as sweep\n"
-        "assert sweep.main(['--tau=0.1,0.2,x', '--algo=ds_td3']) == 2\n"
-        "assert 'jax' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
-
-
-def test_a_dry_run_tells_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_dry_run_prints_the_plan_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert sweep.main([*COMMAND, *LISTS, "--dry_run"]) == 0
-    told = capsys.readouterr().out
-    assert "12 members (hidden_sizes 2 x tau 2 x seeds 3), 900 steps in all" in told
-    assert "group 2 (hidden_sizes 4): 6 members in 2 batches of up to 3; about" in told
+    text = capsys.readouterr().out
+    assert "12 members (hidden_sizes 2 x tau 2 x seeds 3), 900 steps in all" in text
+    assert "group 2 (hidden_sizes 4): 6 members in 2 batches of up to 3; about" in text
     assert not list(tmp_path.iterdir())
 
 
-def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
+def test_members_that_do_not_fit_into_memory_are_split(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(memory, "needed", lambda experiment, spaces: memory.Needed(10e6, 0))
     arguments = [*COMMAND, "--seeds=0:10", "--hidden_sizes=8", "--dry_run"]
-    # Of 60 MB 0.8 are taken: 4 members fit.
+    # 80 % of 60 MB are used: 4 members fit.
     for room, batches in [(60e6, "3 batches of up to 4"), (125e6, "one batch of up to 10")]:
         monkeypatch.setattr(memory, "free", lambda experiment, room=room: memory.Free(room, None))
         assert sweep.main(arguments) == 0
@@ -227,7 +201,7 @@ def test_too_many_for_the_memory_are_split(tmp_path, monkeypatch, capsys):
         assert f"10 members in {batches}; {estimate}" in capsys.readouterr().out
 
 
-def test_as_many_fit_as_the_memory_that_is_known_holds():
+def test_as_many_members_fit_as_the_known_memory_holds():
     assert memory.most_members(memory.Needed(10, 0), memory.Free(60, None)) == 4
     assert memory.most_members(memory.Needed(10, 10), memory.Free(60, 30)) == 2
     assert memory.most_members(memory.Needed(10, 0), memory.Free(1, None)) == 1
@@ -255,7 +229,7 @@ def test_a_report_names_each_members_method(tmp_path):
     assert not any("lambda1" in dict(method.changes) for method in methods)
 
 
-def test_a_plain_run_is_refused_where_a_batch_is(finished, capsys):
+def test_a_plain_run_cannot_continue_a_batch(finished, capsys):
     batch = finished / "batch_3"
     plain = [*COMMAND, "--seeds=5,6,7", "--hidden_sizes=4", "--tau=0.1", f"--run_dir={batch}"]
     assert run.main(plain) == 2
@@ -268,14 +242,14 @@ class Terminal(io.StringIO):
 
 
 def minutes_left(line):
-    told = [part for part in line.split(", ") if part.endswith(" minutes left")]
-    return float(told[0].split()[0]) if told else None
+    found = [part for part in line.split(", ") if part.endswith(" minutes left")]
+    return float(found[0].split()[0]) if found else None
 
 
-def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
-    """Two members, then one; ten steps take a second without updates, a minute with them."""
+def test_the_time_of_a_sweep_is_predicted_by_steps_with_updates(monkeypatch, capsys):
+    """Two members, then one; ten steps take a second without updates and a minute with them."""
     clock = 0.0
-    monkeypatch.setattr("experiments.sweep.progress.time.perf_counter", lambda: clock)
+    monkeypatch.setattr("experiments.sweep.train.time.perf_counter", lambda: clock)
     progress = SweepProgress([(n, LoopConfig(steps=50, start_steps=15)) for n in (2, 1)])
     for members in (2, 1):
         progress.begin()
@@ -284,16 +258,18 @@ def test_the_time_of_a_sweep_is_told_by_steps_with_updates(monkeypatch, capsys):
             clock += 60.0 if step > 20 else 1.0
             for value in range(members):
                 progress.show({"kind": "evaluation", "env_step": step, "return_mean": float(value)})
-    told = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
-    # Of the first batch a member's step takes 3 s; in both, 8.0 of 100 and 50 steps do.
+    shown = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
+    # A step of one member takes 3 s in the first batch, more in the second.
     first = [None, None, *(left * 3 / 60 for left in (90, 70, 50))]
     second = [40 * 3 / 60, 30 * 3 / 60, 20 * 240 / 70 / 60, 10 * 300 / 80 / 60, 0.0]
-    assert told == [None if left is None else round(left, 1) for left in first + second]
+    assert shown == [None if left is None else round(left, 1) for left in first + second]
 
 
-def test_the_time_of_batches_of_one_interval_is_told_by_the_batches_before(monkeypatch, capsys):
+def test_the_time_of_batches_with_one_interval_is_predicted_by_the_batches_before(
+    monkeypatch, capsys
+):
     clock = 0.0
-    monkeypatch.setattr("experiments.sweep.progress.time.perf_counter", lambda: clock)
+    monkeypatch.setattr("experiments.sweep.train.time.perf_counter", lambda: clock)
     progress = SweepProgress([(1, LoopConfig(steps=50, start_steps=15)) for _ in range(3)])
     for _ in range(2):
         progress.begin()
@@ -301,13 +277,13 @@ def test_the_time_of_batches_of_one_interval_is_told_by_the_batches_before(monke
         for step in (0, 50):
             progress.show({"kind": "evaluation", "env_step": step, "return_mean": 1.0})
             clock += 60.0
-    told = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
-    assert told == [None, None, 2.0, 1.0]
+    shown = [minutes_left(line) for line in capsys.readouterr().err.splitlines()]
+    assert shown == [None, None, 2.0, 1.0]
 
 
-def test_the_time_of_a_sweep_that_goes_on_is_told_from_its_first_line_on(monkeypatch, capsys):
+def test_a_continued_sweep_predicts_its_time_from_the_first_line_on(monkeypatch, capsys):
     clock = iter([100.0, 130.0])
-    monkeypatch.setattr("experiments.sweep.progress.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("experiments.sweep.train.time.perf_counter", lambda: next(clock))
     progress = SweepProgress([(1, LoopConfig(steps=50, start_steps=15))])
     progress.begin()
     progress.show({"kind": "start", "env_step": 30})
@@ -320,7 +296,7 @@ def test_there_is_one_bar_for_all_batches(monkeypatch):
     monkeypatch.setattr(sys, "stderr", terminal)
     sizes = ((2, 100), (3, 100), (1, 50))
     progress = SweepProgress([(members, LoopConfig(steps=steps)) for members, steps in sizes])
-    progress.begin()  # Done already.
+    progress.begin()  # It is finished already.
     progress.begin()
     progress.show({"kind": "start", "env_step": 50})
     assert progress.bar.total == 550 and progress.bar.n == progress.bar.initial == 200 + 150

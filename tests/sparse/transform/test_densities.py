@@ -1,4 +1,4 @@
-"""Sparsities of a whole tree or of paths, and what leaves get of them."""
+"""Tests the densities of leaves by the sparsity of a whole tree or of path patterns."""
 
 import math
 
@@ -23,7 +23,9 @@ def stacked(path, shape):
 
 @pytest.mark.parametrize("sparsity", [0.0, 0.5, 0.9])
 def test_erk_shares_as_rigl_says_and_stacked_networks_share_alike(sparsity):
-    densities = sparse.find_densities(PARAMS, sparsity, "erk", stacked_axes=stacked)
+    densities = sparse.find_densities(
+        PARAMS, sparsity, "erk", layout=sparse.Layout(stacked_axes=stacked)
+    )
     shapes = [(3, 3, 8, 16), (40, 20), (16, 16), (16, 16)]
     weights = sum(map(math.prod, shapes))
     conv, dense, first, second = slow.erk(shapes, (1 - sparsity) * weights)
@@ -32,7 +34,7 @@ def test_erk_shares_as_rigl_says_and_stacked_networks_share_alike(sparsity):
     np.testing.assert_allclose(found, [conv, dense, first], atol=1e-9)
 
 
-def test_uniform_gives_all_the_same():
+def test_uniform_densities_are_equal():
     densities = sparse.find_densities(PARAMS, 0.8, "uniform")
     np.testing.assert_allclose(list(densities.values()), [0.2] * 3)
 
@@ -69,7 +71,7 @@ def test_errors():
     with pytest.raises(ValueError, match=r"of \* must be at most 1 - 1 / 1152 for conv/kernel"):
         find(PARAMS, {"*": 0.9999})
     with pytest.raises(ValueError, match="at most 1 - 1 / 256 for layers/kernel .* got 0.999"):
-        find(PARAMS, {"layers/*": 0.999, "*": 0.5}, stacked_axes=stacked)
+        find(PARAMS, {"layers/*": 0.999, "*": 0.5}, layout=sparse.Layout(stacked_axes=stacked))
     with pytest.raises(ValueError, match=r"gain must have two axes or more .* got \(3,\)"):
         sparse.erdos_renyi(7)("gain", (3,))
     with pytest.raises(ValueError, match="no leaf is sparse: .* bias"):

@@ -1,7 +1,8 @@
-"""What `sparsify` is given: other floats, devices, transformations around it; and errors."""
+"""Tests the inputs of `sparsify`: other floats, devices, outer transformations; and errors."""
 
 from functools import partial
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +12,6 @@ import pytest
 from dsrl_jax import sparse
 from tests.sparse.sparsify_cases import (
     EXACT,
-    assert_trees_equal,
     make,
     masks_of,
     random_tree,
@@ -19,7 +19,7 @@ from tests.sparse.sparsify_cases import (
     whole_tree,
 )
 
-# --- Types, devices, wrapping --------------------------------------------------------------------
+# --- Dtypes, devices, wrapping --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
@@ -68,7 +68,7 @@ def test_on_a_mesh_with_replicated_params_and_not_with_others():
         )
 
     found = jax.jit(on_mesh(True, everywhere))(params, state, params)
-    assert_trees_equal(found[0], optimizer.update(params, state, params)[0])
+    chex.assert_trees_all_equal(found[0], optimizer.update(params, state, params)[0])
     with pytest.raises(
         ValueError, match="gradients must be the same on all devices, got hidden/bias"
     ):
@@ -89,7 +89,7 @@ def test_it_may_stand_inside_other_transformations():
     sparse.check(params, masks, state)
 
 
-def test_what_else_update_is_given_goes_to_the_optimizer():
+def test_update_passes_other_arguments_on_to_the_optimizer():
     def update(updates, state, params=None, *, scale, **_):
         return jax.tree.map(lambda leaf: scale * leaf, updates), state
 
@@ -100,7 +100,7 @@ def test_what_else_update_is_given_goes_to_the_optimizer():
 
 
 def test_its_updates_have_derivatives():
-    """Through an optimizer's step, as meta-learning takes them: the select has its tangent."""
+    """Meta-learning differentiates through an optimizer's step."""
     optimizer, params = make(optax.sgd(0.5)), random_tree(jax.random.key(9))
     state = optimizer.init(params)
 
@@ -162,12 +162,12 @@ def test_its_updates_have_derivatives():
         ),
     ],
 )
-def test_settings_that_cannot_be(arguments, message):
+def test_invalid_settings(arguments, message):
     with pytest.raises(ValueError, match=message):
         sparse.sparsify(EXACT, key=jax.random.key(0), **arguments)
 
 
-def test_calls_that_cannot_be():
+def test_invalid_calls():
     optimizer, params = make(), random_tree(jax.random.key(9))
     state = optimizer.init(params)
     with pytest.raises(ValueError, match="sparsify needs params, got none"):

@@ -1,4 +1,4 @@
-"""Schedules against the papers' formulas, and their limits."""
+"""Tests schedules against the papers' formulas, and at their limits."""
 
 import jax
 import numpy as np

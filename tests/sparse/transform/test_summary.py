@@ -1,4 +1,4 @@
-"""The table of layers by hand, and what `check` finds in trees that were broken on purpose."""
+"""Tests the table of layers against one made by hand, and `check` on broken trees."""
 
 import jax
 import jax.numpy as jnp
@@ -29,14 +29,14 @@ def test_the_table_by_hand(trees, capsys):
 
 
 def test_a_convolution_and_a_stack_count_their_own_inputs():
-    # Two networks: in the first, input 0 is fed by one place of the window alone.
+    # Two networks; in the first, input 0 has a connection at one place of the window only.
     conv = np.zeros((2, 3, 2, 2), bool)
     conv[0, 1, 0, 1] = conv[1, 0, 1, 0] = True
     masks = {"conv": jnp.asarray(conv)}
     params = jax.tree.map(jnp.float32, masks)
     (together,) = sparse.layer_rows(params, masks)
     assert (together.dead_inputs, together.dead_outputs, together.connections) == (0, 0, 2)
-    (apart,) = sparse.layer_rows(params, masks, stacked_axes=1)
+    (apart,) = sparse.layer_rows(params, masks, sparse.Layout(stacked_axes=1))
     assert (apart.dead_inputs, apart.dead_outputs) == (2, 2)
 
 
@@ -75,7 +75,7 @@ def test_nan_off_the_mask_is_found(trees):
         sparse.check(broken, masks)
 
 
-def test_the_optimizer_says_what_an_absent_weight_may_hold(trees):
+def test_check_accepts_the_optimizers_own_state_of_an_absent_weight(trees):
     params, masks = trees
     optimizer = optax.rprop(0.1)
     state = optimizer.init(params)
@@ -99,13 +99,15 @@ def test_the_optimizer_says_what_an_absent_weight_may_hold(trees):
     ids=["array", "list", "names"],
 )
 def test_every_moment_follows_its_own_parameter(params):
-    """Each parameter with a mask of its own, so that a wrong one would show."""
+    """Each parameter has a different mask, so that a wrong one would show."""
     leaves, structure = jax.tree.flatten(params)
     rng = np.random.default_rng(0)
     masks = structure.unflatten([jnp.asarray(rng.random(leaf.shape) < 0.5) for leaf in leaves])
     state = optax.adam(0.1).init(params)
     state = jax.tree.map(lambda leaf: jnp.ones_like(leaf), state)
-    masked = sparse.mask_moments(state, params, masks, is_sparse=lambda path, leaf: True)
+    masked = sparse.mask_moments(
+        state, params, masks, layout=sparse.Layout(lambda path, leaf: True)
+    )
     expected = jax.tree.map(jnp.float32, masks)
     for moments in (masked[0].mu, masked[0].nu):
         jax.tree.map(np.testing.assert_array_equal, moments, expected)

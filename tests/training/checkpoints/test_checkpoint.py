@@ -1,10 +1,12 @@
 """Checkpoints: what was saved comes back to the bit, and the replay's rows with it."""
 
 import errno
+import itertools
 import os
 from pathlib import Path
 from typing import NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,10 +71,10 @@ def contents(directory):
 
 
 def assert_equal_bits(tree, other):
-    assert jax.tree.structure(tree) == jax.tree.structure(other)
-    for ours, theirs in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
-        assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
-        assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+    """Compares bytes, because NaN has to come back and -0 is not 0."""
+    chex.assert_trees_all_equal_shapes_and_dtypes(tree, other)
+    as_bytes = (jax.tree.map(lambda leaf: np.asarray(leaf).tobytes(), t) for t in (tree, other))
+    assert next(as_bytes) == next(as_bytes)
 
 
 def test_without_a_checkpoint_there_is_nothing_to_restore(open_checkpoints, tree):
@@ -144,7 +146,7 @@ def test_tables_are_cut_to_what_the_checkpoint_names(open_checkpoints, tree, rng
     assert table.read_text() == "a,b\n1,2\n" and not late.exists()
 
 
-def test_a_checkpoint_without_its_record_never_was(open_checkpoints, tree, rng, tmp_path):
+def test_a_checkpoint_without_its_record_does_not_count(open_checkpoints, tree, rng, tmp_path):
     first = open_checkpoints()
     for step in (5, 10):
         fill(first, rng, 5)
@@ -158,7 +160,7 @@ def test_a_checkpoint_without_its_record_never_was(open_checkpoints, tree, rng, 
     assert not (tmp_path / "checkpoints" / "10").exists()
 
 
-def test_a_first_save_that_was_interrupted_starts_anew_and_says_so(
+def test_a_first_save_that_was_interrupted_starts_from_the_beginning_with_a_note(
     open_checkpoints, tree, rng, tmp_path
 ):
     save_twice(open_checkpoints(), tree, rng, steps=(5,))
@@ -166,11 +168,13 @@ def test_a_first_save_that_was_interrupted_starts_anew_and_says_so(
     found = open_checkpoints().restore(tree)
     assert (found.parts, found.record) == ({}, {})
     (note,) = found.notes
-    assert note.startswith("checkpoint 5 cannot be used") and note.endswith("starts anew")
+    assert note.startswith("checkpoint 5 cannot be used") and note.endswith(
+        "starts from the beginning"
+    )
     assert not (tmp_path / "checkpoints" / "5").exists()
 
 
-def test_checkpoints_that_all_lost_their_records_are_kept_and_refused(
+def test_checkpoints_that_all_lost_their_records_are_kept_and_raise(
     open_checkpoints, tree, rng, tmp_path
 ):
     save_twice(open_checkpoints(), tree, rng)
@@ -182,29 +186,51 @@ def test_checkpoints_that_all_lost_their_records_are_kept_and_refused(
     assert contents(tmp_path) == before
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE])
-@pytest.mark.parametrize("name", [RECORD, "_METADATA", "transitions.f32"])
 @pytest.mark.parametrize("call", ["open", "stat"])
-def test_what_cannot_be_read_for_now_is_no_damage(
-    open_checkpoints, tree, rng, tmp_path, monkeypatch, number, name, call
+def test_a_file_that_cannot_be_read_at_the_moment_is_not_damaged(
+    open_checkpoints, tree, rng, tmp_path, monkeypatch, call
 ):
     save_twice(open_checkpoints(), tree, rng)
     again, before, works = open_checkpoints(), contents(tmp_path), getattr(Path, call)
+    for name, number in itertools.product(
+        (RECORD, "_METADATA", "transitions.f32"),
+        (errno.EIO, errno.EACCES, errno.EMFILE, errno.ESTALE),
+    ):
 
-    def fails(path, *arguments, **options):
-        if path.name == name:
-            raise OSError(number, os.strerror(number), str(path))
-        return works(path, *arguments, **options)
+        def fails(path, *arguments, _name=name, _number=number, **options):
+            if path.name == _name:
+                raise OSError(_number, os.strerror(_number), str(path))
+            return works(path, *arguments, **options)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Path, call, fails)
-        with pytest.raises(OSError, match=os.strerror(number)):
-            again.restore(tree)
-    assert contents(tmp_path) == before
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, call, fails)
+            with pytest.raises(OSError, match=os.strerror(number)):
+                again.restore(tree)
+        assert contents(tmp_path) == before
     assert again.restore(tree).record == {"env_step": 10}
 
 
-def test_a_reader_finds_the_last_one_while_the_run_goes_on(open_checkpoints, tree, rng, tmp_path):
+class Renamed(NamedTuple):
+    """A field that is `weakest` in files."""
+
+    threshold: jax.Array
+
+
+class AsInFiles(NamedTuple):
+    weakest: jax.Array
+
+
+def test_a_field_that_was_renamed_keeps_its_name_in_files(open_checkpoints, tmp_path):
+    now, then = ({"state": (kind(jnp.arange(3)),)} for kind in (Renamed, AsInFiles))
+    open_checkpoints().save(1, Saved(then, {}))
+    (found,) = read_last(tmp_path / "checkpoints", now).parts.values()
+    assert isinstance(found[0], Renamed)
+    np.testing.assert_array_equal(found[0].threshold, [0, 1, 2])
+    open_checkpoints().save(2, Saved(now, {}))
+    assert read_last(tmp_path / "checkpoints", then).parts.keys() == {"state"}
+
+
+def test_a_reader_finds_the_last_one_while_the_run_trains(open_checkpoints, tree, rng, tmp_path):
     directory = tmp_path / "checkpoints"
     first = open_checkpoints()
     with pytest.raises(RestoreError, match="there is none"):
@@ -220,7 +246,7 @@ def test_a_reader_finds_the_last_one_while_the_run_goes_on(open_checkpoints, tre
     assert_equal_bits(read_last(directory, policies).parts, policies)
 
 
-def test_arrays_of_another_shape_are_told(open_checkpoints, tree, rng):
+def test_arrays_of_another_shape_raise(open_checkpoints, tree, rng):
     first = open_checkpoints()
     fill(first, rng, 5)
     first.save(5, Saved(tree, {"env_step": 5}))

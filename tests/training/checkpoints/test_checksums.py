@@ -1,64 +1,64 @@
-"""Seals: any change of what was sealed is noticed, what comes after it is not its business."""
+"""Checksums detect every change of a file's beginning, and ignore what follows it."""
 
 import os
 from pathlib import Path
 
 import pytest
 
-from dsrl_jax.training.checkpoints import checksums as seals
+from dsrl_jax.training.checkpoints import checksums
 from dsrl_jax.training.checkpoints.checksums import (
     EMPTY,
-    check_seal,
+    check_file,
+    compute_checksum,
     cut_file,
-    seal_file,
     write_atomic,
 )
 
 
 @pytest.fixture(params=[1, 7, 1 << 20], ids="chunk {}".format)
 def path(tmp_path, request, monkeypatch):
-    monkeypatch.setattr(seals, "_CHUNK", request.param)
+    monkeypatch.setattr(checksums, "_CHUNK", request.param)
     path = tmp_path / "file"
     path.write_bytes(bytes(range(50)))
     return path
 
 
-def test_a_seal_that_grows_is_the_seal_of_the_whole(path):
-    first = seal_file(path)
+def test_a_checksum_that_grows_is_the_checksum_of_the_whole(path):
+    first = compute_checksum(path)
     with path.open("ab") as file:
         file.write(b"more")
-    assert first != seal_file(path, first) == seal_file(path)
-    assert seal_file(path, first).size == 54
+    assert first != compute_checksum(path, first) == compute_checksum(path)
+    assert compute_checksum(path, first).size == 54
 
 
-def test_every_change_of_what_was_sealed_is_noticed(path):
-    seal, held = seal_file(path), path.read_bytes()
-    check_seal(path, seal)
-    for place in range(len(held)):
-        changed = bytearray(held)
+def test_every_change_is_detected(path):
+    checksum, content = compute_checksum(path), path.read_bytes()
+    check_file(path, checksum)
+    for place in range(len(content)):
+        changed = bytearray(content)
         changed[place] ^= 1
         path.write_bytes(changed)
         with pytest.raises(ValueError, match="was changed"):
-            check_seal(path, seal)
-    path.write_bytes(held[:-1])
+            check_file(path, checksum)
+    path.write_bytes(content[:-1])
     with pytest.raises(ValueError, match="holds 49 of 50 bytes"):
-        check_seal(path, seal)
+        check_file(path, checksum)
 
 
 def test_what_comes_after_it_is_cut(path):
-    seal, held = seal_file(path), path.read_bytes()
-    path.write_bytes(held + b"more")
-    check_seal(path, seal)
-    cut_file(path, seal)
-    assert path.read_bytes() == held
+    checksum, content = compute_checksum(path), path.read_bytes()
+    path.write_bytes(content + b"more")
+    check_file(path, checksum)
+    cut_file(path, checksum)
+    assert path.read_bytes() == content
 
 
-def test_a_file_that_is_not_there_is_empty(tmp_path):
+def test_a_file_that_does_not_exist_is_empty(tmp_path):
     path = tmp_path / "none"
-    assert seal_file(path) == EMPTY
-    check_seal(path, EMPTY)
+    assert compute_checksum(path) == EMPTY
+    check_file(path, EMPTY)
     path.touch()
-    check_seal(path, EMPTY)
+    check_file(path, EMPTY)
     cut_file(path, EMPTY)
     assert not path.exists()
 

@@ -1,11 +1,8 @@
 """Whole runs on the device, with the real agent in an environment made by hand."""
 
-import collections
-import contextlib
 import itertools
-import logging
-import re
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,16 +10,13 @@ import pytest
 
 import dsrl_jax
 from dsrl_jax.agents import td3
-from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import resolve
-from dsrl_jax.envs import brax
 from dsrl_jax.training import train as training
-from dsrl_jax.training.device.program import _make_device_keys, compile_device_program
+from dsrl_jax.training.device.program import _make_device_keys
 from dsrl_jax.training.device.replay import make_ring
-from dsrl_jax.training.finite import NotFiniteError
-from dsrl_jax.training.program import compile_program, unpack
-from tests.branches import branch_conditions
-from tests.training.runs import told
+from dsrl_jax.training.nonfinite import NotFiniteError
+from dsrl_jax.training.program import unpack
+from tests.training.runs import SPACES, Programs, comparable, compiled_functions
 
 TOY = "tests.toy_brax:"
 SETTINGS = {
@@ -40,7 +34,6 @@ SETTINGS = {
     "episode_length": 8,
     "num_envs": 3,
 }
-SPACES = Spaces(2, (-1.0,), (1.0,))
 
 
 @pytest.fixture(autouse=True)
@@ -55,71 +48,36 @@ def experiment(env="PointMass", seeds=(0, 1), **settings):
     return resolve(TOY + env, "ds_td3", backend="brax", seeds=seeds, settings=given)
 
 
-def programs(chosen):
-    environment = brax.make(chosen.env)
-    agent = td3.make_agent(SPACES)
-    program = compile_program(agent, chosen.agent, SPACES, chosen.seeds)
-    device = compile_device_program(
-        agent, chosen.agent, SPACES, chosen.seeds, environment, chosen.loop, chosen.brax
-    )
-    ring = make_ring(len(chosen.seeds), chosen.loop.steps, SPACES)
-    return agent, program, device, device.start(program.init(), ring)
+PROGRAMS = Programs()
 
 
-@contextlib.contextmanager
-def compiled_functions(caplog):
-    """How often each function was compiled in the block, by name; there when it ends."""
-    caplog.clear()
-    count = collections.Counter()
-    with jax.log_compiles(), caplog.at_level(logging.WARNING):
-        yield count
-    told = " ".join(record.getMessage() for record in caplog.records)
-    count.update(re.findall(r"Finished XLA compilation of jit\((\w+)\)", told))
-
-
-def test_a_stopped_run_ends_as_one_that_was_not(tmp_path):
-    whole = list(training.run(experiment(), tmp_path / "whole"))
-    stops = iter([False, True])
-    first = list(training.run(experiment(), tmp_path / "cut", stop=lambda: next(stops)))
-    assert first[-1] == {"kind": "stopped", "env_step": 60}
-    rest = list(training.run(experiment(), tmp_path / "cut"))
-    assert rest[0]["env_step"] == 60
-    assert told(first) + told(rest) == told(whole)
+def test_a_stopped_run_continues_as_if_it_had_not_and_compiles_each_function_once(tmp_path, caplog):
+    """Also for a state from a checkpoint, and though a step's `done` is of a weaker type."""
+    chosen, stops = experiment(log_period=15), itertools.count(1)
+    with compiled_functions(caplog) as count:
+        whole = list(PROGRAMS.run(chosen, tmp_path / "whole"))
+        cut = list(PROGRAMS.run(chosen, tmp_path / "cut", lambda: next(stops) == 4))
+        cut += PROGRAMS.run(chosen, tmp_path / "cut")
+    assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
+    assert {"kind": "stopped", "env_step": 60} in cut and {"kind": "start", "env_step": 60} in cut
+    assert comparable(cut) == comparable(whole)
     ours, theirs = (tmp_path / name / "replay/transitions.f32" for name in ("cut", "whole"))
     assert ours.read_bytes() == theirs.read_bytes()
 
 
-def test_each_function_is_compiled_once(tmp_path, caplog):
-    """Also for a state from a checkpoint, and though a step's `done` is of a weaker type."""
-    settings = {"log_period": 6, "eval_period": 15, "checkpoint_period": 15}
-    stops = itertools.count()
-    for stop in (lambda: next(stops) == 4, lambda: False):
-        with compiled_functions(caplog) as count:
-            rows = list(training.run(experiment(**settings), tmp_path, stop=stop))
-        assert sum(row["kind"] == "training" for row in rows) >= 3 * 2
-        assert (count["_advance"], count["_evaluate"], count["_start"]) == (1, 1, 1)
-
-
 def test_an_update_is_the_agents_with_the_batch_of_its_number():
     chosen = experiment(seeds=(4,), num_envs=1)
-    agent, program, device, world = programs(chosen)
-    world = device.advance(world, np.int32(1), np.int32(30))
-    keys, state = _make_device_keys((4,)), jax.tree.map(lambda x: x[0], world.carry.state)
-    world = device.advance(world, np.int32(31), np.int32(31))
-    packed = device.sample(world.rows, np.int32(31), np.int32(1))
+    program, device = PROGRAMS.take(chosen)
+    state = device.start(program.init(), make_ring(1, chosen.loop.steps, SPACES))
+    state = device.advance(state, np.int32(1), np.int32(30))
+    keys, before = _make_device_keys((4,)), jax.tree.map(lambda x: x[0], state.carry.state)
+    state = device.advance(state, np.int32(31), np.int32(31))
+    packed = device.sample(state.rows, np.int32(31), np.int32(1))
     batch = jax.tree.map(lambda x: x[0], unpack(packed, SPACES))
-    config = jax.tree.map(jnp.asarray, chosen.agent)
-    expected, _ = jax.jit(agent.update)(keys.update[0], config, state, batch, jnp.int32(1))
-    for ours, its in zip(
-        jax.tree.leaves(world.carry.state), jax.tree.leaves(expected), strict=True
-    ):
-        np.testing.assert_allclose(ours[0], its, rtol=1e-5, atol=1e-6)
-
-
-def test_branches_are_shared_by_all_members():
-    *_, device, world = programs(experiment())
-    found = branch_conditions(device.advance, world, jnp.int32(1), jnp.int32(2))
-    assert len(found) >= 3 and set(found) == {()}
+    config, update = jax.tree.map(jnp.asarray, chosen.agent), td3.make_agent(SPACES).update
+    expected, _ = jax.jit(update)(keys.update[0], config, before, batch, jnp.int32(1))
+    found = jax.tree.map(lambda x: x[0], state.carry.state)
+    chex.assert_trees_all_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_it_learns():
@@ -148,14 +106,14 @@ def test_a_number_that_is_not_finite_ends_the_run():
         list(training.run(experiment("NanReward", start_steps=90)))
 
 
-def test_settings_of_one_back_end_are_refused_with_another():
+def test_settings_of_one_back_end_raise_with_another():
     with pytest.raises(ValueError, match="num_envs is a setting of backend brax"):
         resolve("Ant-v5", "ds_td3", settings={"num_envs": 4})
     with pytest.raises(ValueError, match="brax has no env_preset"):
         resolve("ant", "ds_td3", backend="brax", env_preset="v3")
 
 
-def test_settings_in_steps_are_rounded_up_and_that_is_said():
+def test_settings_in_steps_are_rounded_up_and_noted():
     chosen = experiment(num_envs=4)
     assert chosen.loop.steps == 92 and chosen.loop.start_steps == 32
     assert "multiples of num_envs 4" in chosen.changes[0]
