@@ -10,15 +10,14 @@ BENCH_members = --members=1,2 --adaptation_period=250
 BENCH_sparsify = --repetitions=5
 BENCH_evaluation = --envs=halfcheetah
 
-# Of `make report`: run directories, folders of such, or --watch=RUN_DIR; without any, results/.
+# Arguments of `make report`: run directories, folders of them, or --watch=RUN_DIR; default results/.
 REPORT ?=
 
-# Of `make faults`: table, commands, kills; --kills=20, --seed=1 and --only=Brax say how many and
-# which.
+# Arguments of `make faults`: table, commands or kills, and --kills=20, --seed=1, --only=Brax.
 FAULTS ?=
 
 BIN := .venv/bin
-# Twice quiet: pip shows errors only.
+# -qq: pip prints only errors.
 INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
@@ -27,15 +26,15 @@ REQUIREMENTS := pyproject.toml setup.cfg constraints.txt
 
 help:
 	@echo 'make run               train DS-TD3 on HalfCheetah ($(ARGS))'
-	@echo 'make run ARGS="..."    train anything; ARGS="--help" lists the flags'
-	@echo 'make test              lint, check types and run the tests'
-	@echo 'make test-long         the tests of real runs that take minutes'
-	@echo 'make report            report.html and report.md of results/; REPORT="runs" of others'
-	@echo 'make faults            kill real runs at random moments, inject faults; half an hour'
-	@echo 'make bench             measure speed: $(BENCHMARKS)'
-	@echo 'make docs              build the site in docs/_build'
+	@echo 'make run ARGS="..."    train with other flags; ARGS="--help" lists them'
+	@echo 'make test              run ruff, mypy and the tests'
+	@echo 'make test-long         run the tests that take minutes each'
 	@echo 'make format            fix what ruff can fix, and format'
-	@echo 'make clean             remove .venv and caches; runs/ stays'
+	@echo 'make report            write report.html and report.md of results/; REPORT="runs": of runs/'
+	@echo 'make bench             measure speed: $(BENCHMARKS)'
+	@echo 'make faults            kill real runs at random moments and inject faults; half an hour'
+	@echo 'make docs              build the documentation in docs/_build'
+	@echo 'make clean             remove .venv and caches; keeps runs/'
 	@echo 'PYTHON=python3.12      after any of these: the Python that creates .venv'
 
 run: .venv/installed-run
@@ -71,7 +70,7 @@ clean:
 	rm -rf .venv build dist docs/_build *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# .venv is order-only (|): the time stamp of its Python is that of the system's.
+# .venv is order-only (|): its Python has the time stamp of the system's.
 .venv/installed-run: $(REQUIREMENTS) | $(BIN)/python
 	@echo 'Installing dsrl_jax into .venv: about a minute, and the downloads'
 	@$(INSTALL) -e '.[gymnasium,plots,report]'

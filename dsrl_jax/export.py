@@ -1,4 +1,4 @@
-"""A run's actor as a file for small devices: sparse in an .npz, or ONNX."""
+"""Exports a run's actor for small devices: as sparse layers in an .npz file, or as ONNX."""
 
 import importlib.util
 import os
@@ -7,16 +7,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-# Of the file, whatever onnx writes it: old enough for the runtimes of small devices.
+# Versions of the written file, with any version of onnx; runtimes of small devices read them.
 _IR_VERSION, _OPSET = 8, 13
 
 
 class ExportError(ValueError):
-    """A run that cannot be exported, in one line."""
+    """A run cannot be exported; the message is one line."""
 
 
 class Actor(NamedTuple):
-    """Kernels `[n_in, n_out]` and biases of the deterministic policy, and the action's bounds."""
+    """The deterministic policy: kernels `[n_in, n_out]` and biases, and the action's bounds."""
 
     layers: list[tuple[np.ndarray, np.ndarray]]
     action_low: np.ndarray
@@ -34,15 +34,16 @@ def export_policy(
     """Writes the actor of a run's last checkpoint.
 
     Args:
-      path: ends in `.npz`: a list of connections, which `dsrl_jax.policy` reads with NumPy alone;
-        or in `.onnx`: dense kernels, for which the package onnx must be installed.
-      seed: whose actor; may be left out if the run has one seed.
-      member: the number of whose actor it is, where members share a seed.
-      best: the actor of the highest mean return of all evaluations, in place of the last one.
+      path: ends in `.npz` for a list of connections, which `dsrl_jax.policy` reads and needs only
+        NumPy for, or in `.onnx` for dense kernels, which needs the package onnx.
+      seed: the actor's seed; may be omitted if the run has one seed.
+      member: the actor's number, if members share a seed.
+      best: whether to export the actor with the highest mean return of all evaluations, in place
+        of the last one.
     Returns:
       The path.
     Raises:
-      ExportError: if the run has no checkpoint, no such seed, or the path another ending.
+      ExportError: if the run has no checkpoint or no such seed, or if the path ends otherwise.
     """
     path = Path(path)
     writers = {".npz": write_npz, ".onnx": _write_onnx}
@@ -51,7 +52,7 @@ def export_policy(
     if path.suffix == ".onnx" and importlib.util.find_spec("onnx") is None:
         raise ExportError("an .onnx file needs the package onnx: pip install onnx")
     actor = read_layers(run_dir, seed, member=member, best=best)
-    temporary = path.with_name(f"{path.name}.new")  # what is at `path` is always a whole file
+    temporary = path.with_name(f"{path.name}.new")  # A failure leaves the file at `path`.
     try:
         writers[path.suffix](temporary, actor)
         temporary.replace(path)
@@ -67,31 +68,25 @@ def read_layers(
     member: int | None = None,
     best: bool = False,
 ) -> Actor:
-    """The deterministic policy's layers. Raises ExportError, as `export_policy`."""
+    """Reads the deterministic policy's layers; arguments and errors are `export_policy`'s."""
     from dsrl_jax.training import policy
 
     try:
-        held = policy.read_actor(Path(run_dir), seed=seed, member=member, best=best)
+        actor = policy.read_actor(Path(run_dir), seed=seed, member=member, best=best)
     except (ValueError, OSError) as error:
         raise ExportError(str(error)) from error
-    layers = [
-        (held.params[name]["kernel"], held.params[name]["bias"])
-        for name in _layer_names(held.params)
-    ]
-    low, high = np.asarray([held.spaces.action_low, held.spaces.action_high], np.float32)
+    params = actor.params
+    hidden = [name for name in params if name.startswith("hidden_")]
+    hidden.sort(key=lambda name: int(name.split("_")[1]))
+    head = "output" if "output" in params else "mean"  # TD3's or SAC's
+    layers = [(params[name]["kernel"], params[name]["bias"]) for name in [*hidden, head]]
+    low, high = np.asarray([actor.spaces.action_low, actor.spaces.action_high], np.float32)
     return Actor(layers, low, high)
 
 
-def _layer_names(params: dict[str, Any]) -> list[str]:
-    """Hidden layers in order, then TD3's output or SAC's mean."""
-    hidden = [name for name in params if name.startswith("hidden_")]
-    head = "output" if "output" in params else "mean"
-    return [*sorted(hidden, key=lambda name: int(name.split("_")[1])), head]
-
-
 def write_npz(path: Path, actor: Actor) -> None:
-    """Indices in the smallest integers that hold them; weights that are exactly 0 are left out."""
-    held: dict[str, Any] = {
+    """Writes the nonzero weights, with indices in the smallest sufficient integer type."""
+    arrays: dict[str, Any] = {
         "layers": np.int32(len(actor.layers)),
         "action_low": actor.action_low,
         "action_high": actor.action_high,
@@ -99,19 +94,19 @@ def write_npz(path: Path, actor: Actor) -> None:
     for index, (kernel, bias) in enumerate(actor.layers):
         outputs, inputs = np.nonzero(kernel.T)
         degrees = np.bincount(outputs, minlength=len(bias))
-        held |= {
+        arrays |= {
             f"n_in_{index}": np.int32(kernel.shape[0]),
             f"inputs_{index}": inputs.astype(np.min_scalar_type(kernel.shape[0])),
             f"degrees_{index}": degrees.astype(np.min_scalar_type(kernel.shape[0])),
             f"weights_{index}": kernel[inputs, outputs],
             f"bias_{index}": bias,
         }
-    with path.open("wb") as file:  # given a path, NumPy would append .npz
-        np.savez_compressed(file, **held)
+    with path.open("wb") as file:  # Given a path, NumPy would append .npz.
+        np.savez_compressed(file, **arrays)
 
 
 def _write_onnx(path: Path, actor: Actor) -> None:
-    """observation [n] -> action [n_action]: MatMul, Add, Relu, …, Tanh, stretched to the bounds."""
+    """Writes the graph observation [n] -> MatMul, Add, Relu, …, Tanh, rescaled -> action [m]."""
     from onnx import TensorProto, helper, numpy_helper
 
     nodes, constants, last = [], [], "observation"
@@ -125,12 +120,9 @@ def _write_onnx(path: Path, actor: Actor) -> None:
         return output
 
     for index, (kernel, bias) in enumerate(actor.layers):
-        kernel_name, bias_name = (
-            constant(f"kernel_{index}", kernel),
-            constant(f"bias_{index}", bias),
-        )
+        kernel_name = constant(f"kernel_{index}", kernel)
         product = node("MatMul", last, kernel_name, output=f"product_{index}")
-        last = node("Add", product, bias_name, output=f"sum_{index}")
+        last = node("Add", product, constant(f"bias_{index}", bias), output=f"sum_{index}")
         if index < len(actor.layers) - 1:
             last = node("Relu", last, output=f"hidden_{index}")
     low, high = actor.action_low, actor.action_high

@@ -1,4 +1,4 @@
-"""Every example of the docs runs as it stands, a page after another."""
+"""Every example in the docs runs as printed, page by page."""
 
 import re
 from pathlib import Path
@@ -14,7 +14,7 @@ SHOWN = re.compile(r"^```text\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
 def cells(line):
-    """The first cells of a line; which inputs are dead at the end depends on the last bit."""
+    """The first cells of a line; how many inputs are dead depends on rounding."""
     return line.split()[:3]
 
 
@@ -28,14 +28,14 @@ def test_the_examples_of_a_page_run(page, capsys):
     shown = [cells(line) for line in page.read_text().splitlines()]
     printed = [cells(line) for line in capsys.readouterr().out.splitlines()]
     for line in printed:
-        assert line in shown  # what an example prints is shown below it
+        assert line in shown  # The page shows what its examples print.
     if page.stem == "index":
         (table,) = SHOWN.findall(page.read_text())
         assert printed == [cells(line) for line in table.splitlines()]
 
 
 def test_the_examples_of_the_library_in_the_readme_run():
-    """Those that need no run directory and no environment."""
+    """Only the examples without a run directory or an environment."""
     examples = EXAMPLE.findall((ROOT / "README.md").read_text())
     ours = [example for example in examples if "from dsrl_jax import sparse" in example]
     assert len(ours) == 2

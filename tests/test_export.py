@@ -1,9 +1,10 @@
-"""An exported actor acts as the agent does: from NumPy alone, and by ONNX where it is installed."""
+"""An exported actor acts as the agent does: with only NumPy, and with ONNX if it is installed."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -33,84 +34,84 @@ SETTINGS = {
 SEEDS = (4, 7)
 
 
-@pytest.fixture(params=["ds_td3", "ds_sac"])
-def run(request, tmp_path):
-    """A run directory with the checkpoint of two members, and what each of them does."""
+class Run(NamedTuple):
+    """A run directory with a checkpoint, and what its two members do.
+
+    observations: [5, n]
+    actions: [members, 5, n_action], the agent's
+    """
+
+    directory: Path
+    observations: np.ndarray
+    actions: np.ndarray
+
+
+@pytest.fixture(scope="module", params=["ds_td3", "ds_sac"])
+def run(request, tmp_path_factory):
+    directory = tmp_path_factory.mktemp(request.param)
     experiment = resolve("Any-v0", request.param, seeds=SEEDS, settings=SETTINGS)
     agent = AGENTS[type(experiment.agent)](SPACES)
     program = compile_program(agent, experiment.agent, SPACES, SEEDS)
     state = program.init().state
     saved = to_saved(program, state, begin(program, state, len(SEEDS)), {}, {})
-    replay_file = ReplayFile(tmp_path / "replay", Replay(SEEDS, 10, 3, 2))
-    checkpoints = Checkpoints(tmp_path / "checkpoints", replay_file)
+    replay_file = ReplayFile(directory / "replay", Replay(SEEDS, 10, 3, 2))
+    checkpoints = Checkpoints(directory / "checkpoints", replay_file)
     checkpoints.save(0, saved)
     checkpoints.close()
-    held = describe(experiment) | SPACES._asdict() | {"format": FORMAT}
-    (tmp_path / "config.json").write_text(json.dumps(held))
+    description = describe(experiment) | SPACES._asdict() | {"format": FORMAT}
+    (directory / "config.json").write_text(json.dumps(description))
 
-    def act(member, observation):
-        own = jax.tree.map(lambda leaf: leaf[member], state)
-        return agent.act(experiment.agent, own, observation)
-
-    return tmp_path, act
-
-
-@pytest.fixture
-def observations(rng):
-    return rng.normal(size=(5, 3)).astype(np.float32)
+    observations = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    act = jax.vmap(agent.act, (None, None, 0))
+    actions = jax.vmap(act, (None, 0, None))(experiment.agent, state, observations)
+    return Run(directory, observations, np.asarray(actions))
 
 
-@pytest.mark.parametrize("dense_from", [0, 0.3, 2], ids=["dense", "mixed", "sparse"])
-def test_numpy_acts_as_the_agent(run, observations, dense_from):
-    directory, act = run
+def test_numpy_acts_as_the_agent(run, tmp_path):
     for member, seed in enumerate(SEEDS):
-        path = dsrl_jax.export_policy(directory, directory / "actor.npz", seed=seed)
-        held = policy.load(path, dense_from)
-        for observation in observations:
-            expected = act(member, observation)
-            np.testing.assert_allclose(policy.act(held, observation), expected, atol=1e-5)
-    kernels = [layer.kernel is not None for layer in held.layers]
-    assert {0: all(kernels), 0.3: 0 < sum(kernels) < 3, 2: not any(kernels)}[dense_from]
+        path = dsrl_jax.export_policy(run.directory, tmp_path / "actor.npz", seed=seed)
+        for dense_from in (0, 0.3, 2):
+            loaded = policy.load(path, dense_from)
+            actions = [policy.act(loaded, observation) for observation in run.observations]
+            np.testing.assert_allclose(actions, run.actions[member], atol=1e-5)
+            kernels = [layer.kernel is not None for layer in loaded.layers]
+            dense = {0: all(kernels), 0.3: 0 < sum(kernels) < 3, 2: not any(kernels)}
+            assert dense[dense_from]
 
 
-def test_an_output_without_connections_gives_its_bias(tmp_path):
+def test_an_output_without_connections_returns_its_bias():
     empty = policy.Layer(None, np.array([1]), np.array([1]), np.float32([2]), np.float32([5, 7, 9]))
     np.testing.assert_array_equal(policy._apply(empty, np.float32([3, 4])), [5, 15, 9])
 
 
-def test_the_file_has_no_pickle_and_needs_no_jax(run):
-    directory, _ = run
-    path = dsrl_jax.export_policy(directory, directory / "actor.npz", seed=4)
+def test_the_file_has_no_pickle_and_needs_no_jax(run, tmp_path):
+    path = dsrl_jax.export_policy(run.directory, tmp_path / "actor.npz", seed=4)
     program = (
         "import sys; sys.modules['jax'] = None\n"
         "import numpy as np\nfrom dsrl_jax import policy\n"
         f"print(policy.act(policy.load({str(path)!r}), np.zeros(3)).shape)"
     )
-    found = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True
-    )
-    assert found.stdout == "(2,)\n", found.stderr
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "(2,)\n", done.stderr
 
 
-def test_onnx_acts_as_the_agent(run, observations):
+def test_onnx_acts_as_the_agent(run, tmp_path):
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
-    directory, act = run
-    path = dsrl_jax.export_policy(directory, directory / "actor.onnx", seed=7)
+    path = dsrl_jax.export_policy(run.directory, tmp_path / "actor.onnx", seed=7)
     loaded = onnx.load(str(path))
     assert (loaded.ir_version, loaded.opset_import[0].version) == (8, 13)
     onnx.checker.check_model(loaded)
     model = ReferenceEvaluator(str(path))
-    for observation in observations:
+    for observation, expected in zip(run.observations, run.actions[1], strict=True):
         (action,) = model.run(None, {"observation": observation})
-        np.testing.assert_allclose(action, act(1, observation), atol=1e-5)
+        np.testing.assert_allclose(action, expected, atol=1e-5)
 
 
-def test_an_export_that_fails_leaves_the_file_of_before(run, monkeypatch):
-    directory, _ = run
-    path = dsrl_jax.export_policy(directory, directory / "actor.npz", seed=4)
-    before, names = path.read_bytes(), sorted(directory.iterdir())
+def test_a_failed_export_leaves_the_existing_file(run, tmp_path, monkeypatch):
+    path = dsrl_jax.export_policy(run.directory, tmp_path / "actor.npz", seed=4)
+    before = path.read_bytes()
 
     def fail(file, **_):
         file.write(b"a part")
@@ -118,21 +119,18 @@ def test_an_export_that_fails_leaves_the_file_of_before(run, monkeypatch):
 
     monkeypatch.setattr(np, "savez_compressed", fail)
     with pytest.raises(OSError, match="No space left"):
-        dsrl_jax.export_policy(directory, path, seed=7)
-    assert path.read_bytes() == before and sorted(directory.iterdir()) == names
+        dsrl_jax.export_policy(run.directory, path, seed=7)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_what_cannot_be_exported_is_said_in_one_line(run, tmp_path_factory):
-    directory, _ = run
+def test_errors_are_one_line(run, tmp_path):
     with pytest.raises(ExportError, match="must end in .npz or .onnx, got 'actor.pkl'"):
-        dsrl_jax.export_policy(directory, "actor.pkl")
-    with pytest.raises(ExportError, match="seed must be one of 4, 7, got None"):
-        read_layers(directory, None)
-    with pytest.raises(ExportError, match="seed must be one of 4, 7, got 0"):
-        read_layers(directory, 0)
-    elsewhere = tmp_path_factory.mktemp("elsewhere")
+        dsrl_jax.export_policy(run.directory, "actor.pkl")
+    for seed in (None, 0):
+        with pytest.raises(ExportError, match=f"seed must be one of 4, 7, got {seed}"):
+            read_layers(run.directory, seed)
     with pytest.raises(ExportError, match="is no run directory"):
-        read_layers(elsewhere, None)
-    (elsewhere / "config.json").write_text((directory / "config.json").read_text())
+        read_layers(tmp_path)
+    (tmp_path / "config.json").write_text((run.directory / "config.json").read_text())
     with pytest.raises(ExportError, match="no checkpoint can be used: there is none"):
-        read_layers(elsewhere, 4)
+        read_layers(tmp_path, 4)

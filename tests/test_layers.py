@@ -9,10 +9,10 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 OURS = ("dsrl_jax", "experiments")
 
-# What the modules of a layer may import of ours, beside their own layer. The longest prefix of a
-# module's name decides; a module's own layer is that prefix.
+# The layers and what of ours each may import, apart from itself. The layer of a module is the
+# longest prefix of its name here.
 MAY_IMPORT = {
-    "dsrl_jax": [],  # loads lazily what it names
+    "dsrl_jax": [],  # imports lazily, by name
     "dsrl_jax.config": [],
     "dsrl_jax.sparse": [],
     "dsrl_jax.agents": ["dsrl_jax.sparse", "dsrl_jax.config"],
@@ -30,7 +30,7 @@ MAY_IMPORT = {
 # Libraries that `sparse` may import.
 SPARSE_NEEDS = {"chex", "jax", "jaxtyping", "numpy", "optax"}
 ENVIRONMENT_LIBRARIES = {"gymnasium", "brax", "mujoco", "envpool"}
-# No module of this folder imports JAX, and neither do the commands until their flags are checked.
+# No module of this folder imports JAX. A command imports it only after it has checked its flags.
 CONFIG = "dsrl_jax.config"
 COMMANDS = [
     "dsrl_jax",
@@ -57,7 +57,7 @@ MODULES = {module_name(path): path for name in OURS for path in (ROOT / name).rg
 
 @functools.cache
 def imports(path):
-    """The full names that a file imports anywhere; `from a import b` as "a.b"."""
+    """Returns every name that a file imports, also in functions; `from a import b` as "a.b"."""
     return frozenset(_imports(path))
 
 
@@ -101,7 +101,7 @@ def test_imports_run_downwards():
 
 
 def test_no_imports_run_in_a_circle():
-    """Function-level imports count too: a circle that is hidden in a function is still one."""
+    """Imports inside functions count too."""
     graph = {
         module: {
             max((m for m in MODULES if is_in(name, m)), key=len)
@@ -113,7 +113,7 @@ def test_no_imports_run_in_a_circle():
     }
     while leaves := {module for module, needs in graph.items() if not needs & graph.keys()}:
         graph = {module: needs for module, needs in graph.items() if module not in leaves}
-    while graph:  # what only leads into a circle goes too
+    while graph:  # Removes modules that only lead into a circle.
         needed = set().union(*graph.values())
         if graph.keys() <= needed:
             break
@@ -122,7 +122,7 @@ def test_no_imports_run_in_a_circle():
 
 
 def libraries(package):
-    """Every library outside the standard one that the modules of a package import."""
+    """Returns the libraries that a package imports, except the standard library."""
     names = {
         name for module in MODULES if is_in(module, package) for name in imports(MODULES[module])
     }
@@ -141,34 +141,50 @@ def test_an_exported_policy_needs_numpy_only():
     assert libraries("dsrl_jax.policy") == {"numpy"}
 
 
-def run(program):
-    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, timeout=300)
+def test_config_needs_the_standard_library_only():
+    assert libraries(CONFIG) == {"dsrl_jax"}
 
 
-def test_a_command_line_is_checked_without_jax():
-    light = [name for name in MODULES if is_in(name, CONFIG)] + COMMANDS
-    program = f"import sys, {', '.join(light)}\nassert 'jax' not in sys.modules"
-    run(program)
+# One process checks all of it, as starting Python and importing JAX take most of the time.
+LIGHT_PROGRAM = """
+import sys
+import {modules}
+assert "jax" not in sys.modules, "a module imports JAX"
 
 
-def test_the_method_works_without_environments_and_flax():
-    blocked = sorted({*ENVIRONMENT_LIBRARIES, "flax"})
-    run(
-        f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
-        "import jax, dsrl_jax\n"
-        "layer = jax.numpy.ones((8, 8))\n"
-        "masks = dsrl_jax.sparse.draw_masks(jax.random.key(0), layer, 0.5)\n"
-        "assert 0 < masks.sum() < 64"
+def block(*libraries):
+    # From now on an import of these raises an error; ours are imported again.
+    for name in list(sys.modules):
+        if name.split(".")[0] in (*libraries, "dsrl_jax", "experiments"):
+            del sys.modules[name]
+    sys.modules.update(dict.fromkeys(libraries))
+
+
+block("flax", *{environments})
+import jax, dsrl_jax
+masks = dsrl_jax.sparse.draw_masks(jax.random.key(0), jax.numpy.ones((8, 8)), 0.5)
+assert 0 < masks.sum() < 64
+
+del sys.modules["flax"]
+block(*{environments})
+import dsrl_jax
+for call in (dsrl_jax.load_policy, lambda run: dsrl_jax.export_policy(run, "a.npz")):
+    try:
+        call("nowhere")
+    except ValueError as error:
+        assert "nowhere is no run directory" in str(error)
+    else:
+        raise AssertionError("it found a run")
+"""
+
+
+def test_what_works_without_jax_flax_and_environments():
+    """Commands check their flags without JAX; the method needs no Flax, a policy no environment."""
+    modules = [*(name for name in MODULES if is_in(name, CONFIG)), *COMMANDS]
+    program = LIGHT_PROGRAM.format(
+        modules=", ".join(modules), environments=sorted(ENVIRONMENT_LIBRARIES)
     )
-
-
-def test_policies_are_loaded_and_exported_without_environments():
-    blocked = sorted(ENVIRONMENT_LIBRARIES)
-    run(
-        f"import sys\nsys.modules.update(dict.fromkeys({blocked}))\n"
-        "import dsrl_jax\n"
-        "for call in (dsrl_jax.load_policy, lambda run: dsrl_jax.export_policy(run, 'a.npz')):\n"
-        "    try: call('nowhere')\n"
-        "    except ValueError as error: assert 'nowhere is no run directory' in str(error)\n"
-        "    else: raise AssertionError('it found a run')"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300
     )
+    assert done.returncode == 0, done.stderr

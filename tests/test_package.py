@@ -1,4 +1,4 @@
-"""What the package names, and what it says where a library is missing."""
+"""The public names of the package, and its error if a library is missing."""
 
 import importlib
 
@@ -8,11 +8,11 @@ import dsrl_jax
 
 
 @pytest.mark.parametrize("name", dsrl_jax.__all__)
-def test_every_public_name_is_there(name):
+def test_every_public_name_can_be_imported(name):
     assert getattr(dsrl_jax, name).__doc__
 
 
-def test_a_missing_library_is_told_with_its_extra(monkeypatch):
+def test_a_missing_library_is_named_with_its_extra(monkeypatch):
     def import_module(name):
         raise ModuleNotFoundError("No module named 'gymnasium'", name="gymnasium")
 
@@ -21,6 +21,6 @@ def test_a_missing_library_is_told_with_its_extra(monkeypatch):
         dsrl_jax.train  # noqa: B018
 
 
-def test_an_unknown_name_is_an_attribute_error():
+def test_an_unknown_name_raises_an_attribute_error():
     with pytest.raises(AttributeError, match="'dsrl_jax' has no attribute 'tran'"):
         dsrl_jax.tran  # noqa: B018

@@ -1,4 +1,4 @@
-"""Joins experiments to one whose members a single compiled program trains.
+"""Joins experiments as the members of one compiled program.
 
 Members may differ in their seeds and in every float of the agent's settings. They share the rest,
 which is static.
@@ -98,7 +98,7 @@ def count_sharing(members: int, devices: int) -> int:
 
 
 def widest_algorithm(algos: Iterable[str]) -> str:
-    """Returns the algorithm whose program can train all of these; they have one agent."""
+    """Returns the algorithm that can train all of these in its program; they share an agent."""
     return max(algos, key=lambda algo: TOPOLOGIES.index(ALGORITHMS[algo].topology))
 
 
@@ -108,7 +108,7 @@ def express(algo: str, wide: Experiment) -> Experiment | None:
     A dense network has density 1 there, and a static topology drops a share of 0.
 
     Args:
-      wide: an experiment of the algorithm whose program trains it.
+      wide: an experiment of the wider algorithm.
     Returns:
       None if a network has a topology that is not its algorithm's: results would differ.
     """

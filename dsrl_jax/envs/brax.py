@@ -1,7 +1,7 @@
-"""Brax's environments by name, and anyone's with Brax's interface, as they are: without wrappers.
+"""Brax's environments by name, and your own with Brax's interface, both without Brax's wrappers.
 
-Importing Brax takes seconds and imports JAX: it is done where it is needed. What starts and ends
-episodes is in `episodes.py`.
+`episodes.py` starts and ends their episodes. Brax takes seconds to import and imports JAX, so the
+functions that need it import it.
 """
 
 import contextlib
@@ -17,11 +17,11 @@ NAMES = ("ant", "halfcheetah", "hopper", "walker2d", "humanoid")
 
 
 class State(Protocol):
-    """What of a state is read here; an environment's own is a tree of arrays with more in it."""
+    """The fields of a state that training reads; an environment's state is a tree with more."""
 
     obs: Any  # [observation_size]
     reward: Any  # []
-    done: Any  # [], 1 where the episode ended by its own rules
+    done: Any  # [], 1 if the episode terminated
 
 
 class Environment(Protocol):
@@ -30,20 +30,20 @@ class Environment(Protocol):
     action_size: int
 
     def reset(self, rng: Any) -> Any:
-        """A start state, drawn by a key."""
+        """Samples a start state with a key."""
 
     def step(self, state: Any, action: Any) -> Any:
-        """The next state, of the same structure, shapes and dtypes."""
+        """Returns the next state, with the same structure, shapes and dtypes."""
 
 
 def resolve_id(name: str, env_preset: str = "v5") -> str:
-    """Brax's name of an environment, or "package.module:name" of a callable that makes one.
+    """Returns Brax's name of an environment, or "package.module:name" of a callable that makes one.
 
     Raises:
-      ValueError: if there is no such environment; names the nearest ones. Or if Brax is not
-        installed and is needed.
+      ValueError: if there is no such environment, with the nearest names; or if Brax is needed and
+        not installed.
     """
-    del env_preset  # `presets.resolve` refuses another one.
+    del env_preset  # `presets.resolve` accepts only the default.
     if ":" in name:
         return name
     if importlib.util.find_spec("brax") is None:
@@ -51,7 +51,7 @@ def resolve_id(name: str, env_preset: str = "v5") -> str:
     if name in NAMES or name in (known := _import_brax()._envs):
         return name
     raise ValueError(
-        f"env must be one of {', '.join(NAMES)}, another name of Brax's, or package.module:name, "
+        f"env must be one of {', '.join(NAMES)}, another Brax name, or package.module:name, "
         f"got {name!r}{did_you_mean(name, known)}"
     )
 
@@ -60,14 +60,14 @@ def make(env_id: str, brax_backend: str = "generalized") -> Environment:
     """Makes an environment and checks that an agent can act in it.
 
     Args:
-      env_id: as `resolve_id` returns it; a callable is given `backend=brax_backend`.
+      env_id: as returned by `resolve_id`; a callable is called with `backend=brax_backend`.
     Raises:
-      ValueError: if it cannot be made, its observation is no vector, or a step of one's own gives
-        another kind of state than its reset.
+      ValueError: if it cannot be made, its observation is not a vector, or your own environment's
+        `step` returns another structure, shape or dtype than its `reset`.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Brax advertises its successor.
+            warnings.simplefilter("ignore")  # Brax announces its successor.
             if ":" in env_id:
                 module, _, name = env_id.partition(":")
                 environment = getattr(importlib.import_module(module), name)(backend=brax_backend)
@@ -76,7 +76,7 @@ def make(env_id: str, brax_backend: str = "generalized") -> Environment:
             shape = _observation_shape(environment)
             if ":" in env_id and len(shape) == 1:
                 _check_step(environment)
-    except Exception as error:  # The id may name anyone's module, and that may raise anything.
+    except Exception as error:  # The id may name any module, which may raise any error.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(
             f"env {env_id!r} cannot be made with brax_backend {brax_backend}: {reason}"
@@ -87,13 +87,13 @@ def make(env_id: str, brax_backend: str = "generalized") -> Environment:
 
 
 def read_sizes(environment: Environment) -> Sizes:
-    """The sizes of an environment; Brax scales actions from [-1, 1] to its actuators itself."""
+    """Returns an environment's sizes; Brax itself rescales actions from [-1, 1]."""
     actions = int(environment.action_size)
     return Sizes(_observation_shape(environment)[0], (-1.0,) * actions, (1.0,) * actions)
 
 
 def _observation_shape(environment: Environment) -> tuple[int, ...]:
-    """As `reset` gives it, without computing it, which would take seconds."""
+    """Returns the shape that `reset` returns; traces it only, as computing it takes seconds."""
     import jax
 
     state = jax.eval_shape(environment.reset, jax.random.PRNGKey(0))
@@ -101,7 +101,7 @@ def _observation_shape(environment: Environment) -> tuple[int, ...]:
 
 
 def _check_step(environment: Environment) -> None:
-    """Holds a step to give a state of the same kind, as a compiled loop needs. Computes nothing."""
+    """Raises ValueError if `step` changes the state's structure, shapes or dtypes; only traces."""
     import jax
     import jax.numpy as jnp
 
@@ -110,25 +110,25 @@ def _check_step(environment: Environment) -> None:
         return state, environment.step(state, jnp.zeros(environment.action_size))
 
     start, following = map(_describe_leaves, jax.eval_shape(step))
-    for place in sorted(start.keys() | following.keys()):
-        before, after = start.get(place, "missing"), following.get(place, "missing")
+    for path in sorted(start.keys() | following.keys()):
+        before, after = start.get(path, "missing"), following.get(path, "missing")
         if before != after:
-            raise ValueError(f"state{place} is {before} after reset and {after} after step")
+            raise ValueError(f"state{path} is {before} after reset and {after} after step")
 
 
 def _describe_leaves(state: Any) -> dict[str, str]:
-    """Each array's dtype and shape by its place."""
+    """Returns the dtype and shape of each array by its path."""
     import jax
 
     return {
-        jax.tree_util.keystr(place): f"{leaf.dtype}{list(leaf.shape)}"
-        for place, leaf in jax.tree.leaves_with_path(state)
+        jax.tree_util.keystr(path): f"{leaf.dtype}{list(leaf.shape)}"
+        for path, leaf in jax.tree.leaves_with_path(state)
     }
 
 
 def _import_brax() -> Any:
     try:
-        # MuJoCo's JAX back-end prints that it misses an optional library.
+        # MuJoCo's JAX back-end prints that an optional library is missing.
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
             return importlib.import_module("brax.envs")
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Environments by name, preset and back-end; all but Brax's behind Gymnasium's interface."""
+"""Environments by name, preset and back-end; all except Brax's have Gymnasium's interface."""
 
 from types import ModuleType
 
@@ -13,7 +13,11 @@ BACKENDS = ("gymnasium", "envpool", "brax")
 
 
 def resolve_id(name: str, env_preset: str = "v5", backend: str = "gymnasium") -> str:
-    """The back-end's id of a short name or an id. Raises ValueError: what there is."""
+    """Returns the back-end's id of a short name or an id.
+
+    Raises:
+      ValueError: if there is no such environment; names the existing or the nearest ones.
+    """
     return _tasks(backend).resolve_id(name, env_preset)
 
 
@@ -23,15 +27,19 @@ def make(
     backend: str = "gymnasium",
     render_mode: str | None = None,
 ) -> gymnasium.Env:
-    """An environment that an agent can act in. Raises ValueError: why there is none."""
+    """Makes an environment with Gymnasium's interface and checks that an agent can act in it.
+
+    Raises:
+      ValueError: says why it cannot be made, or cannot be used.
+    """
     if backend == "brax":
         raise ValueError(
-            f"env {env_id!r} of backend brax is for training on the device alone: its evaluations "
-            "are in evaluations.csv, and dsrl_jax.load_policy gives the policy"
+            f"env {env_id!r} of backend brax only trains on the device: its evaluations are in "
+            "evaluations.csv, and dsrl_jax.load_policy loads the policy"
         )
     if _tasks(backend) is envpool_tasks:
         if render_mode:
-            raise ValueError("EnvPool renders nothing")
+            raise ValueError("EnvPool cannot render: use backend gymnasium")
         return envpool_tasks.make(env_id)
     return gymnasium_tasks.make(env_id, env_preset, render_mode)
 
@@ -42,7 +50,11 @@ def look_up_sizes(
     backend: str = "gymnasium",
     brax_backend: str = "generalized",
 ) -> Sizes:
-    """The sizes of an environment, which is made for it and closed again."""
+    """Makes an environment, reads its sizes, and closes it.
+
+    Raises:
+      ValueError: says why it cannot be made, or cannot be used.
+    """
     if backend == "brax":
         return brax_tasks.read_sizes(brax_tasks.make(env_id, brax_backend))
     environment = make(env_id, env_preset, backend)

@@ -1,6 +1,6 @@
 """EnvPool's tasks as Gymnasium environments; its MuJoCo tasks exist as -v3, -v4 and -v5.
 
-Importing EnvPool takes seconds and imports JAX: it is done where it is needed.
+EnvPool takes seconds to import and imports JAX, so the functions that need it import it.
 """
 
 from types import ModuleType
@@ -11,16 +11,16 @@ import numpy as np
 
 from dsrl_jax.envs.gymnasium import ALIASES, check_name, did_you_mean, read_sizes
 
-SEED_LIMIT = 2**31  # all seeds are below it
+SEED_LIMIT = 2**31  # seeds are below it
 NO_TIME_LIMIT = 2**31 - 1  # steps
 
 
 def resolve_id(name: str, env_preset: str = "v5") -> str:
-    """EnvPool's id of a short name (halfcheetah), in the preset's version, or of an id.
+    """Returns EnvPool's id of a short name (halfcheetah) in the preset's version, or of an id.
 
     Raises:
-      ValueError: if there is no such task; names the nearest ones. Or if EnvPool is not installed
-        and is needed to know.
+      ValueError: if there is no such task, with the nearest names; or if EnvPool is needed and not
+        installed.
     """
     check_name(name, env_preset)
     if name in ALIASES:
@@ -50,12 +50,12 @@ def make(task_id: str) -> "Task":
 
 
 class Task(gymnasium.Env):
-    """One environment of an EnvPool task, unbatched, whose episodes follow from their seeds.
+    """One unbatched environment of an EnvPool task with reproducible episodes.
 
-    EnvPool fixes the seed where a pool is made, so `reset(seed=…)` makes the pool anew: about 5 ms,
-    the time of some 20 steps. For that an episode is the same, bit for bit, whenever its seed and
-    actions are, as on Gymnasium: evaluations start alike every time, and an episode's actions
-    played again restore its state. A pool has two threads, which end with it.
+    EnvPool sets the seed when it makes a pool, so `reset(seed=…)` makes a new pool: about 5 ms, the
+    time of 20 steps. In return an episode depends only on its seed and actions, bit for bit, as on
+    Gymnasium: evaluations start from the same states every time, and replaying an episode's actions
+    restores its state. A pool has two threads, which end with it.
     """
 
     def __init__(self, envpool: ModuleType, task_id: str) -> None:
@@ -70,12 +70,12 @@ class Task(gymnasium.Env):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts the first episode of a seed, or without one the next episode.
+        """Starts the first episode of a seed, or without a seed the next episode.
 
         Raises:
           ValueError: if the seed is not in [0, 2^31).
         """
-        del options  # EnvPool has none for an episode.
+        del options  # EnvPool has no options of an episode.
         if seed is None and self._pool is None:
             seed = int(self.np_random.integers(SEED_LIMIT))
         if seed is not None:
@@ -85,13 +85,13 @@ class Task(gymnasium.Env):
         return observations[0], _first(infos)
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
-        """One step; where it ends the episode, its observation is still that episode's.
+        """Takes a step; if it ends the episode, the observation is still that episode's.
 
         Raises:
-          RuntimeError: before an episode begins and after it ended.
+          RuntimeError: if no episode is running.
         """
         if not self._runs:
-            # EnvPool would start the next episode by itself, as if it were this one's next step.
+            # EnvPool would start the next episode and return its observation as this one's.
             raise RuntimeError("no episode is running: call reset() before step()")
         actions = np.asarray(action, self.action_space.dtype)[None]
         observations, rewards, terminated, _, infos = self._pool.step(actions)
@@ -107,7 +107,7 @@ class Task(gymnasium.Env):
     def _make_pool(self, seed: int) -> Any:
         if not 0 <= seed < SEED_LIMIT:
             raise ValueError(f"seed must be in [0, 2**31) for EnvPool, got {seed}")
-        # `step` holds the limit: by EnvPool's own, a fall on the last step is only a truncation.
+        # `step` has the limit: EnvPool's own would report a fall on the last step as a truncation.
         return self._envpool.make_gymnasium(
             self._task_id, num_envs=1, seed=int(seed), max_episode_steps=NO_TIME_LIMIT
         )

@@ -1,11 +1,11 @@
-"""Episodes on the device: how environments with Brax's interface start, end and start again.
+"""Starts and ends episodes of environments with Brax's interface, on the device.
 
-Brax's own wrappers return to the first start state after every episode, hand out the next
-episode's observation as the last one of this, and end an episode at its time limit as if by its
-own rules. Here every episode starts afresh, the true last observation is told, and a time limit is
-a truncation.
+Brax's own wrappers return to the first start state after every episode, replace an episode's last
+observation by the first one of the next episode, and report a time limit as a termination. Here
+every episode samples a new start state, the last observation is kept, and a time limit is a
+truncation.
 
-In the shape descriptions, `M` is members and `E` the environments of each.
+In the shape descriptions, `M` is the number of members and `E` that of each member's environments.
 """
 
 from typing import Any, NamedTuple
@@ -19,31 +19,44 @@ from dsrl_jax.envs.brax import Environment
 
 
 class Episodes(NamedTuple):
-    """The running episode of every environment."""
+    """The running episode of every environment.
 
-    state: Any  # the environments' own, [M, E, …]
-    number: Int[Array, "M E"]  # episodes of this environment before this one
-    length: Int[Array, "M E"]  # steps of it so far
-    total: Float[Array, "M E"]  # rewards of it so far
+    state: the environments' states, with leaves [M, E, …]
+    number: number of earlier episodes in this environment
+    length: number of steps so far
+    total: sum of rewards so far
+    """
+
+    state: Any
+    number: Int[Array, "M E"]
+    length: Int[Array, "M E"]
+    total: Float[Array, "M E"]
 
 
 class Outcome(NamedTuple):
-    """What a step of every environment gave; the next observation is of the same episode."""
+    """The result of a step of every environment.
+
+    terminated: whether the episode ended by its own rules
+    truncated: whether only the time limit ended it
+    next_observation: of the same episode, even if it ended
+    total: sum of the episode's rewards, including this step's
+    length: number of the episode's steps, including this one
+    """
 
     reward: Float[Array, "M E"]
-    terminated: Bool[Array, "M E"]  # the episode ended by its own rules
-    truncated: Bool[Array, "M E"]  # the time limit ended it, and nothing else did
+    terminated: Bool[Array, "M E"]
+    truncated: Bool[Array, "M E"]
     next_observation: Float[Array, "M E observation"]
-    total: Float[Array, "M E"]  # rewards of the episode up to this step
-    length: Int[Array, "M E"]  # its steps up to this one
+    total: Float[Array, "M E"]
+    length: Int[Array, "M E"]
 
 
 def start(environment: Environment, keys: PRNGKeyArray, num_envs: int) -> Episodes:
-    """The first episode of each environment.
+    """Starts the first episode of each environment.
 
     Args:
-      keys: one for each member, [M]; where an episode starts follows from its member's key, its
-        environment and its number alone.
+      keys: one for each member, [M]. An episode's start state depends only on its member's key, its
+        environment and its number.
     """
     number = jnp.zeros((keys.shape[0], num_envs), jnp.int32)
     state = _reset(environment, keys, number)
@@ -57,13 +70,13 @@ def step(
     episodes: Episodes,
     action: Float[Array, "M E action"],
 ) -> tuple[Episodes, Outcome]:
-    """One step of every environment; where one ended an episode, its next one is started.
+    """Takes a step of every environment, and starts the next episode of those that ended.
 
     Args:
       episode_length: the time limit, in steps.
-      keys: as of `start`.
+      keys: the keys given to `start`.
     """
-    state = strong(_for_each(environment.step)(episodes.state, action))
+    state = strong(jax.vmap(jax.vmap(environment.step))(episodes.state, action))
     reward, length = state.reward.astype(jnp.float32), episodes.length + 1
     terminated = state.done > 0
     truncated = (length >= episode_length) & ~terminated
@@ -72,43 +85,39 @@ def step(
     outcome = Outcome(reward, terminated, truncated, state.obs, total, length)
     number = episodes.number + ended
 
-    def start_again(state: Any) -> Any:
-        fresh = _reset(environment, keys, number)
-        return jax.tree.map(
-            lambda new, old: _choose(ended, new.astype(old.dtype), old), fresh, state
-        )
+    def start_next(state: Any) -> Any:
+        def where_ended(new: Array, old: Array) -> Array:
+            over_leaf = ended.reshape(*ended.shape, *[1] * (old.ndim - 2))
+            return jnp.where(over_leaf, new.astype(old.dtype), old)
 
-    # A branch of all environments together, not a select: most steps end no episode.
-    state = lax.cond(ended.any(), start_again, lambda state: state, state)
+        return jax.tree.map(where_ended, _reset(environment, keys, number), state)
+
+    # One branch for all environments, as most steps end no episode.
+    state = lax.cond(ended.any(), start_next, lambda state: state, state)
     length, total = jnp.where(ended, 0, length), jnp.where(ended, 0.0, total)
     return Episodes(state, number, length, total), outcome
 
 
 def observe(episodes: Episodes) -> Float[Array, "M E observation"]:
-    """What the next actions answer, float32."""
+    """Returns the current observations, float32."""
     return episodes.state.obs.astype(jnp.float32)
 
 
 def strong(tree: Any) -> Any:
-    """The same arrays with dtypes that are no longer weak.
+    """Returns the same arrays with dtypes that are not weak.
 
-    A loop is compiled once more for a state whose weak types are not those of its own result.
+    JAX would compile a loop twice if its first state had weak types and its result had not.
     """
     return jax.tree.map(lambda leaf: lax.convert_element_type(leaf, jnp.asarray(leaf).dtype), tree)
 
 
 def _reset(environment: Environment, keys: PRNGKeyArray, number: Int[Array, "M E"]) -> Any:
-    def one(member: PRNGKeyArray, place: Array, number: Array) -> Any:
-        key = jax.random.fold_in(jax.random.fold_in(member, place), number)
-        return environment.reset(jax.random.key_data(key))  # Brax's keys are of the raw kind.
+    """Samples the start states of the episodes with these numbers."""
 
-    places = jnp.arange(number.shape[1])
-    return strong(jax.vmap(jax.vmap(one, (None, 0, 0)), (0, None, 0))(keys, places, number))
+    def reset_one(member_key: PRNGKeyArray, index: Array, number: Array) -> Any:
+        key = jax.random.fold_in(jax.random.fold_in(member_key, index), number)
+        return environment.reset(jax.random.key_data(key))  # Brax takes raw keys.
 
-
-def _for_each(function: Any) -> Any:
-    return jax.vmap(jax.vmap(function))
-
-
-def _choose(where: Bool[Array, "M E"], new: Array, old: Array) -> Array:
-    return jnp.where(where.reshape(*where.shape, *[1] * (new.ndim - 2)), new, old)
+    indices = jnp.arange(number.shape[1])
+    reset = jax.vmap(jax.vmap(reset_one, (None, 0, 0)), (0, None, 0))
+    return strong(reset(keys, indices, number))

@@ -1,4 +1,4 @@
-"""Environments whose failures are told in one line: anyone's code may run inside them."""
+"""A wrapper that reports errors of an environment, which may run anyone's code, in one line."""
 
 from typing import Any
 
@@ -6,14 +6,14 @@ import gymnasium
 
 
 class EnvironmentFailure(RuntimeError):
-    """An environment that raised an error, or whose worker died."""
+    """An environment raised an error, or its worker died."""
 
 
 class Guarded(gymnasium.Wrapper):
-    """An environment that says of each error where it happened.
+    """Turns every error of an environment into an `EnvironmentFailure`, which says where it failed.
 
     Raises:
-      EnvironmentFailure: from `reset` and `step`, whatever the environment raises.
+      EnvironmentFailure: from `reset` and `step`, for any error of the environment.
     """
 
     def __init__(self, environment: gymnasium.Env, where: str) -> None:
@@ -35,9 +35,6 @@ class Guarded(gymnasium.Wrapper):
             raise self._failure(error) from error
 
     def _failure(self, error: Exception) -> EnvironmentFailure:
-        said = " ".join(str(error).split())
-        return EnvironmentFailure(f"{self.where}: the environment failed, {_name(error)}{said}")
-
-
-def _name(error: Exception) -> str:
-    return f"{type(error).__name__}: " if str(error) else type(error).__name__
+        name, reason = type(error).__name__, " ".join(str(error).split())
+        what = f"{name}: {reason}" if reason else name
+        return EnvironmentFailure(f"{self.where}: the environment failed, {what}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from dsrl_jax.envs import v3
 
-# What a short name means: the current version, or what comes nearest to the paper.
+# Versions that a short name may mean: the current one, or the nearest to the paper's.
 ENV_PRESETS = ("v5", "v3")
 
 ALIASES = {
@@ -22,7 +22,7 @@ ALIASES = {
 
 
 class Sizes(NamedTuple):
-    """Size of the observation, and the bounds of each dimension of the action."""
+    """Size of the observation, and bounds of each dimension of the action."""
 
     observation_size: int
     action_low: tuple[float, ...]
@@ -30,11 +30,11 @@ class Sizes(NamedTuple):
 
 
 def resolve_id(name: str, env_preset: str = "v5") -> str:
-    """The Gymnasium id of a short name (halfcheetah), of an id, or of "package.module:Id-v0".
+    """Returns the Gymnasium id of a short name (halfcheetah), an id, or "package.module:Id-v0".
 
     Args:
-      env_preset: which version a short name means: "v5", or "v3" for what comes nearest to the
-        paper (see `v3`); that one knows the short names alone.
+      env_preset: the version that a short name means: "v5", or "v3" for the nearest to the paper
+        (see `v3`), which has only the short names.
 
     Raises:
       ValueError: if there is no such environment; names the nearest ones.
@@ -55,8 +55,8 @@ def make(env_id: str, env_preset: str = "v5", render_mode: str | None = None) ->
     """Makes an environment and checks that an agent can act in it.
 
     Args:
-      env_id: as `resolve_id` returns it under the same preset.
-      render_mode: Gymnasium's, where pictures are wanted.
+      env_id: as returned by `resolve_id` for the same preset.
+      render_mode: Gymnasium's; None renders nothing.
 
     Raises:
       ValueError: if it cannot be made, or its spaces are not flat bounded boxes.
@@ -67,11 +67,11 @@ def make(env_id: str, env_preset: str = "v5", render_mode: str | None = None) ->
         allowed = ", ".join(v3.ALIASES.values())
         raise ValueError(f"with env_preset v3, env id must be one of {allowed}, got {env_id!r}")
     try:
-        # Environments that render nothing need not know the word.
+        # Environments without rendering need not accept the argument.
         rendering = {"render_mode": render_mode} if render_mode else {}
         options: dict[str, Any] = {"disable_env_checker": True} | rendering
         environment = v3.make(env_id, **options) if in_v3 else gymnasium.make(env_id, **options)
-    except Exception as error:  # The id may name anyone's module, and that may raise anything.
+    except Exception as error:  # The id may name any module, which may raise any error.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise ValueError(f"env {env_id!r} cannot be made: {reason}") from error
     read_sizes(env_id, environment)
@@ -79,10 +79,10 @@ def make(env_id: str, env_preset: str = "v5", render_mode: str | None = None) ->
 
 
 def check_name(name: str, env_preset: str) -> None:
-    """Holds a preset to `ENV_PRESETS`, and a name under v3 to the short names.
+    """Checks that a preset exists, and that the preset v3 has the name.
 
     Raises:
-      ValueError: names what is allowed, and what it got.
+      ValueError: names the allowed values and the given value.
     """
     _check_preset(env_preset)
     if env_preset == "v3" and name not in ALIASES:
@@ -92,7 +92,7 @@ def check_name(name: str, env_preset: str) -> None:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a message, "; did you mean x or y?": the nearest known names; "" without any."""
+    """Returns "; did you mean x or y?" with the nearest known names, ignoring case, or ""."""
     folded = {known_name.lower(): known_name for known_name in known}
     near = [folded[match] for match in difflib.get_close_matches(name.lower(), folded, n=3)]
     return f"; did you mean {' or '.join(near)}?" if near else ""
@@ -105,7 +105,7 @@ def _check_preset(env_preset: str) -> None:
 
 
 def read_sizes(env_id: str, environment: gymnasium.Env) -> Sizes:
-    """The sizes of an environment's spaces.
+    """Returns the sizes of an environment's spaces.
 
     Raises:
       ValueError: unless the observation is a flat Box and the action a flat bounded Box.
