@@ -13,12 +13,11 @@ import optax
 from jaxtyping import Array, Float
 
 from dsrl_jax import policy, sparse
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.config.presets import resolve
 from dsrl_jax.export import Actor, write_npz
 from dsrl_jax.sparse.selection import select_strongest
 from experiments.bench.measure import Report, Side, in_turn, medians, ratio, spread, table, timed
-from experiments.bench.workload import ENV, SPACES
+from experiments.bench.workload import ENV, SPACES, make_agent
 
 TAU = 0.005  # step size of a target's average
 
@@ -188,7 +187,7 @@ def _export_actor(sparsity: float, path: Path) -> Callable[[Any], Any]:
     settings = {"sparse_layers": ("input", "hidden", "output"), "actor_sparsity": sparsity}
     experiment = resolve(ENV, "ds_td3", settings=settings) if sparsity else resolve(ENV, "td3")
     config: Any = experiment.agent
-    agent = AGENTS[type(config)](SPACES)
+    agent = make_agent(config)
     state = jax.jit(agent.init)(jax.random.key(0), config)
     layers = [
         (np.asarray(layer["kernel"]), np.asarray(layer["bias"]))

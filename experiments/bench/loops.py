@@ -9,7 +9,6 @@ import jax
 import numpy as np
 from jaxtyping import Array
 
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces, State, Transition
 from dsrl_jax.config.agents import AgentConfig
 from dsrl_jax.config.loop import LoopConfig
@@ -32,6 +31,7 @@ from experiments.bench.workload import (
     compile_scan,
     endless_run,
     loop_side,
+    make_agent,
     random_batches,
     row_side,
     scan_side,
@@ -80,7 +80,7 @@ def loop(
 
 def call_side(config: AgentConfig, spaces: Spaces, steps: int) -> Side:
     """Returns a side that updates and reads the next action `steps` times, with a call each."""
-    agent, key = AGENTS[type(config)](spaces), jax.random.key(0)
+    agent, key = make_agent(config, spaces), jax.random.key(0)
     drawn = random_batches(spaces, BATCHES, config.batch_size)
     batches = [Transition(*leaves) for leaves in zip(*drawn, strict=True)]
     observation = np.zeros(spaces.observation_size, np.float32)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from dsrl_jax.agents import AGENTS
-from dsrl_jax.agents.types import Spaces, State, Transition
+from dsrl_jax.agents.types import Agent, Spaces, State, Transition
 from dsrl_jax.config.agents import AgentConfig
 from dsrl_jax.config.presets import Experiment, resolve
 from dsrl_jax.training import train
@@ -52,11 +52,16 @@ def agent_config(algo: str, hidden_sizes: tuple[int, ...], **settings: Any) -> A
     return resolve(ENV, algo, settings={"hidden_sizes": hidden_sizes, **settings}).agent
 
 
+def make_agent(config: AgentConfig, spaces: Spaces = SPACES) -> Agent:
+    """Returns the agent that a config belongs to."""
+    return AGENTS[type(config)](spaces)
+
+
 def compile_scan(
     config: AgentConfig, updates: int, members: int = 1, spaces: Spaces = SPACES
 ) -> Scan:
     """Compiles `updates` updates of all members on random batches, and draws a first state."""
-    agent = AGENTS[type(config)](spaces)
+    agent = make_agent(config, spaces)
     keys = jax.random.split(jax.random.key(0), members)
     init, update = agent.init, agent.update
     if members > 1:
