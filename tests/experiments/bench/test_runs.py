@@ -1,6 +1,7 @@
 """Every benchmark measures, with tiny networks; nothing here checks how fast it is.
 
-Networks and scans are of one size, so that tests share compiled programs by JAX's cache.
+Networks and scans have one size, so that tests share compiled programs by JAX's cache. Static-TD3
+stands for DS-TD3 where it can, because it compiles much faster.
 """
 
 import json
@@ -45,8 +46,8 @@ def check(report: Report) -> dict:
 
 def test_update():
     """Measures the dense counterpart too, although only the sparse algorithm is named."""
-    found = check(updates.update(1, 2, ("ds_td3",), SIZES))
-    assert found["ds_td3_over_td3"] == found["ds_td3_per_second"] / found["td3_per_second"]
+    found = check(updates.update(1, 2, ("static_td3",), SIZES))
+    assert found["static_td3_over_td3"] == found["static_td3_per_second"] / found["td3_per_second"]
 
 
 def test_members():
@@ -58,10 +59,10 @@ def test_members():
 def test_scale(monkeypatch):
     monkeypatch.setattr(updates, "WIDTH", 8)
     monkeypatch.setattr(updates, "FEWEST_UPDATES", 2)
-    found = check(updates.scale(1, 2, "ds_td3", (8,), (0.5,)))
-    assert found["ds_td3_8_0.5_over_dense"] > 0
+    found = check(updates.scale(1, 2, "static_td3", (8,), (0.5,)))
+    assert found["static_td3_8_0.5_over_dense"] > 0
     assert 4 * DENSE_BYTES < found["td3_8_0_state_bytes"] < 5 * DENSE_BYTES
-    assert found["ds_td3_8_0.5_scratch_bytes"] > 0
+    assert found["static_td3_8_0.5_scratch_bytes"] > 0
 
 
 def test_loop(quick_loops):
@@ -100,7 +101,7 @@ def test_selection():
 
 
 def test_sparsify():
-    assert check(functions.sparsify(1, 2, 8, 2))["calls_in_sparsify_over_adamw"] > 0
+    assert check(functions.sparsify(1, 2, 8, 1))["calls_in_sparsify_over_adamw"] > 0
 
 
 def test_export():
