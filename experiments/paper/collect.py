@@ -49,7 +49,7 @@ def collect(directories: Sequence[Path], results: Path) -> list[str]:
         if copy := _find_copy(experiment, collected):
             if shorten(copy / FILES["evaluation"]) != files[FILES["evaluation"]]:
                 raise ValueError(
-                    f"{copy} holds a run with the same settings as {directory} and other returns; "
+                    f"{copy} has a run with the same settings as {directory} and other returns; "
                     "nothing is overwritten: remove one of them"
                 )
             lines.append(f"{directory}: is there already, {copy}")

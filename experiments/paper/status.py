@@ -27,13 +27,16 @@ class StatusLine:
 
     def show(self, running: Collection[Path], outcomes: Mapping[Path, Outcome]) -> None:
         """Prints what is new; an argument of `pool.run_tasks`."""
-        ended = []
+        new = outcomes.keys() - self.ended
         for task in self.tasks:
-            if task.directory in running or task.directory in outcomes.keys() - self.ended:
+            if task.directory in running or task.directory in new:
                 self._look(task, outcomes.get(task.directory))
-            if task.directory in outcomes.keys() - self.ended:
-                ended.append(format_end(task, outcomes[task.directory]))
-        self.ended |= outcomes.keys()
+        ended = [
+            format_end(task, outcomes[task.directory])
+            for task in self.tasks
+            if task.directory in new
+        ]
+        self.ended |= new
         line = self._summarize(len(running), outcomes)
         if line == self.line and not ended:
             return

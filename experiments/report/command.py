@@ -94,10 +94,10 @@ def watch(directory: Path, output: Path, interval: int) -> None:
     if not directory.is_dir():
         raise UsageError(f"{directory} is no directory: name that of a run")
     if not (directory / "config.json").exists() and (
-        held := sorted(directory.glob("*/config.json"))
+        inside := sorted(directory.glob("*/config.json"))
     ):
         raise UsageError(
-            f"{directory} is a folder of run directories: name one of them, as {held[0].parent}"
+            f"{directory} is a folder of run directories: name one of them, as {inside[0].parent}"
         )
     last, over = None, False
     while True:

@@ -97,7 +97,7 @@ def read_runs(places: Sequence[Path]) -> tuple[list[Run], list[str]]:
             notes.append(f"{directory} is not counted: {explain(error)}")
     if not runs:
         where = ", ".join(map(str, places))
-        raise UsageError(notes[0] if notes else f"{where} holds no run")
+        raise UsageError(notes[0] if notes else f"{where} has no run")
     return sorted(runs.values(), key=lambda run: (run.method.order, run.length, run.seed)), notes
 
 

@@ -49,9 +49,9 @@ def _row(group: Group, groups: Sequence[Group]) -> list[str | Cell]:
     method, seeds = group.method, [str(run.seed) for run in group.counted]
     reached = f"{group.reached:,}"
     curve = published.curve_of(method) if group.reached <= STEPS else None
-    beside, area = "–", "–"
+    papers, area = "–", "–"
     if curve is not None:
-        beside = spread(*curve.at(group.reached))
+        papers = spread(*curve.at(group.reached))
         if group.reached >= PERIOD:
             area = number(curve.area(group.reached), 4)
     return [
@@ -60,7 +60,7 @@ def _row(group: Group, groups: Sequence[Group]) -> list[str | Cell]:
         reached if group.is_whole else f"{reached} of {group.length:,}",
         f"{out_of(len(seeds), len(group.runs))}: {', '.join(seeds)}",
         spread(*group.sample(FINAL)[:2]),
-        beside,
+        papers,
         spread(*group.sample("last10")[:2]),
         spread(*group.sample(AREA)[:2], 4),
         area,

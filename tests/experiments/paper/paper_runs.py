@@ -1,4 +1,4 @@
-"""Run directories as far as the paper's command reads them, made without training."""
+"""Writes run directories as the paper's command reads them, without training."""
 
 import csv
 import json
@@ -15,13 +15,15 @@ def make_experiment(algo="ds_td3", seeds=(0,), steps=300_000, env="HalfCheetah-v
 
 
 def make_run(directory, experiment, reached=None, *, saved=True, **config):
-    """A run that has evaluations every 5,000 steps and, if `saved`, a checkpoint at the last."""
+    """Writes a run with evaluations every 5,000 steps and, if `saved`, a checkpoint of the last."""
     reached = experiment.loop.steps if reached is None else reached
     directory.mkdir(parents=True)
-    held = {"format": FORMAT, **describe(experiment), "commit": "abc"} | config
-    (directory / "config.json").write_text(json.dumps(held, indent=1) + "\n")
+    written = {"format": FORMAT, **describe(experiment), "commit": "abc"} | config
+    (directory / "config.json").write_text(json.dumps(written, indent=1) + "\n")
     rows = [
-        evaluation(seed, step) for step in range(0, reached + 1, PERIOD) for seed in held["seeds"]
+        evaluation(seed, step)
+        for step in range(0, reached + 1, PERIOD)
+        for seed in written["seeds"]
     ]
     with (directory / "evaluations.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
@@ -35,7 +37,7 @@ def make_run(directory, experiment, reached=None, *, saved=True, **config):
 
 
 def evaluation(seed, step):
-    """A row as wide as rows come: HalfCheetah's returns, of seventeen digits."""
+    """Returns a row of the greatest width: HalfCheetah's returns with seventeen digits."""
     returns = [-10_000 - step / 3 - seed / 7 - episode / 9 for episode in range(10)]
     return {
         "seed": seed,
@@ -52,5 +54,5 @@ def write_timings(directory, rows, starts=(0,)):
     lines = [f"{step},{seconds},0,0" for step, seconds in rows]
     text = "\n".join(["env_step,seconds,evaluation_seconds,checkpoint_seconds", *lines]) + "\n"
     (directory / "timings.csv").write_text(text)
-    told = "".join(json.dumps({"env_step": step}) + "\n" for step in starts)
-    (directory / "starts.jsonl").write_text(told)
+    lines = "".join(json.dumps({"env_step": step}) + "\n" for step in starts)
+    (directory / "starts.jsonl").write_text(lines)

@@ -58,8 +58,8 @@ def test_a_run_of_a_million_steps_is_below_40_kB(tmp_path, results):
     }
     size = sum(map(len, found.values()))
     assert size < 40_000 and f"{size:,} bytes" in line
-    held = json.loads(found["halfcheetah/ds_td3-s0-1000000/config.json"])
-    assert held == json.loads((run / "config.json").read_text())
+    collected = json.loads(found["halfcheetah/ds_td3-s0-1000000/config.json"])
+    assert collected == json.loads((run / "config.json").read_text())
 
 
 def test_every_evaluation_is_kept_to_seven_digits(tmp_path):

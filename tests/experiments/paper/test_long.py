@@ -55,7 +55,7 @@ def wait_for_checkpoints(process, place, count):
 
 
 def running(place):
-    """The processes of runs, by the locks that they hold."""
+    """The processes of runs, by their locks."""
     return [
         int((directory / "lock").read_text())
         for directory in place.glob("runs/*")
@@ -106,6 +106,6 @@ def test_finished_and_collected_runs_are_skipped(whole):
     directories = sorted(map(str, (whole / "runs").iterdir()))
     collected = finish(whole, "collect", *directories)
     assert collected.count(" bytes") == RUNS
-    # On another machine, which has the results alone.
+    # On another machine, which only has the results.
     elsewhere = ["--runs=nowhere"]
     assert "6 of 6 runs are done; to compute: 0" in finish(whole, *COMMAND, *elsewhere)

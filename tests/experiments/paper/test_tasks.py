@@ -37,7 +37,7 @@ def count(matched):
 
 
 def see(place, figure="fig1", selection=SELECTION, **machine):
-    """What there is of a figure, and what is left of it."""
+    """Returns the matches of a figure, and its missing tasks."""
     existing = existing_runs(place / "runs", place / "results")
     matched = match_runs(required_runs([figure], selection), existing)
     return matched, missing_tasks(matched, existing, Machine(place / "runs", **machine))
@@ -123,10 +123,10 @@ def test_a_run_of_other_settings_is_another_run(place, settings):
 
 def test_an_older_config_has_the_defaults_of_newer_settings(place):
     directory = make_run(place / "results" / "a" / "b", make_experiment(), saved=False)
-    held = json.loads((directory / "config.json").read_text())
+    config = json.loads((directory / "config.json").read_text())
     for name in ("format", "actor_topology", "checkpoint_period", "initial_policy"):
-        del held[name]
-    (directory / "config.json").write_text(json.dumps(held))
+        del config[name]
+    (directory / "config.json").write_text(json.dumps(config))
     matched, _ = see(place)
     assert matched[0].is_done
 
@@ -191,9 +191,9 @@ def test_a_whole_run_without_checkpoints_is_not_made_longer(place):
 def test_a_run_from_an_unknown_policy_counts_if_done_and_does_not_continue(place):
     """Its first samples came from a policy that this machine may not have."""
     (required,) = required_runs(["fig3a"], SELECTION._replace(algos=("td3",), seeds=(0,)))
-    held = describe(required.experiment)["initial_policy"]
+    policy = describe(required.experiment)["initial_policy"]
     make_run(
-        place / "runs" / "mine", required.experiment, 5_000, initial_policy=held | {"sha256": "b"}
+        place / "runs" / "mine", required.experiment, 5_000, initial_policy=policy | {"sha256": "b"}
     )
     (existing,) = existing_runs(place / "runs", place / "nowhere")
     assert matches(existing, required.experiment)

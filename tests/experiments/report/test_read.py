@@ -72,7 +72,7 @@ def test_a_run_that_starts_from_a_policy_is_another_method(tmp_path):
 
 
 def write_sweep(directory, returns):
-    """Three members of one seed, of which two have the same adaptation fraction."""
+    """Writes three members with two seeds; two have the same drop fraction."""
     run = write_run(directory, [[0.0, 1]] * 3, seeds=(0, 1, 2))
     change(run, seeds=[0, 0, 1], varied={"drop_fraction": [0.05, 0.3, 0.05]})
     rows = [
@@ -103,10 +103,10 @@ def test_a_frozen_member_is_unfinished(tmp_path):
 
 def test_an_older_config_has_the_defaults_of_newer_settings(tmp_path):
     run = write_run(tmp_path / "run", [[0.0, 1]])
-    held = json.loads((run / "config.json").read_text())
+    config = json.loads((run / "config.json").read_text())
     for name in ("env_preset", "backend", "format", "drop_rule"):
-        del held[name]
-    (run / "config.json").write_text(json.dumps(held))
+        del config[name]
+    (run / "config.json").write_text(json.dumps(config))
     (only,), _ = read(run)
     assert (only.method.where, only.method.changes) == ("HalfCheetah-v5", ())
 
@@ -181,9 +181,9 @@ def test_damaged_evaluations_hide_no_other(tmp_path, table, said):
 
 def test_a_config_without_sizes_raises_an_error(tmp_path):
     run = write_run(tmp_path / "run", [[0.0, 1]])
-    held = json.loads((run / "config.json").read_text())
-    del held["observation_size"]
-    (run / "config.json").write_text(json.dumps(held))
+    config = json.loads((run / "config.json").read_text())
+    del config["observation_size"]
+    (run / "config.json").write_text(json.dumps(config))
     with pytest.raises(UsageError, match="its config.json has no observation_size"):
         read_runs([run])
 
@@ -199,7 +199,7 @@ def test_figures_leave_out_a_seed_that_broke_down(tmp_path):
 
 
 def test_no_run_raises_an_error(tmp_path):
-    with pytest.raises(UsageError, match="holds no run"):
+    with pytest.raises(UsageError, match="has no run"):
         read_runs([tmp_path])
     with pytest.raises(UsageError, match="is no directory"):
         read_runs([tmp_path / "nothing"])

@@ -36,9 +36,11 @@ class Page(html.parser.HTMLParser):
         self.close()
 
     def handle_starttag(self, tag, attrs):
-        held = dict(attrs)
-        self.ids += [held["id"]] if "id" in held else []
-        self.addresses += [held[name] for name in ("href", "src", "xlink:href") if name in held]
+        attributes = dict(attrs)
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.addresses += [
+            attributes[name] for name in ("href", "src", "xlink:href") if name in attributes
+        ]
         if tag not in VOID:
             self.open.append(tag)
 
@@ -136,8 +138,8 @@ def test_markdown_has_the_same_tables(place, document):
 
 
 def table(document, section, caption):
-    (held,) = [each for each in document.sections if each.title == section]
-    (found,) = [block for block in held.blocks if block.caption.startswith(caption)]
+    (part,) = [each for each in document.sections if each.title == section]
+    (found,) = [block for block in part.blocks if block.caption.startswith(caption)]
     return found
 
 

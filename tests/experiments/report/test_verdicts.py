@@ -217,7 +217,7 @@ def test_the_papers_means_are_on_the_claims_side():
         table = {("ds_sac", FINAL): "5", ("ds_sac", AREA): "4", ("ds_td3", AREA): "2"}.get(
             (claim.first.algo, claim.measure), "1"
         )
-        held = (published.AREAS if claim.measure == AREA else published.RETURNS)[table]
+        cells = (published.AREAS if claim.measure == AREA else published.RETURNS)[table]
         if claim.kind == "higher" and not any(arm.changes for arm in arms):
-            first, second = (held[claim.task][arm.algo] for arm in arms)
+            first, second = (cells[claim.task][arm.algo] for arm in arms)
             assert first > second, format_claim(claim)
