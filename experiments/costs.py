@@ -12,10 +12,11 @@ from absl import flags
 from dsrl_jax.config.presets import Experiment, check_choice
 from experiments.cli.command import start
 from experiments.cli.flags import (
-    define_count,
+    Flag,
+    define,
     given_experiment,
     help_text,
-    make_experiment_flags,
+    make_flags,
     parse,
 )
 from experiments.cli.values import UsageError
@@ -25,16 +26,17 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "csv", "json")
 SIZES = ("observation_size", "action_size")
+_FLAGS = (
+    Flag("all", bool, False, "the paper's methods on the paper's environments"),
+    Flag("format", str, "text", ", ".join(FORMATS)),
+    *(Flag(name, int, None, "instead of the environment's own") for name in SIZES),
+)
 
 
 def main(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
-    values = make_experiment_flags()
-    add: Any = {"flag_values": values, "module_name": "costs"}
-    flags.DEFINE_bool("all", False, "the paper's methods on the paper's environments", **add)
-    flags.DEFINE_string("format", "text", ", ".join(FORMATS), **add)
-    for name in SIZES:
-        define_count(name, "instead of the environment's own", **add)
+    values = make_flags(of_a_run=False)
+    define(values, "costs", _FLAGS)
     try:
         parse(values, arguments)
         if values.help:

@@ -16,7 +16,7 @@ import numpy as np
 from absl import flags
 
 from experiments.cli.command import start
-from experiments.cli.flags import help_text, parse
+from experiments.cli.flags import HELP, Flag, define, help_text, parse
 from experiments.cli.values import UsageError
 from experiments.report.curves import draw_over_paper, find_limits
 from experiments.report.groups import Group, group
@@ -33,11 +33,8 @@ TITLE_WIDTH = 40
 def main(arguments: list[str]) -> int:
     """Runs a command line; returns the exit status."""
     values = flags.FlagValues()
-    add: Any = {"flag_values": values, "module_name": "plot"}
-    flags.DEFINE_string(
-        "output", "curves.png", "file of the picture: png, pdf or svg; default: curves.png", **add
-    )
-    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
+    output = "file of the picture: png, pdf or svg; default: curves.png"
+    define(values, "plot", [Flag("output", str, "curves.png", output), HELP])
     try:
         directories = parse(values, arguments, stray=True)
         if values.help:

@@ -3,9 +3,9 @@
 import dataclasses
 import re
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import flags
 
@@ -23,6 +23,116 @@ from dsrl_jax.config.presets import (
 from dsrl_jax.config.settings import flatten, near_names, settings_of
 from experiments.cli.values import UsageError, format_value, parse_count, parse_list, parse_value
 
+
+class Flag(NamedTuple):
+    """A flag that is no setting. Kind int: a whole number of at least 1."""
+
+    name: str
+    kind: type[str] | type[int] | type[bool]
+    default: str | bool | None
+    text: str
+
+
+HELP = Flag("help", bool, False, "print this and stop")
+_EXPERIMENT = (
+    Flag(
+        "env",
+        str,
+        "halfcheetah",
+        "halfcheetah (default), hopper, walker2d, ant, humanoid, a Gymnasium id, or "
+        "package.module:Id-v0 for your own; with backend brax a Brax name, or package.module:name "
+        "of a function that makes an environment",
+    ),
+    Flag(
+        "env_preset",
+        str,
+        "v5",
+        "the version that a short name means: v5 (default), or v3, the nearest to the paper's on "
+        "today's Gymnasium",
+    ),
+    Flag(
+        "backend",
+        str,
+        "gymnasium",
+        "gymnasium (default); envpool for EnvPool's tasks, which include -v3 (pip install "
+        "'dsrl_jax[envpool]'); or brax: environments, replay and updates in one compiled loop on "
+        "the device (pip install 'dsrl_jax[brax]')",
+    ),
+    Flag("algo", str, "ds_td3", f"{', '.join(ALGORITHMS)}; default: ds_td3"),
+    Flag(
+        "preset",
+        str,
+        PRESETS[0],
+        "paper (default): the paper's text; official: the authors' code where it differs; "
+        "figure1: SAC with soft targets, as in Figure 1",
+    ),
+    HELP,
+)
+_RUN = (
+    Flag("seed", str, None, "the seed of a single run; default: 0"),
+    Flag("seeds", str, None, "several seeds, trained in lockstep: 0:5 or 1,2,7"),
+    Flag(
+        "run_dir",
+        str,
+        None,
+        "directory of the results; default: runs/NAME with a name made from the settings, so that "
+        "the same command continues the run",
+    ),
+    Flag(
+        "initial_policy",
+        str,
+        None,
+        "run directory of a policy trained on the same environment; it acts in the first "
+        "start_steps steps, with the exploration of its training, instead of random actions "
+        "(Figure 3); not with backend brax",
+    ),
+    Flag(
+        "resume",
+        bool,
+        True,
+        "continue the run in the run directory exactly; --noresume stops with an error if there "
+        "is one",
+    ),
+    Flag("device", str, "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU"),
+    Flag("threads", int, None, "CPU threads for the networks; default: all cores"),
+    Flag(
+        "devices",
+        int,
+        None,
+        "how many devices share the seeds, in parts of equal size; default: 1, with backend brax "
+        "as many as can share them",
+    ),
+    Flag(
+        "distributed",
+        str,
+        None,
+        "with backend brax: several processes train one run on all their devices; auto if Slurm or "
+        "MPI starts them, else ADDRESS:PORT,PROCESSES,PROCESS; the first process writes",
+    ),
+    Flag(
+        "deterministic",
+        bool,
+        False,
+        "on a GPU: the same numbers in every run, for an exact resume; slower. A CPU always gives "
+        "the same numbers",
+    ),
+    Flag(
+        "dry_run",
+        bool,
+        False,
+        "print the resolved settings, densities, and expected memory and disk, and stop",
+    ),
+)
+
+_AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
+# Each agent's defaults with their sources.
+_DEFAULTS = {
+    agent: {
+        field.name: f"{format_value(flatten(config())[field.name])} ({field.metadata['source']})"
+        for field in settings_of(config)
+    }
+    for agent, config in _AGENTS.items()
+}
 # Each setting that has a flag, with its heading in the help; TD3's if both agents have it.
 _SETTINGS: dict[str, tuple[str, dataclasses.Field]] = {}
 for _heading, _config in (
@@ -34,17 +144,6 @@ for _heading, _config in (
     for _field in settings_of(_config):
         if _field.name not in NOT_A_SETTING:
             _SETTINGS.setdefault(_field.name, (_heading, _field))
-_AGENTS = {"TD3": TD3Config, "SAC": SACConfig}
-# Each agent's defaults with their sources.
-_DEFAULTS = {
-    agent: {
-        field.name: f"{format_value(flatten(config())[field.name])} ({field.metadata['source']})"
-        for field in settings_of(config)
-    }
-    for agent, config in _AGENTS.items()
-}
-# Settings whose defaults depend on the task.
-_BY_TASK = ("lambda1", "lambda2")
 
 
 class _Parser(flags.ArgumentParser):
@@ -57,151 +156,59 @@ class _Parser(flags.ArgumentParser):
         return self.read(argument)
 
 
-def define_count(name: str, help_text: str, **add: Any) -> None:
-    """Defines a flag that takes a whole number of at least 1, or is None."""
-    flags.DEFINE(_Parser(partial(parse_count, name)), name, None, help_text, **add)
-
-
-def make_flags(*, lists: bool = False) -> flags.FlagValues:
-    """Returns all flags of a run, unparsed.
+def make_flags(*, of_a_run: bool = True, lists: bool = False) -> flags.FlagValues:
+    """Returns the flags that describe an experiment, unparsed. Presets decide what is not given.
 
     Args:
+      of_a_run: whether to include the flags that say how the experiment is run.
       lists: whether each setting takes a list of values, as in a sweep.
     """
-    values = make_experiment_flags(lists=lists)
-    add: dict[str, Any] = {"flag_values": values, "module_name": "a run"}
-    _define_outputs(add)
-    _define_devices(add)
-    flags.DEFINE_bool(
-        "dry_run",
-        False,
-        "print the resolved settings, densities, and expected memory and disk, and stop",
-        **add,
-    )
-    return values
-
-
-def _define_outputs(add: dict[str, Any]) -> None:
-    flags.DEFINE_string("seed", None, "the seed of a single run; default: 0", **add)
-    flags.DEFINE_string("seeds", None, "several seeds, trained in lockstep: 0:5 or 1,2,7", **add)
-    flags.DEFINE_string(
-        "run_dir",
-        None,
-        "directory of the results; default: runs/NAME with a name made from the settings, so that "
-        "the same command continues the run",
-        **add,
-    )
-    flags.DEFINE_string(
-        "initial_policy",
-        None,
-        "run directory of a policy trained on the same environment; it acts in the first "
-        "start_steps steps, with the exploration of its training, instead of random actions "
-        "(Figure 3); not with backend brax",
-        **add,
-    )
-    flags.DEFINE_bool(
-        "resume",
-        True,
-        "continue the run in the run directory exactly; --noresume stops with an error if there "
-        "is one",
-        **add,
-    )
-
-
-def _define_devices(add: dict[str, Any]) -> None:
-    flags.DEFINE_string("device", "cpu", "cpu, gpu or tpu; one seed is fastest on a CPU", **add)
-    define_count("threads", "CPU threads for the networks; default: all cores", **add)
-    define_count(
-        "devices",
-        "how many devices share the seeds, in parts of equal size; default: 1, with backend brax "
-        "as many as can share them",
-        **add,
-    )
-    flags.DEFINE_string(
-        "distributed",
-        None,
-        "with backend brax: several processes train one run on all their devices; auto if Slurm or "
-        "MPI starts them, else ADDRESS:PORT,PROCESSES,PROCESS; the first process writes",
-        **add,
-    )
-    flags.DEFINE_bool(
-        "deterministic",
-        False,
-        "on a GPU: the same numbers in every run, for an exact resume; slower. A CPU always gives "
-        "the same numbers",
-        **add,
-    )
-
-
-def make_experiment_flags(*, lists: bool = False) -> flags.FlagValues:
-    """Returns the flags that describe an experiment. Presets decide what is not given.
-
-    Args:
-      lists: see `make_flags`.
-    """
     values = flags.FlagValues()
-    add: Any = {"flag_values": values, "module_name": "the experiment"}
-    flags.DEFINE_string(
-        "env",
-        "halfcheetah",
-        "halfcheetah (default), hopper, walker2d, ant, humanoid, a Gymnasium id, or "
-        "package.module:Id-v0 for your own; with backend brax a Brax name, or package.module:name "
-        "of a function that makes an environment",
-        **add,
-    )
-    flags.DEFINE_string(
-        "env_preset",
-        "v5",
-        "the version that a short name means: v5 (default), or v3, the nearest to the paper's on "
-        "today's Gymnasium",
-        **add,
-    )
-    flags.DEFINE_string(
-        "backend",
-        "gymnasium",
-        "gymnasium (default); envpool for EnvPool's tasks, which include -v3 (pip install "
-        "'dsrl_jax[envpool]'); or brax: environments, replay and updates in one compiled loop on "
-        "the device (pip install 'dsrl_jax[brax]')",
-        **add,
-    )
-    flags.DEFINE_string("algo", "ds_td3", f"{', '.join(ALGORITHMS)}; default: ds_td3", **add)
-    flags.DEFINE_string(
-        "preset",
-        PRESETS[0],
-        "paper (default): the paper's text; official: the authors' code where it differs; "
-        "figure1: SAC with soft targets, as in Figure 1",
-        **add,
-    )
-    flags.DEFINE_bool("help", False, "print this and stop", short_name="h", **add)
+    define(values, "the experiment", _EXPERIMENT)
     read = parse_list if lists else parse_value
     for name, (heading, field) in _SETTINGS.items():
         parser = _Parser(partial(read, name, field.type))
-        add = {"flag_values": values, "module_name": heading}
+        add: Any = {"flag_values": values, "module_name": heading}
         flags.DEFINE(parser, name, None, describe(field), **add)
+    if of_a_run:
+        define(values, "a run", _RUN)
     return values
 
 
+def define(values: flags.FlagValues, heading: str, table: Iterable[Flag]) -> None:
+    """Defines flags under a heading of the help."""
+    add: Any = {"flag_values": values, "module_name": heading}
+    for name, kind, default, text in table:
+        if kind is bool:
+            short_name = "h" if name == "help" else None
+            flags.DEFINE_bool(name, default, text, short_name=short_name, **add)
+        elif kind is int:
+            flags.DEFINE(_Parser(partial(parse_count, name)), name, default, text, **add)
+        else:
+            flags.DEFINE(flags.ArgumentParser(), name, default, text, **add)
+
+
 def describe(field: dataclasses.Field) -> str:
-    """Returns a setting's help: what it is, allowed values, unit, default, source."""
+    """Returns a setting's help: what it is, allowed values, unit, default, source.
+
+    The default and its source are by agent if the agents differ.
+    """
     meta = field.metadata
     unit = f", in {meta['unit']}" if meta["unit"] else ""
-    return f"{meta['description']}; {meta['limit'].text}{unit}; default {_describe_default(field)}"
-
-
-def _describe_default(field: dataclasses.Field) -> str:
-    """Returns the default with its source, by agent if the agents differ."""
-    source = field.metadata["source"]
-    if field.name in _BY_TASK:
-        return f"by task and agent, {format_value(field.default)} for TD3 on HalfCheetah ({source})"
-    if field.name == "start_steps":
-        starts = [f"{START_STEPS[config]} for {agent}" for agent, config in _AGENTS.items()]
-        return f"{', '.join(starts)} ({source})"
     found = {agent: own[field.name] for agent, own in _DEFAULTS.items() if field.name in own}
-    if not found:
-        return f"{format_value(field.default)} ({source})"
-    if len({text.split()[0] for text in found.values()}) == 1:
-        return next(iter(found.values()))
-    return ", ".join(f"{agent} {text}" for agent, text in found.items())
+    if field.name in ("lambda1", "lambda2"):
+        value = format_value(field.default)
+        default = f"by task and agent, {value} for TD3 on HalfCheetah ({meta['source']})"
+    elif field.name == "start_steps":
+        starts = [f"{START_STEPS[config]} for {agent}" for agent, config in _AGENTS.items()]
+        default = f"{', '.join(starts)} ({meta['source']})"
+    elif not found:
+        default = f"{format_value(field.default)} ({meta['source']})"
+    elif len({text.split()[0] for text in found.values()}) == 1:
+        default = next(iter(found.values()))
+    else:
+        default = ", ".join(f"{agent} {text}" for agent, text in found.items())
+    return f"{meta['description']}; {meta['limit'].text}{unit}; default {default}"
 
 
 def help_text(values: flags.FlagValues) -> str:

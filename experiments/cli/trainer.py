@@ -18,7 +18,6 @@ from dsrl_jax.envs.guard import EnvironmentFailure
 from dsrl_jax.training import train as training
 from dsrl_jax.training.checkpoints.checkpoint import RestoreError, first_line
 from dsrl_jax.training.nonfinite import NotFiniteError
-from experiments import plot
 from experiments.cli import summary
 from experiments.cli.command import StopRequest
 from experiments.cli.machine import changed_conditions
@@ -122,6 +121,8 @@ def write_rows(
 
 def draw(directory: Path) -> int:
     """Draws a run's pictures and prints their names; returns the exit status."""
+    from experiments import plot  # It imports the whole report, which a start need not wait for.
+
     try:
         drawn = plot.draw_run(directory)
     except FAILURES as error:

@@ -20,7 +20,7 @@ from absl import flags
 # These imports are light: mistakes on the command line are reported before JAX is imported.
 from dsrl_jax.config.presets import ALGORITHMS, PRESETS, check_choice
 from experiments.cli.command import ends_on_interrupt
-from experiments.cli.flags import define_count, given_settings, help_text, make_flags, parse
+from experiments.cli.flags import Flag, define, given_settings, help_text, make_flags, parse
 from experiments.cli.machine import check_device, choose_device
 from experiments.cli.values import UsageError, check_different, format_value, parse_seeds
 from experiments.run_dir.directory import check_directory
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 
 # Flags of a single run that a sweep does not have.
 _OF_A_RUN = ("devices", "distributed", "initial_policy")
+_MEMBERS_PER_BATCH = Flag(
+    "members_per_batch",
+    int,
+    None,
+    "how many members train at once; default: as many as the memory is expected to allow",
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -82,12 +88,7 @@ def make_sweep_flags() -> flags.FlagValues:
     for name in _OF_A_RUN:
         delattr(values, name)
     values["dry_run"].help = "print members, groups, batches and memory, and stop"
-    define_count(
-        "members_per_batch",
-        "how many members train at once; default: as many as the memory is expected to allow",
-        flag_values=values,
-        module_name="a sweep",
-    )
+    define(values, "a sweep", [_MEMBERS_PER_BATCH])
     return values
 
 
@@ -120,7 +121,8 @@ def prepare(values: flags.FlagValues) -> Plan:
     if there != here:
         raise UsageError(
             f"{directory} contains this sweep in groups of {format_value(tuple(there))} members, "
-            f"here of {format_value(tuple(here))}: choose another --run_dir or the same lists"
+            f"here they are of {format_value(tuple(here))}: choose another --run_dir or the same "
+            "lists"
         )
     batches = make_batches(groups, sizes)
     check_batches(directory, spec, batches, values)

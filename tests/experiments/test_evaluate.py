@@ -135,17 +135,6 @@ def test_a_run_without_a_checkpoint_has_nothing_to_evaluate(expect_error, drawn)
 # --- videos --------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def in_process(monkeypatch):
-    """Tries to draw in this process, in place of a new one, which takes seconds to start."""
-
-    def call(command, **options):
-        missing = video.find_missing(*command[-4:])
-        return subprocess.CompletedProcess(command, missing is not None, missing or "", "")
-
-    monkeypatch.setattr(subprocess, "run", call)
-
-
 # imageio-ffmpeg forks to read, and leaves pipes to the garbage collector.
 MP4 = [
     pytest.mark.skipif(not HAS_FFMPEG, reason="imageio-ffmpeg is not installed"),
@@ -181,9 +170,7 @@ def test_an_mp4_needs_ffmpeg(expect_error, drawn, place, monkeypatch):
     assert not list(place.iterdir())
 
 
-def test_an_environment_without_pictures_is_an_error_before_an_episode(
-    expect_error, drawn, place, in_process
-):
+def test_an_environment_without_pictures_is_an_error_before_an_episode(expect_error, drawn, place):
     edit(drawn, env=f"{TOYS}:PointMass-v0")
     error = expect_error(drawn, f"--video={place / 'a.gif'}")
     assert "cannot be made here" in error and "leave --video out" in error

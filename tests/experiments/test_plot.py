@@ -1,4 +1,4 @@
-"""Learning curves: what shares a panel, what is drawn in it, and what the command says."""
+"""Learning curves: the panels, their curves, and the output of the command."""
 
 import shutil
 
@@ -58,18 +58,18 @@ def test_seeds_their_mean_and_the_papers_curve_where_it_has_one(tmp_path):
     assert len(usual) == 4  # and each seed
     paper = read_curves()["1", "HalfCheetah", "ds_td3"].until(10_000)
     np.testing.assert_array_equal(usual["paper, 5 seeds"].get_ydata(), paper.mean)
-    # The paper's curve is of its own settings.
+    # The paper has no curve for other settings.
     assert "paper, 5 seeds" not in other
 
 
 def bounds(band):
-    """Of a `fill_between`, by step."""
+    """Returns the bounds of a `fill_between`, by step."""
     points = band.get_paths()[0].vertices
     found = {step: points[points[:, 0] == step, 1] for step in points[:, 0]}
     return {step: (min(values), max(values)) for step, values in found.items()}
 
 
-def test_the_band_is_one_deviation_over_n_minus_1(tmp_path):
+def test_the_band_is_one_standard_deviation_with_n_minus_1(tmp_path):
     write_run(tmp_path / "1", RETURNS, seeds=(0, 1), adaptation_period=200)
     (axis,) = draw(tmp_path)
     (band,) = axis.collections
@@ -90,7 +90,7 @@ def test_panels_of_one_task_have_the_same_returns_with_all_of_them(tmp_path):
 
 
 @pytest.mark.parametrize("final", [-900.0, 900.0])
-def test_the_papers_deviations_and_0_are_in_sight(tmp_path, final):
+def test_the_papers_deviations_and_0_are_inside_the_panel(tmp_path, final):
     write_run(tmp_path / "1", [[final, final]], steps=300_000)
     (axis,) = draw(tmp_path)
     low, high = axis.get_ylim()
@@ -124,7 +124,7 @@ def test_many_panels_take_several_rows(tmp_path):
     assert axes[0].figure.bbox.height == 2 * alone.figure.bbox.height
 
 
-def test_what_is_damaged_is_told_and_the_others_are_drawn(tmp_path, capsys):
+def test_a_damaged_run_is_noted_and_the_others_are_drawn(tmp_path, capsys):
     write_run(tmp_path / "1", [[0.0, 1.0]])
     shutil.copytree(tmp_path / "1", tmp_path / "2")
     (tmp_path / "2" / "config.json").write_text("{")
