@@ -69,6 +69,7 @@ def train(
         if progress.env_step == 0:
             rows, state, progress = evaluate(experiment, backend, state, progress)
             yield from rows
+        # Algorithm 1, line 6 and Algorithm 1, line 29; Algorithm 4, line 6 and Algorithm 4, line 24
         while progress.env_step < loop.steps:
             before, env_step = progress.frozen, backend.next_step(progress.env_step)
             state, frozen = backend.advance(state, progress, env_step)

@@ -67,7 +67,10 @@ class StatusLine:
 def format_end(task: Task, outcome: Outcome) -> str:
     """Returns a line for a run that has ended; names its log if that has a warning or an error."""
     log = task.directory / LOG
-    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    try:
+        lines = log.read_text(errors="replace").strip().splitlines()
+    except OSError:  # A line of status is no reason to stop the other runs.
+        lines = []
     text = f"{task.title}: {outcome.value}"
     if outcome is Outcome.FAILED:
         text += f": {lines[-1] if lines else 'no output'}"

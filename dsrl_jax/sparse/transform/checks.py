@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import Array, Bool, Int
 
+from dsrl_jax.sparse.arguments import check_choice, is_traced
 from dsrl_jax.sparse.distribution import Distribution
 from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Params, named_leaves
-from dsrl_jax.sparse.numbers import check_choice, is_traced
 from dsrl_jax.sparse.rules import PAPER, Rules, check_rules
 from dsrl_jax.sparse.transform.densities import Sparsities, check_sparsities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, check_gradual, fraction_at

@@ -7,9 +7,14 @@ from typing import Any
 
 from jaxtyping import Array
 
-from dsrl_jax.sparse.distribution import Distribution, fewest_connections, share_connections
+from dsrl_jax.sparse.arguments import is_traced
+from dsrl_jax.sparse.distribution import (
+    Distribution,
+    fewest_connections,
+    round_share,
+    share_connections,
+)
 from dsrl_jax.sparse.leaves import KERNELS, Density, Layout, Leaf, Params, find_leaves
-from dsrl_jax.sparse.numbers import is_traced, round_share
 from dsrl_jax.sparse.topology import erdos_renyi_density
 
 # Of all sparse leaves together, or by path pattern (shell style).

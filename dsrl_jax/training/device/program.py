@@ -149,9 +149,11 @@ def _advance(
 
 def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array) -> DeviceState:
     """Makes the `index`-th step of every environment and adds the transitions to the replay."""
+    # Algorithm 4, line 7 to Algorithm 4, line 11
     num_envs = run.brax.num_envs
     observation = envs.observe(state.episodes)
     action = _choose_action(run, keys, config, state.carry.state, observation, index)
+    # Algorithm 1, line 8; Algorithm 4, line 9
     episodes, outcome = envs.step(
         run.environment, run.brax.episode_length, keys.start, state.episodes, action
     )
@@ -164,6 +166,7 @@ def _collect(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Arra
         carry = carry._replace(bad_update=mark_frozen(is_bad, carry.bad_update))
     return DeviceState(
         carry=carry,
+        # Algorithm 1, line 9; Algorithm 4, line 10
         rows=device_replay.add(state.rows, new, (index - 1) * num_envs),
         episodes=episodes,
         last_return=_last_return(outcome, state.last_return),
@@ -178,12 +181,14 @@ def _train(run: _Run, keys: Keys, config: Any, state: DeviceState, index: Array)
     done = (index - 1 - vector_steps_before) * each
 
     def update(count: Array, carry: Carry) -> Carry:
+        # Algorithm 1, line 10
         packed = _sample(run, keys, state.rows, added, done + count)
         batch = unpack(packed, run.spaces)
         given = (run.agent, run.members, keys.update, config, carry, batch, done + count)
         return update_members(*given, freeze_nonfinite=run.freeze_nonfinite)
 
     def update_all(carry: Carry) -> Carry:
+        # Algorithm 4, line 12 to Algorithm 4, line 23
         return lax.fori_loop(1, each + 1, update, carry)
 
     carry = lax.cond(index > vector_steps_before, update_all, lambda carry: carry, state.carry)

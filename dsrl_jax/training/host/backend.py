@@ -88,6 +88,7 @@ def make_backend(
         [make(f"seed {seed}, evaluation") for _ in range(loop.eval_episodes)] for seed in seeds
     ]
     capacity = min(loop.replay_size, loop.steps)
+    # Algorithm 1, line 5; Algorithm 4, line 5
     replay = Replay(seeds, capacity, spaces.observation_size, spaces.action_size)
     checkpoints = None
     if directory:
@@ -143,14 +144,15 @@ def _advance(
     """Steps every environment once, makes one update, and chooses the actions of the next step."""
     experiment, loop = host.experiment, host.experiment.loop
     transition, frozen = _step_environments(host, state, progress.frozen, env_step)
-    host.replay.add(*transition)
+    host.replay.add(*transition)  # Algorithm 1, line 9; Algorithm 4, line 10
     if host.checkpoints:
         host.checkpoints.replay_file.add(*transition)
     state = _follow(host, state, transition, frozen)
     update = loop.updates_at(env_step)
     if update:
         carry = _mark(state.carry, frozen)
-        packed = host.replay.sample(experiment.agent.batch_size, env_step)
+        packed = host.replay.sample(experiment.agent.batch_size, env_step)  # Algorithm 1, line 10
+        # One update (Algorithm 4, line 12 to Algorithm 4, line 23) and the next action.
         carry, chosen = host.program.step(
             carry, packed, state.observation, np.int32(update), np.int32(env_step + 1)
         )
@@ -182,7 +184,9 @@ def _step_environments(
     following, reward = np.empty_like(state.observation), np.zeros(members)
     terminated, truncated = np.zeros(members, bool), np.zeros(members, bool)
     trains = frozen < 0
+    # Algorithm 4, line 7 to Algorithm 4, line 11
     for member in np.flatnonzero(trains).tolist():
+        # Algorithm 1, line 8; Algorithm 4, line 9
         following[member], reward[member], terminated[member], truncated[member], _ = (
             host.environments[member].step(state.action[member])
         )
