@@ -8,7 +8,7 @@ from pathlib import Path
 
 import jax
 
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.presets import Experiment, InitialPolicy
 from dsrl_jax.config.to_json import read_experiment

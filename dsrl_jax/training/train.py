@@ -5,8 +5,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.layers import check_sparsity
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.config.members import resolve_members
 from dsrl_jax.config.presets import Experiment

@@ -8,7 +8,7 @@ import re
 import jax
 import numpy as np
 
-from dsrl_jax.agents.registry import AGENTS
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.types import Spaces
 from dsrl_jax.envs import brax
 from dsrl_jax.training import loop

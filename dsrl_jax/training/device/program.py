@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from dsrl_jax.agents import AGENTS
 from dsrl_jax.agents.networks import action_bounds
-from dsrl_jax.agents.registry import AGENTS
 from dsrl_jax.agents.types import Agent, Spaces, State
 from dsrl_jax.config.loop import BraxConfig, LoopConfig
 from dsrl_jax.config.presets import Experiment
