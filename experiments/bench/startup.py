@@ -1,10 +1,13 @@
 """Seconds from starting experiments.run to its first update, without and with cached programs."""
 
+import itertools
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from experiments.bench.measure import (
@@ -49,17 +52,14 @@ def startup(
     }
     arguments = [f"--{name}={value}" for name, value in flags.items()]
     with tempfile.TemporaryDirectory() as directory:
-        place, pairs = Path(directory), 0
 
-        def first() -> float:
-            nonlocal pairs
-            pairs += 1
-            return seconds_to_first_update(arguments, place / f"{pairs}_first", place / f"{pairs}")
+        def start(name: str, numbers: Iterator[int]) -> float:
+            number = next(numbers)
+            place, cache = Path(directory, f"{number}_{name}"), Path(directory, str(number))
+            return seconds_to_first_update(arguments, place, cache)
 
-        def second() -> float:
-            return seconds_to_first_update(arguments, place / f"{pairs}_second", place / f"{pairs}")
-
-        seconds = in_turn({"first": first, "second": second}, repetitions)
+        starts = {name: partial(start, name, itertools.count(1)) for name in ("first", "second")}
+        seconds = in_turn(starts, repetitions)
     samples = {f"{name}_start_seconds": found for name, found in seconds.items()}
     of_first = ratio(seconds["second"], seconds["first"])
     rows = [

@@ -22,6 +22,7 @@ def count_columns(spaces: Spaces) -> int:
 
 def make_ring(members: int, capacity: int, spaces: Spaces) -> Rows:
     """Returns an empty ring."""
+    # Algorithm 1, line 5; Algorithm 4, line 5
     return jnp.zeros((members, capacity, count_columns(spaces)), jnp.float32)
 
 
