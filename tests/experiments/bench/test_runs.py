@@ -50,7 +50,12 @@ def test_update():
     assert found["static_td3_over_td3"] == found["static_td3_per_second"] / found["td3_per_second"]
 
 
-def test_members():
+def test_members(monkeypatch):
+    static = workload.agent_config("static_td3", SIZES)
+    dense = workload.agent_config("td3", SIZES)
+    monkeypatch.setattr(
+        updates, "agent_config", lambda algo, *_, **__: dense if algo == "td3" else static
+    )
     found = check(updates.members(1, 2, 2, (2,), SIZES))
     assert found["ds_td3_over_td3_members_2"] > 0 and found["period_2_over_never"] > 0
     assert 4 * DENSE_BYTES < found["td3_members_2_state_bytes"] < 5 * DENSE_BYTES
