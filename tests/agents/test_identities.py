@@ -204,11 +204,11 @@ def test_networks_that_never_adapt_have_no_adaptation_branch(agent, topology, ke
 @both_agents
 def test_all_updates_are_one_program(agent, key, rng):
     """With and without an adaptation, the actor's turn and the targets' turn."""
-    config = small_config(agent=agent, adaptation_period=3)
+    config = small_config(agent=agent, adaptation_period=4)
     chex.clear_trace_counter()
     once = quick_jit(chex.assert_max_traces(plain_update, n=1))
     state = first_state(key, config)
-    for step in range(1, 7):
+    for step in range(1, 6):
         state, metrics = once(key, config, state, random_batch(rng), step)
     chex.assert_tree_all_finite((state, metrics))
 
