@@ -245,8 +245,7 @@ def _evaluate(host: _Host, state: HostState, progress: Progress) -> tuple[np.nda
     return evaluate(act, environments, seeds, playing=progress.trains)
 
 
-def _sample(host: _Host, state: HostState, env_step: int) -> np.ndarray:
-    del state  # The replay is the host's.
+def _sample(host: _Host, _: HostState, env_step: int) -> np.ndarray:
     size = host.experiment.agent.batch_size
     return host.replay.sample(size, env_step) if env_step else host.replay.empty_batch(size)
 
