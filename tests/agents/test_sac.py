@@ -123,8 +123,8 @@ def test_actor_loss_is_the_references(cases, key):
         loss, entropy = actor_loss(actor, key, config, critics, config.temperature, batch)
         np.testing.assert_allclose(loss, expected, **CLOSE)
         np.testing.assert_allclose(entropy, -log_probability.mean(), **CLOSE)
-        first_is_smaller += list(q[0] < q[1])
-    assert 0.2 < np.mean(first_is_smaller) < 0.8
+        first_is_smaller += (q[0] < q[1]).tolist()
+    assert set(first_is_smaller) == {False, True}  # neither critic is always the smaller one
 
 
 def test_bootstraps_through_time_limits_and_not_through_terminations(cases, key):

@@ -1,5 +1,6 @@
 """Which runs exist, and which tasks are missing."""
 
+import contextlib
 import dataclasses
 import json
 import shutil
@@ -71,7 +72,8 @@ def test_the_command_line_of_a_run_means_that_run(place, figure, monkeypatch):
         values = command.make_flags()
         words = [word for word in task.arguments if not word.startswith("--initial_policy")]
         command.parse(values, words)
-        plan = command.prepare(values)
+        with contextlib.ExitStack() as locks:
+            plan = command.prepare(values, locks)
         plain = [dataclasses.replace(each, initial_policy=None) for each in expected if each]
         assert plan.experiment in plain
         assert plan.directory == task.directory
@@ -244,7 +246,7 @@ def test_a_policy_without_checkpoints_is_not_done(place):
     experiment = make_experiment(seeds=(5,), steps=150_000)
     make_run(policy.directory, experiment, saved=False)
     assert see(place, "fig3a")[1][0] == policy
-    with pytest.raises(DirectoryError, match="remove it to train it anew"):
+    with pytest.raises(DirectoryError, match="remove it to train again"):
         check_directory(policy.directory, experiment)
 
 
