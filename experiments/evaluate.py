@@ -30,8 +30,7 @@ def main(arguments: list[str]) -> int:
     """Runs a command line.
 
     Returns:
-      The exit status: 0, 1 for a video or an episode that failed, 2 for a command line that cannot
-      be run.
+      The exit status: 0 on success, 1 if an episode or a video failed, 2 for a bad command line.
     """
     from dsrl_jax.envs.guard import EnvironmentFailure
 

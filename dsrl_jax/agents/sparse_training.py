@@ -1,4 +1,4 @@
-"""What the agents' updates share: their sparse networks, their optimizer and their schedule."""
+"""Builds the sparse networks, optimizer and adaptation schedule that all agents use."""
 
 from functools import partial
 from typing import Literal
@@ -17,7 +17,7 @@ from dsrl_jax.sparse import SparseNet, Sparsity
 
 Network = Literal["actor", "critic"]
 
-# The rules of each topology but "dynamic", which has its own settings.
+# Rules by topology; those of "dynamic" are chosen by its settings instead.
 _RULES = {
     "dense": sparse.STATIC,
     "static": sparse.STATIC,

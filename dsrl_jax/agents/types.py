@@ -1,4 +1,4 @@
-"""The interface of an agent: transitions in, actions out. No environment is known here."""
+"""Defines the interface of an agent, which learns from transitions and returns actions."""
 
 import dataclasses
 from collections.abc import Callable

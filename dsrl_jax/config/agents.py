@@ -88,7 +88,7 @@ class TD3Config:
 
     @property
     def target_period(self) -> int:
-        """Targets are updated with the actor."""
+        """Number of critic updates per update of the targets, the same as for the actor."""
         return self.policy_delay
 
 

@@ -1,7 +1,7 @@
 """Joins experiments as the members of one compiled program.
 
-Members may differ in their seeds and in every float of the agent's settings. They share the rest,
-which is static.
+Members may differ in their seeds and in every float of the agent's settings. All other
+settings are static and shared.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ DENSE_LAMBDA = 1e9
 def resolve_members(
     env_id: str, algo: str, *, seeds: Any, settings: Mapping[str, Any], **names: str
 ) -> Experiment:
-    """Returns the experiment that names mean; a float setting may list a value for each member.
+    """Resolves names to an experiment; a float setting may list one value for each member.
 
     Args:
       seeds: one for each member, or one that all members share.
@@ -80,7 +80,7 @@ def join(experiments: Sequence[Experiment]) -> Experiment:
 
 
 def shared(experiment: Experiment) -> dict[str, Any]:
-    """Returns by name what the members of a program share; experiments join if these are equal."""
+    """Returns what all members share, by name; experiments can be joined if these are equal."""
     numbers = _numbers(experiment.algo)
     return {
         name: getattr(experiment, name)

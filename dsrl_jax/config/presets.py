@@ -1,7 +1,7 @@
-"""The paper's numbers by task and preset, and the experiment that names and settings mean.
+"""The paper's numbers by task and preset, and resolves names to an experiment.
 
-Every number of the paper that depends on the task, the algorithm or the preset stands here with its
-source. The others are the defaults of their settings.
+Every number of the paper that depends on the task, the algorithm or the preset is listed here with
+its source. The others are the defaults of their settings.
 """
 
 from collections.abc import Iterable, Mapping
@@ -80,7 +80,7 @@ def resolve(
     seeds: int | Iterable[int] = (0,),
     settings: Mapping[str, Any] | None = None,
 ) -> Experiment:
-    """Returns the experiment that names mean; `settings` override the preset's numbers.
+    """Resolves names to an experiment; `settings` override the preset's numbers.
 
     Args:
       env_id, env_preset, backend: an existing environment, see `envs.catalog`.

@@ -12,7 +12,7 @@ from dsrl_jax.config.experiment import Experiment, InitialPolicy
 from dsrl_jax.config.loop import FORMAT, BraxConfig, LoopConfig
 from dsrl_jax.config.settings import check_choice, check_limits, flatten, override
 
-# Every config.json has these, beside the settings.
+# Every config.json has these entries in addition to the settings.
 _NAMES = ("env", "env_preset", "backend", "algo", "preset", "seeds")
 
 

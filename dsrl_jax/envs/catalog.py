@@ -1,4 +1,4 @@
-"""Environments by name, preset and back-end; all except Brax's have Gymnasium's interface."""
+"""Finds and makes environments by name; all except Brax's have Gymnasium's interface."""
 
 from types import ModuleType
 

@@ -5,7 +5,7 @@ observation by the first one of the next episode, and report a time limit as a t
 every episode samples a new start state, the last observation is kept, and a time limit is a
 truncation.
 
-In the shape descriptions, `M` is the number of members and `E` that of each member's environments.
+In the shape descriptions, `M` is the number of members, `E` the number of environments of each.
 """
 
 from typing import Any, NamedTuple
@@ -36,7 +36,7 @@ class Episodes(NamedTuple):
 class Outcome(NamedTuple):
     """The result of a step of every environment.
 
-    terminated: whether the episode ended by its own rules
+    terminated: whether the environment itself ended the episode
     truncated: whether only the time limit ended it
     next_observation: of the same episode, even if it ended
     total: sum of the episode's rewards, including this step's

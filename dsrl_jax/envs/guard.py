@@ -1,4 +1,4 @@
-"""A wrapper that reports errors of an environment, which may run anyone's code, in one line."""
+"""Wraps an environment, which may be third-party code, and reports its errors in one line."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Checks of arguments; an error names the argument, what it got and what is allowed."""
+"""Checks arguments; errors name the argument, its value and the allowed values."""
 
 from typing import Any, get_args
 

@@ -48,7 +48,8 @@ def draw_masks(
     Args:
       density: share of connections in [0, 1], or a function of path and shape that returns it,
         for instance by `erdos_renyi_density`.
-      exact: round(density * size) connections exactly, instead of independent draws.
+      exact: whether to draw exactly round(density * size) connections; otherwise each connection
+        is drawn independently.
       groups: where connections may be, see `groups.py`.
     Raises:
       ValueError: if a density is outside [0, 1].

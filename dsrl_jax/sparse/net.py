@@ -141,9 +141,9 @@ def adapt_net(
 ) -> SparseNet:
     """Adapts the topology of every sparse layer (Algorithm 2).
 
-    With sparse moments the optimizer's state of every absent connection is that of its `init`, and
-    a new connection starts from that. (A connection that is dropped and grows again at once, which
-    the paper's rules do not allow, keeps its state.)
+    With sparse moments, the optimizer state of every absent connection is reset to the value that
+    `init` returns, and a new connection starts from it. (A connection that is dropped and grows
+    again at once, which the paper's rules do not allow, keeps its state.)
 
     Args:
       gradients, momentum: dense trees, for the rules that need them.

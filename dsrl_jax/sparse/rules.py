@@ -36,8 +36,8 @@ class Rules(NamedTuple):
       grow: where connections may grow: at positions empty before the drop, or after it, so that a
         connection that was just dropped may come back.
       grown_weight: "zero", or "stepped": the value of the given kernel at that position.
-      grow_by: which of these positions grow: random ones, or those of the largest |gradient| or
-        |momentum|.
+      grow_by: which of these positions grow: random ones, or the ones with the largest |gradient|
+        or |momentum|.
       groups: a constraint on where connections may be, see `groups.py`; None: anywhere.
     """
 
@@ -77,12 +77,12 @@ def mark_dropped(
     room: int | Int[Array, ""],
     gradient: Float[Array, "*shape"] | None = None,
 ) -> Bool[Array, "*shape"]:
-    """Marks the connections that `rules.drop` removes: the smallest scores, as many as it counts.
+    """Marks the connections with the smallest scores, as many as `rules.drop` removes.
 
-    Equal scores: the lowest flat index first.
+    Of equal scores, the lowest flat index is marked first.
 
     Args:
-      room: at most so many are marked.
+      room: the largest number of connections to mark.
     Raises:
       ValueError: if the rule needs a gradient and there is none.
     """
@@ -149,8 +149,8 @@ def _count_balanced(drop_fraction: float | Array, connections: Array, room: int 
     """Counts by the paper's text (Algorithm 2, lines 1 and 2; eq. 4): c = floor(η connections).
 
     Connections that are exactly 0 leave first: eq. (4) read literally would keep a connection
-    without a gradient for ever. Half of the rest, rounded down, are positive and the others
-    negative; a sign with too few connections leaves the rest to the other.
+    without a gradient forever. Half of the others, rounded down, are positive and half negative;
+    if one sign has too few connections, more of the other sign are dropped.
     """
     n_zero, n_positive, n_negative = connections
     # Algorithm 2, line 1

@@ -1,4 +1,4 @@
-"""What the loop needs of a back-end."""
+"""Defines the interface that the training loop needs from a back-end."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

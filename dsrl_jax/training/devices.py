@@ -2,8 +2,8 @@
 
 An array of members is split along its first axis. Each device runs the compiled functions for its
 own members and needs nothing from the others: a branch that one device takes costs the others
-nothing. Its numbers equal to the bit those of as many members on one device, and to rounding those
-of all members on one device.
+nothing. Its results are bit-identical to a run of only its members on one device, and equal up to
+rounding to a run of all members on one device.
 
 If several processes train one run, all of them call the functions of this file in the same order;
 `fetch` returns the same on each.

@@ -1,4 +1,4 @@
-"""Agents whose first transitions come from a trained policy (Section 4.6, Figure 3)."""
+"""Makes a trained policy act in the first steps of a run (Section 4.6, Figure 3)."""
 
 import dataclasses
 import hashlib
@@ -85,7 +85,7 @@ def _check(experiment: Experiment, sizes: Sizes, run_dir: str | Path) -> None:
     try:
         trained, description = read_experiment(Path(run_dir))
     except ValueError as error:
-        # A path may hold anything; the message is one line.
+        # A path may contain line breaks; the message is one line.
         raise ValueError(f"initial_policy: {' '.join(str(error).split())}") from error
     expected = {name: getattr(experiment, name) for name in _SHARED}
     for name, here in (expected | sizes._asdict()).items():

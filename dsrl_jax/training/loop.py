@@ -44,19 +44,19 @@ def never() -> bool:
 def train(
     experiment: Experiment, backend: Backend, stop: Callable[[], bool] = never
 ) -> Generator[Row, None, None]:
-    """Trains all members for `loop.steps` steps, or for what a checkpoint leaves of them.
+    """Trains all members for `loop.steps` steps, or for the steps that remain after a checkpoint.
 
     Args:
-      stop: whether the run shall save and end; called after each `advance`.
+      stop: returns whether to save and end the run; called after each `advance`.
     Yields:
       First a row of `kind` "start" with the step of the checkpoint, or 0, and a "note" for each
-      thing that the user has to know. Then, in this order at a step that has all of them,
-      "training" and "evaluation", one for each member, "topology", one for each layer,
-      "checkpoint" and "timing". A checkpoint names what the reader's files hold: the reader has to
-      write the rows before "checkpoint" into them before it asks for the next row. A run that
-      `stop` ended before its last step yields "stopped" last.
+      message to the user. Then, in this order at a step that has all of them, "training" and
+      "evaluation", one for each member, "topology", one for each layer, "checkpoint" and "timing".
+      When the caller receives "checkpoint", it must write all earlier rows to its files before it
+      requests the next row, because the checkpoint records checksums of these files. If `stop`
+      ends the run before its last step, the last row is "stopped".
     Raises:
-      NotFiniteError: names the member, the step or update, and what is not finite.
+      NotFiniteError: if a number is NaN or infinite; names it, the member, and the step or update.
       RestoreError: if no checkpoint, or not the replay that it names, can be read.
       OSError: if a checkpoint cannot be written.
     """
@@ -72,6 +72,7 @@ def train(
         # Algorithm 1, line 6 and Algorithm 1, line 29; Algorithm 4, line 6 and Algorithm 4, line 24
         while progress.env_step < loop.steps:
             before, env_step = progress.frozen, backend.next_step(progress.env_step)
+            # Algorithm 4, line 7 to Algorithm 4, line 11; the updates follow inside `advance`.
             state, frozen = backend.advance(state, progress, env_step)
             progress = progress._replace(env_step=env_step, frozen=frozen)
             yield from frozen_rows(seeds, progress, before)

@@ -38,13 +38,14 @@ def exclude(
     number: int | np.ndarray,
     step: int | np.ndarray | None = None,
 ) -> np.ndarray:
-    """Freezes members with numbers that are not finite, or ends the run.
+    """Freezes members that have a NaN or infinite number, or ends the run.
 
     Args:
       frozen: int [members], the step at which each was frozen, or -1.
-      bad: bool [members].
-      what, when, number: for the error's text; one number, or one for each member.
-      step: at which they freeze, if it is not `number`.
+      bad: bool [members], whether each has such a number at this step.
+      what, when, number: what is not finite and at which step, for the error message; `number` is
+        one for all members, or an array [members].
+      step: the environment step at which the members freeze; None: `number`.
     Returns:
       `frozen` after this step.
     Raises:
@@ -74,7 +75,7 @@ def name_member(member: int, seeds: tuple[int, ...]) -> str:
 
 
 def freeze_transition(frozen: np.ndarray, transition: tuple[np.ndarray, ...]) -> None:
-    """Turns the transitions of frozen members, in place, into steps that lead nowhere."""
+    """Changes the transitions of frozen members, in place, to steps without motion or reward."""
     observation, _, reward, terminated, truncated, following = transition
     members = frozen >= 0
     following[members] = observation[members]
@@ -91,7 +92,7 @@ def mark_frozen(
 
 
 def mark_frozen_if_new(frozen: np.ndarray, bad_update: Array) -> Array:
-    """Calls `mark_frozen` only if it changes something, because the host asks at every step."""
+    """Calls `mark_frozen` only if that changes something, as the host calls this at each step."""
     members = frozen >= 0
     if not members.any() or fetch(bad_update)[members].all():
         return bad_update
@@ -99,7 +100,7 @@ def mark_frozen_if_new(frozen: np.ndarray, bad_update: Array) -> Array:
 
 
 def hold(frozen: Array, config: Any, batch: Transition) -> tuple[Any, Transition]:
-    """Returns settings and transitions by which an update leaves frozen members as they are.
+    """Returns settings and transitions with which an update does not change frozen members.
 
     Only scalars and the batch change: a select between old and new states would make every update
     of all members a third slower.

@@ -24,9 +24,9 @@ class Policy:
     """`action = policy(observation)`, deterministic.
 
     spaces: sizes and bounds of the environment that it was trained in
-    experiment: by which it was trained
-    seed, member: of the agent, among those of the run
-    env_step: the step of training from which it is
+    experiment: the experiment that trained it
+    seed, member: the agent's seed, and its number in the run
+    env_step: the training step at which it was saved
     """
 
     spaces: Spaces
@@ -87,8 +87,8 @@ def load_policy(
         place of the last one.
     Raises:
       FrozenMemberError: for the last policy of a member that was frozen.
-      ValueError: if there is no such run or member, no checkpoint is whole, or there was no
-        evaluation yet to find the best by.
+      ValueError: if there is no such run or member, no checkpoint is whole, or `best` is
+        requested before the first evaluation.
     """
     actor = read_actor(run_dir, seed=seed, member=member, best=best)
     config = actor.experiment.agent_of(actor.member)
@@ -175,5 +175,5 @@ def _choose_member(experiment: Experiment, seed: int | None, member: int | None)
     found = [number for number, own in enumerate(seeds) if own == seed]
     if len(found) > 1:
         members = ", ".join(map(str, found))
-        raise ValueError(f"seed {seed} is that of the members {members}: name a member")
+        raise ValueError(f"seed {seed} has several members, {members}: name one")
     return found[0]

@@ -1,4 +1,4 @@
-"""What the loop keeps of a run between two steps, on the host, whatever back-end trains."""
+"""Defines what the loop stores on the host between two steps; the same for all back-ends."""
 
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ from dsrl_jax.training.program import Program
 
 
 class Progress(NamedTuple):
-    """Where a run stands. Arrays are NumPy arrays [members]; trees have leaves [members, …].
+    """The progress of a run. Arrays are NumPy arrays [members]; trees have leaves [members, …].
 
     env_step: environment steps done
     logged: the step of the last training rows
@@ -34,7 +34,7 @@ class Progress(NamedTuple):
 
     @property
     def trains(self) -> np.ndarray:
-        """Which members are not frozen, bool [members]."""
+        """Whether each member still trains (is not frozen), bool [members]."""
         return self.frozen < 0
 
 
@@ -82,8 +82,8 @@ def to_saved(
 ) -> Saved:
     """Returns the content of a checkpoint, all of a run but its replay.
 
-    The policies are a part by themselves: they can be read without the rest of the state, which
-    may differ between algorithms and versions.
+    The policies are a separate part, so that they can be read without the rest of the state,
+    which may differ between algorithms and versions.
 
     Args:
       state: of the agents.

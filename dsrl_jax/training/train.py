@@ -43,8 +43,8 @@ def train(
       preset: "paper", "official" for the authors' code, "figure1" for SAC with soft targets.
       env_preset: the version that a short name means; "v3" is the nearest to the paper.
       backend: "gymnasium", "envpool" for EnvPool's tasks, or "brax": all on the device.
-      seeds: one for each member; members train in lockstep. Or one seed for all members that
-        lists in `settings` make.
+      seeds: one for each member; members train in lockstep. If `settings` contains lists, one
+        seed may be given for all members.
       initial_policy: the directory of a run on the same environment; its policy acts in the first
         start_steps steps, in place of random actions (Figure 3).
       devices: see `run`.
@@ -80,13 +80,13 @@ def run(
     stop: Callable[[], bool] = never,
     devices: int | None = None,
 ) -> Generator[Row, None, None]:
-    """Runs an experiment; with a directory it saves there, and continues what it finds there.
+    """Runs an experiment; saves it in `directory`, and continues a run that is there.
 
     Args:
       directory: of several processes that train one run, only the first one writes there; the
         others only need to pass some directory if the first one does.
       tables: files to which the reader appends rows, see `Checkpoints`.
-      stop: called after every step; whether the run shall save and end.
+      stop: called after every step; returns whether to save and end the run.
       devices: the number that shares the members evenly; None: on Brax as many as can, else one.
     Returns:
       The rows of `loop.train`.

@@ -182,7 +182,7 @@ def never_terminating(env_id: str) -> str:
 
 
 class NeverTerminates(gymnasium.Wrapper):
-    """Ends episodes by their time limit only, as those of a trained agent end.
+    """Ends episodes only at their time limit, as they usually end with a trained agent.
 
     An untrained agent falls at once, which would make evaluations short. When an episode would
     terminate, the state is reset and the episode continues; the reset is timed too.

@@ -1,4 +1,4 @@
-"""Whole training loops against those of SBX (sbx-rl), which runs in another environment.
+"""Compares whole training loops with SBX's (sbx-rl), in another Python environment.
 
 `python -m experiments.bench.peers ds_td3 WARM_UP STEPS` is our side, as `peers_sbx.py` is theirs.
 """
@@ -94,7 +94,7 @@ def find_interpreter(python: str | None) -> tuple[str, str]:
 
 
 def process_side(command: list[str]) -> Side:
-    """Returns a side whose process warms up and prints its seconds on the last line."""
+    """Returns a side that runs a process and reads the seconds from its last line of output."""
 
     def side() -> float:
         printed = ask(command, HERE.parents[1], JAX_PLATFORMS="cpu")

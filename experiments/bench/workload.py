@@ -139,7 +139,7 @@ def endless_run(env_id: str, algo: str, settings: dict[str, Any]) -> Experiment:
 
 
 def start_run(experiment: Experiment, warm_up: int | None = None) -> Iterator[Row]:
-    """Trains up to the first row of training after `warm_up` updates; returns the rows to come.
+    """Trains up to the first training row after `warm_up` updates; returns the remaining rows.
 
     Args:
       warm_up: `WARM_UP` by default.

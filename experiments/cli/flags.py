@@ -25,7 +25,7 @@ from experiments.cli.values import UsageError, format_value, parse_count, parse_
 
 
 class Flag(NamedTuple):
-    """A flag that is no setting. Kind int: a whole number of at least 1."""
+    """A flag that is not a setting. If `kind` is int, its value must be at least 1."""
 
     name: str
     kind: type[str] | type[int] | type[bool]

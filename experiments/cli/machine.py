@@ -147,7 +147,7 @@ def conditions(
     backend: str = "gymnasium",
     devices: int = 1,
 ) -> dict[str, Any]:
-    """Returns what a run computes on: if an entry differs, its numbers may differ in their bits."""
+    """Returns what a run computes on; if an entry differs, results may not be bit-identical."""
     return {
         "device": device,
         "devices": devices,

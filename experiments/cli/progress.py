@@ -50,7 +50,7 @@ class Progress:
                     print(self._line(row["env_step"]), file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Leaves the bar as it is and ends its line."""
+        """Closes the progress bar and leaves its last state visible."""
         if self.bar is not None:
             self.bar.close()
 

@@ -65,7 +65,7 @@ def environment(experiment: Experiment, spaces: Spaces) -> str:
 
 
 def notes(experiment: Experiment, spaces: Spaces) -> list[str]:
-    """Returns what a user should know about this run and would not expect."""
+    """Returns notes on what a user may not expect of this run."""
     found = list(experiment.changes)
     agent, loop = experiment.agent, experiment.loop
     for network, layers in network_layers(spaces, agent).items():

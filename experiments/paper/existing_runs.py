@@ -47,7 +47,7 @@ class ExistingRun(NamedTuple):
 def existing_runs(runs: Path, results: Path) -> list[ExistingRun]:
     """Returns all runs in run directories under `runs` and collected ones under `results`.
 
-    Skips what is no run and runs with a damaged config.json.
+    Skips directories that are not runs, and runs with a damaged config.json.
 
     Raises:
       ValueError: if evaluations that decide how far a run is are damaged.

@@ -42,9 +42,9 @@ class Limits(NamedTuple):
 
 
 def make_limits(begun: float, time_limit: float | None) -> Limits:
-    """Returns limits with which all is over `time_limit` seconds after `begun`.
+    """Returns limits by which all runs have ended `time_limit` seconds after `begun`.
 
-    A short limit leaves a quarter of itself to save.
+    At most a quarter of the time is reserved for saving.
     """
     if time_limit is None:
         return Limits()
@@ -55,11 +55,11 @@ def make_limits(begun: float, time_limit: float | None) -> Limits:
 def launch(task: Task) -> subprocess.Popen:
     """Starts the process of a task; appends its output to a log in its run directory.
 
-    The process gets a session of its own, so that Ctrl-C reaches only this command, which then
-    asks each process once.
+    The process runs in a new session, so that Ctrl-C reaches only this command, which then asks
+    each process once to stop.
     """
     task.directory.mkdir(parents=True, exist_ok=True)
-    # `experiments` is imported from this clone, whatever the working directory is.
+    # Imports `experiments` from this clone, independently of the working directory.
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     with (task.directory / LOG).open("a") as log:
         return subprocess.Popen(
@@ -85,7 +85,7 @@ def run_tasks(
 ) -> dict[Path, Outcome]:
     """Computes tasks, `jobs` at once; returns the outcomes of all that were started.
 
-    Begun tasks start first. A task whose policy is not trained in the end does not start.
+    Begun tasks start first. A task does not start if the policy that it needs could not be trained.
 
     Args:
       limits: on the clock `now`.

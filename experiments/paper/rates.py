@@ -1,4 +1,4 @@
-"""Estimates how long the rest of the runs takes, by the timings of earlier ones."""
+"""Estimates how long the remaining runs take, from the timings of earlier ones."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ def read_progress(directory: Path, steps_before_updates: int) -> tuple[int, floa
     if len(times) < 2:
         return times[0][0] if times else 0, None
     (first, before), (last, after) = times
-    # Each process has a clock of its own, and compiles first.
+    # Each process starts its own clock, and compiles first.
     one_process = not any(first <= start < last for start in starts)
     is_rate = steps_before_updates <= first < last and before < after and one_process
     return last, (last - first) / (after - before) if is_rate else None
@@ -55,7 +55,7 @@ def _has_paper_sizes(config: Mapping[str, Any]) -> bool:
 
 
 def time_left(tasks: Sequence[Task], reached: Mapping[Path, int], rates: Rates, jobs: int) -> str:
-    """Returns the time that the rest of tasks takes, and how many tasks have no rate yet.
+    """Returns the time that unfinished tasks take, and how many of them have no rate yet.
 
     Args:
       reached: the step of each task, by directory.
@@ -70,7 +70,7 @@ def time_left(tasks: Sequence[Task], reached: Mapping[Path, int], rates: Rates, 
             without += 1
     parts = []
     if seconds:
-        # Neither all cores together nor the longest run can be faster.
+        # A lower bound: evenly shared work, but at least the time of the longest run.
         time = format_time(max(sum(seconds) / jobs, *seconds))
         parts.append(f"{time} for {_count_runs(len(seconds))}" if without else time)
     if without:

@@ -37,7 +37,7 @@ class RequiredRun(NamedTuple):
 
 
 def select_figures(names: Iterable[str]) -> tuple[str, ...]:
-    """Returns the figures that names and names of groups stand for, each once.
+    """Resolves names of figures and of groups to figures, without duplicates.
 
     Raises:
       ValueError: for an unknown name.

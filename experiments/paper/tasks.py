@@ -137,7 +137,7 @@ def _new_directory(
 ) -> Path:
     """Returns the directory that experiments.run would choose, under `machine.runs`.
 
-    With a policy, whose content may be unknown yet, the name has the policy's length.
+    If the run needs a policy, the name has its length, as its content may not be known yet.
     """
     plain = dataclasses.replace(experiment, seeds=seeds, initial_policy=None)
     name = default_directory(plain).name

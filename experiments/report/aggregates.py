@@ -23,7 +23,7 @@ FIRST_STEP = 50_000
 
 
 class Arm(NamedTuple):
-    """A method at one length, over all tasks that it ran on."""
+    """Scores of one method at one training length, for every task on which it was trained."""
 
     label: str
     algo: str

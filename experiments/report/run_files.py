@@ -86,7 +86,7 @@ def read_duration(run: Run) -> Duration | None:
     try:
         starts = sorted(int(start["env_step"]) for start in read_starts(run.directory))
         for row in rows:
-            # Each process has a clock of its own.
+            # Each process starts its own clock.
             part = sum(start < int(row["env_step"]) for start in starts)
             last[max(part, 1)] = row
         if not last:

@@ -135,7 +135,7 @@ def _further(required: int | None, first: Sample, second: Sample) -> Needed | No
 
 
 def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | None]:
-    """Decides by two one-sided tests; fails if the interval lies beyond the margin."""
+    """Decides by two one-sided tests; fails if the whole interval is outside the margin."""
     margin = MARGIN * abs(second.mean)
     p_value = closeness(first, second, margin)
     interval = compare(first, second).interval
@@ -152,7 +152,7 @@ def _judge_close(first: Sample, second: Sample) -> tuple[str, float, Needed | No
 
 
 def _judge_sooner(first: Group, second: Group, step: int) -> Judged:
-    """Redraws seeds: counts draws whose mean passes dense training's final mean in time.
+    """Decides by a bootstrap over seeds: how often the mean passes dense training's too late.
 
     The first sample's mean is the step at which the mean of all seeds passes it; NaN: never.
     """

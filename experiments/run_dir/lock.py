@@ -42,8 +42,8 @@ def is_held(directory: Path) -> bool:
 def locked(directory: Path) -> Iterator[None]:
     """Locks a directory while the block runs; makes the directory if it does not exist.
 
-    The system releases the lock when the process ends, in whatever way. A forked child would keep
-    it for longer, so a child closes its copy at once.
+    The system releases the lock when the process ends, even if it is killed. A forked child would
+    keep the lock, so it closes its copy at once.
 
     Raises:
       DirectoryError: if another process has locked it, or it cannot be written.

@@ -20,10 +20,10 @@ def batch_directory(directory: Path, number: int) -> Path:
 
 
 def check_sweep(directory: Path, spec: SweepSpec) -> list[list[int]] | None:
-    """Returns how this sweep in the directory is split; None if the directory is free.
+    """Returns the batch sizes of each group of this sweep; None if the directory is free.
 
     Raises:
-      DirectoryError: if it has another sweep or other files.
+      DirectoryError: if the directory contains another sweep or other files.
     """
     previous = _read(directory)
     if previous is None:

@@ -58,7 +58,7 @@ def needed(experiment: Experiment, spaces: Spaces) -> Needed:
 
 
 def free(experiment: Experiment) -> Free:
-    """Returns what is free now; every device counts as the one with the least free memory."""
+    """Returns the free memory; assumes that every device has only as much as the fullest one."""
     if jax.default_backend() == "cpu":
         return Free(_free_on_host(), None)
     devices = jax.devices() if experiment.brax else jax.devices()[:1]

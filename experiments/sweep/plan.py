@@ -142,7 +142,7 @@ def group(members: Sequence[Member]) -> list[list[Member]]:
 
 
 def format_groups(groups: Sequence[Sequence[Member]]) -> list[str]:
-    """Returns in words in which shared settings each group differs from the others."""
+    """Describes, for each group, the shared settings in which it differs from the others."""
     settings = [_settings(members[0].experiment) for members in groups]
     common = [name for name in settings[0] if all(name in each for each in settings)]
     differing = [name for name in common if len({repr(each[name]) for each in settings}) > 1]

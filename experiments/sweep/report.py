@@ -16,7 +16,7 @@ from experiments.sweep.ranking import Outcome, Ranked, rank, read_batch
 
 # Rows that a terminal shows; ranking.csv has all.
 _SHOWN = 40
-# More curves have no colour of their own; more intervals do not fit into a picture.
+# There are no colours for more curves, and no room in a picture for more intervals.
 _CURVES, _INTERVALS = 8, 40
 
 

@@ -143,7 +143,7 @@ class SweepProgress:
                 self.returns = []
 
     def close(self) -> None:
-        """Leaves the bar as it is and ends its line."""
+        """Closes the progress bar and leaves its last state visible."""
         if self.bar is not None:
             self.bar.close()
 

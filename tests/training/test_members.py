@@ -227,7 +227,7 @@ def test_members_that_share_a_seed_are_named_by_their_number(tmp_path):
     described = describe(experiment) | {"format": FORMAT, "observation_size": 2}
     described |= {"action_low": [-1.0], "action_high": [1.0]}
     (tmp_path / "config.json").write_text(json.dumps(described))
-    with pytest.raises(ValueError, match="seed 3 is that of the members 0, 1: name a member"):
+    with pytest.raises(ValueError, match="seed 3 has several members, 0, 1: name one"):
         dsrl_jax.load_policy(tmp_path, seed=3)
     policy = dsrl_jax.load_policy(tmp_path, member=1)
     assert (policy.member, policy.seed, policy.env_step) == (1, 3, 10)

@@ -35,8 +35,8 @@ from dsrl_jax.sparse.transform.densities import Sparsities, find_densities
 from dsrl_jax.sparse.transform.schedules import Fraction, Gradual, gradual_sparsity
 from dsrl_jax.sparse.transform.state import SparsifyState
 
-# What becomes of each connection, a tree like the masks. One int8 array a leaf, since XLA copies
-# whatever a branch passes on.
+# The fate of each connection, as a tree like the masks: one int8 array per leaf, because XLA
+# copies every array that a branch returns.
 Fates = Any
 _ABSENT, _GROWN, _KEPT = np.int8(0), np.int8(1), np.int8(2)
 
@@ -82,8 +82,8 @@ def sparsify(
       momentum_decay: decay of the average gradient, for rules that grow by momentum (SNFS).
       is_sparse, stacked_axes: which leaves are sparse and which are stacked, see `Layout`.
     Raises:
-      ValueError: if a setting is outside its range or excludes another; in `init` and `update`, if
-        the params cannot be made sparse.
+      ValueError: if a setting is outside its range or contradicts another; in `init` and `update`,
+        if the params cannot be made sparse.
     """
     plan = Plan(
         sparsity=sparsity,
@@ -187,7 +187,7 @@ def _adapt(
     momentum: Params | None,
     net: SparseNet,
 ) -> Fates:
-    """Returns what becomes of every connection by an adaptation after this step.
+    """Returns the fate of every connection if the topology adapts after this step.
 
     `_update` repeats the step, so that nothing but the fates leaves the branch.
     """

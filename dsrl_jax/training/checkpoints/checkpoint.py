@@ -216,7 +216,7 @@ def _steps(directory: Path) -> list[int]:
     """Returns the steps that have a directory, ascending, whether it is whole or not."""
     if not exists(directory):
         return []
-    with os.scandir(directory) as entries:  # `glob` skips what it may not read.
+    with os.scandir(directory) as entries:  # `glob` would silently skip unreadable entries.
         names = [entry.name for entry in entries if entry.is_dir()]
     return sorted(int(name) for name in names if name.isdecimal())
 

@@ -1,4 +1,4 @@
-"""Checksums of files that may grow: the length of a file and the CRC-32 of what it held then."""
+"""Computes checksums of files that may grow: a length, and the CRC-32 of that many bytes."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def compute_checksum(path: Path, earlier: Checksum = EMPTY) -> Checksum:
 
 
 def check_file(path: Path, checksum: Checksum) -> None:
-    """Checks the beginning of a file; what follows it may be anything.
+    """Checks the beginning of a file, as far as the checksum covers it; ignores the rest.
 
     Raises:
       ValueError: if the file is shorter, or its beginning has changed.

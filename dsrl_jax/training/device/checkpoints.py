@@ -1,4 +1,4 @@
-"""The checkpoints of a run on devices, with its replay's rows; only the first process writes."""
+"""Saves and restores a run on devices with its replay; only the first process writes."""
 
 import json
 from collections.abc import Iterator

@@ -39,7 +39,7 @@ class DeviceReplayFile:
         """Cuts the file to the first `steps` transitions.
 
         Raises:
-          ValueError: if it holds fewer.
+          ValueError: if the file has fewer.
         """
         record = 4 * self.members * self.columns
         written = self.path.stat().st_size // record

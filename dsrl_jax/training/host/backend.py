@@ -184,7 +184,6 @@ def _step_environments(
     following, reward = np.empty_like(state.observation), np.zeros(members)
     terminated, truncated = np.zeros(members, bool), np.zeros(members, bool)
     trains = frozen < 0
-    # Algorithm 4, line 7 to Algorithm 4, line 11
     for member in np.flatnonzero(trains).tolist():
         # Algorithm 1, line 8; Algorithm 4, line 9
         following[member], reward[member], terminated[member], truncated[member], _ = (

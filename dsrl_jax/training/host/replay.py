@@ -1,4 +1,4 @@
-"""Replay on the host: float32 arrays with a leading axis of members, which add in lockstep.
+"""Stores transitions on the host, in float32 arrays with a leading axis of members.
 
 An observation is stored once: the next observation of a transition is the observation of the
 following row. If an episode ended there, its true last observation is in `finals`.

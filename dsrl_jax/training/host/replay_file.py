@@ -57,7 +57,7 @@ class ReplayFile:
         """Cuts the files to the first `steps` steps and fills the replay from them.
 
         Raises:
-          ValueError: if the files hold fewer.
+          ValueError: if the files have fewer.
         """
         records = self._records(steps)
         ended = records[:, :, -1] > 0
